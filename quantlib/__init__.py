@@ -1,0 +1,47 @@
+"""Uniform quantization of ONNX models, in the integers of Concrete ML."""
+
+from quantlib.core.array import QuantizedArray
+from quantlib.core.config import QuantizationConfig, Scheme
+from quantlib.core.options import QuantizationOptions
+from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.errors import (
+    ConfigurationError,
+    DataLoadError,
+    ModelLoadError,
+    OptionsError,
+    QuantlibError,
+    TensorError,
+    UnsupportedOpError,
+)
+from quantlib.graph.loader import load_model
+from quantlib.graph.model import Graph
+from quantlib.ops import ONNX_OPS_TO_QUANTIZED_IMPL
+from quantlib.ptq import PostTrainingAffineQuantization, quantize
+from quantlib.quantized_module import QuantizedModule
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ONNX_OPS_TO_QUANTIZED_IMPL",
+    "ConfigurationError",
+    "DataLoadError",
+    "Graph",
+    "MinMaxQuantizationStats",
+    "ModelLoadError",
+    "OptionsError",
+    "PostTrainingAffineQuantization",
+    "QuantizationConfig",
+    "QuantizationOptions",
+    "QuantizedArray",
+    "QuantizedModule",
+    "QuantlibError",
+    "Scheme",
+    "TensorError",
+    "UniformQuantizationParameters",
+    "UniformQuantizer",
+    "UnsupportedOpError",
+    "load_model",
+    "quantize",
+]

@@ -1,0 +1,34 @@
+"""Array types, and the two habits around them: read-only values and finite checks."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+AnyArray: TypeAlias = npt.NDArray[Any]
+FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
+IntArray: TypeAlias = npt.NDArray[np.int64]
+Codes: TypeAlias = npt.NDArray[Any]
+"""Integers, carried by float32, float64 or int64: whichever is exact for their bound."""
+
+FLOAT32_EXACT = 2**24
+"""Every integer of at most this magnitude is a float32."""
+
+FLOAT64_EXACT = 2**53
+"""Every integer of at most this magnitude is a float64."""
+
+
+def read_only(array: AnyArray) -> AnyArray:
+    """Return a view of `array` that cannot be written through."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def carrier(bound: int) -> npt.DTypeLike:
+    """Return the cheapest dtype in which every integer of magnitude up to `bound` is exact."""
+    if bound < FLOAT32_EXACT:
+        return np.float32
+    return np.float64 if bound < FLOAT64_EXACT else np.int64

@@ -1,0 +1,1 @@
+"""Numbers: options, statistics, parameters, quantizers, arrays, metrics."""

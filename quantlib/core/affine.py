@@ -1,0 +1,64 @@
+"""Reals to codes and codes to reals, on whole arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quantlib.arrays import FLOAT32_EXACT
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from quantlib.arrays import AnyArray, Codes, FloatArray
+
+
+def quantize(
+    values: FloatArray,
+    *,
+    scale: np.float64,
+    zero_point: int | AnyArray,
+    qmin: int | None,
+    qmax: int | None,
+    dtype: npt.DTypeLike = np.int64,
+) -> Codes:
+    """Map real values to the nearest codes of a uniform grid.
+
+    Parameters
+    ----------
+    values : float32 or float64 array, any shape
+        Real values, in the unit of the tensor. The division and the addition run in this dtype.
+    scale, zero_point : scalars
+        Real step between two codes (unit of `values`); code of real 0.0.
+    qmin, qmax : int or None
+        Grid bounds; codes outside saturate. None leaves them unclipped.
+    dtype : dtype
+        Carrier of the codes; must be exact for the grid.
+
+    Returns
+    -------
+    array of `dtype`, shape of `values`
+        Integers in ``[qmin, qmax]``.
+
+    Notes
+    -----
+    Inverse of eq. 1 of Jacob et al. 2018 (arXiv:1712.05877).
+    """
+    # Concrete ML rounds after adding zero_point, ONNX before: ties differ when it is odd.
+    kind = values.dtype.type
+    codes: npt.NDArray[Any] = values / kind(scale)
+    codes += np.asarray(zero_point, dtype=values.dtype)
+    np.rint(codes, out=codes)
+    if qmax is not None and qmax >= FLOAT32_EXACT:  # the bound itself is no float32
+        codes = codes.astype(np.float64)
+    if qmin is not None or qmax is not None:
+        np.clip(codes, qmin, qmax, out=codes)
+    return codes.astype(dtype, copy=False)
+
+
+def dequantize(codes: Codes, *, scale: np.float64, zero_point: int | AnyArray) -> FloatArray:
+    """Map codes to the real values they stand for: ``scale * (codes - zero_point)``, float64."""
+    shifted = codes - np.asarray(zero_point, dtype=np.float64)
+    shifted *= scale
+    return np.asarray(shifted, dtype=np.float64)

@@ -1,0 +1,157 @@
+"""A uniform quantizer: options, statistics and parameters together."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quantlib.core import affine
+from quantlib.core.options import QuantizationOptions
+from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.stats import MinMaxQuantizationStats
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from quantlib.arrays import AnyArray, Codes, FloatArray
+
+
+def as_float(values: npt.ArrayLike) -> FloatArray:
+    """Return `values` as a float32 or float64 array: float32 stays, float16 widens to it."""
+    array = np.asarray(values)
+    if array.dtype == np.float16:
+        return array.astype(np.float32)
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class UniformQuantizer:
+    """Maps reals to codes and back.
+
+    Parameters
+    ----------
+    quant_options : QuantizationOptions
+        What was chosen.
+    quant_stats : MinMaxQuantizationStats or None
+        What was measured, where known.
+    quant_params : UniformQuantizationParameters
+        What follows.
+    no_clipping : bool
+        Codes outside the grid are kept instead of saturated.
+
+    Notes
+    -----
+    Scale and zero point are float64 and int; the members `n_bits`, `scale`, `zero_point`, ...
+    are those of Concrete ML's class of this name.
+    """
+
+    quant_options: QuantizationOptions
+    quant_stats: MinMaxQuantizationStats | None
+    quant_params: UniformQuantizationParameters
+    no_clipping: bool = False
+
+    @classmethod
+    def from_stats(
+        cls, options: QuantizationOptions, stats: MinMaxQuantizationStats
+    ) -> UniformQuantizer:
+        """Build the quantizer of a measured range."""
+        return cls(options, stats, UniformQuantizationParameters.from_stats(options, stats))
+
+    @property
+    def n_bits(self) -> int:
+        """Width of the grid, bits."""
+        return self.quant_options.n_bits
+
+    @property
+    def is_signed(self) -> bool:
+        """Whether codes may be negative."""
+        return self.quant_options.is_signed
+
+    @property
+    def is_symmetric(self) -> bool:
+        """Whether the range is symmetric around 0."""
+        return self.quant_options.is_symmetric
+
+    @property
+    def scale(self) -> np.float64:
+        """Real step between two codes."""
+        return self.quant_params.scale
+
+    @property
+    def zero_point(self) -> int | AnyArray:
+        """Code of real 0.0."""
+        return self.quant_params.zero_point
+
+    @property
+    def offset(self) -> int:
+        """How far the grid reaches below 0."""
+        return self.quant_params.offset
+
+    @property
+    def rmin(self) -> np.floating[Any] | None:
+        """Smallest real value measured."""
+        return self.quant_stats.rmin if self.quant_stats else None
+
+    @property
+    def rmax(self) -> np.floating[Any] | None:
+        """Largest real value measured."""
+        return self.quant_stats.rmax if self.quant_stats else None
+
+    @property
+    def qmin(self) -> int:
+        """Lowest code that clipping lets through."""
+        return -self.offset + int(self.quant_options.is_narrow)
+
+    @property
+    def qmax(self) -> int:
+        """Highest code that clipping lets through."""
+        return 2**self.n_bits - 1 - self.offset
+
+    def quant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.int64) -> Codes:
+        """Quantize real values; float32 arrays are divided in float32, all else in float64."""
+        return affine.quantize(
+            as_float(values),
+            scale=self.scale,
+            zero_point=self.zero_point,
+            qmin=None if self.no_clipping else self.qmin,
+            qmax=None if self.no_clipping else self.qmax,
+            dtype=dtype,
+        )
+
+    def dequant(self, qvalues: npt.ArrayLike) -> FloatArray:
+        """Return the float64 values of integer codes."""
+        return affine.dequantize(
+            np.asarray(qvalues), scale=self.scale, zero_point=self.zero_point
+        )
+
+    def dump_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping that `load_dict` reads back."""
+        return {
+            "options": self.quant_options.dump_dict(),
+            "stats": self.quant_stats.dump_dict() if self.quant_stats else None,
+            "params": self.quant_params.dump_dict(),
+            "no_clipping": self.no_clipping,
+        }
+
+    @classmethod
+    def load_dict(cls, metadata: dict[str, Any]) -> UniformQuantizer:
+        """Rebuild a quantizer from `dump_dict`."""
+        stats = metadata["stats"]
+        return cls(
+            QuantizationOptions.load_dict(metadata["options"]),
+            MinMaxQuantizationStats.load_dict(stats) if stats else None,
+            UniformQuantizationParameters.load_dict(metadata["params"]),
+            bool(metadata["no_clipping"]),
+        )
+
+    def dumps(self) -> str:
+        """Return the quantizer as JSON text."""
+        return json.dumps(self.dump_dict())
+
+    @classmethod
+    def loads(cls, text: str) -> UniformQuantizer:
+        """Rebuild a quantizer from `dumps`."""
+        return cls.load_dict(json.loads(text))

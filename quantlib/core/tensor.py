@@ -1,0 +1,102 @@
+"""What flows along an edge of a quantized graph."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from quantlib.arrays import carrier
+from quantlib.core.quantizer import UniformQuantizer
+
+if TYPE_CHECKING:
+    from quantlib.arrays import Codes, FloatArray
+    from quantlib.core.options import QuantizationOptions
+
+
+class Tensor:
+    """A tensor known by its real values or by its codes; the other form is computed when asked.
+
+    Parameters
+    ----------
+    quantizer : UniformQuantizer
+        The map between the two.
+    values : float array, optional
+        Real values; they may lie off the grid.
+    codes : integer-valued array, optional
+        Codes, in a float32, float64 or int64 carrier that is exact for them.
+
+    Notes
+    -----
+    The reference keeps a tensor's unrounded values until an operator needs integers; the same
+    is done here, and an operator that only needs one form never pays for the other.
+    """
+
+    __slots__ = ("_clipped", "_codes", "_values", "quantizer")
+
+    def __init__(
+        self,
+        quantizer: UniformQuantizer,
+        *,
+        values: FloatArray | None = None,
+        codes: Codes | None = None,
+    ) -> None:
+        assert values is not None or codes is not None
+        self.quantizer = quantizer
+        self._values = values
+        self._codes = codes
+        self._clipped = codes is None and not quantizer.no_clipping
+
+    @property
+    def values(self) -> FloatArray:
+        """Real values; unrounded where the tensor was made from reals."""
+        if self._values is None:
+            assert self._codes is not None
+            self._values = self.quantizer.dequant(self._codes)
+        return self._values
+
+    @property
+    def codes(self) -> Codes:
+        """Integers, in the cheapest exact carrier."""
+        if self._codes is None:
+            assert self._values is not None
+            self._codes = self.quantizer.quant(self._values, dtype=carrier(2**self.n_bits))
+        return self._codes
+
+    @property
+    def magnitude(self) -> int:
+        """A bound of the codes' absolute values: the grid's, or measured for given codes."""
+        if self._clipped:
+            return max(abs(self.quantizer.qmin), abs(self.quantizer.qmax))
+        codes = self.codes
+        return int(max(abs(codes.max(initial=0)), abs(codes.min(initial=0))))
+
+    @property
+    def n_bits(self) -> int:
+        """Width of the grid, bits."""
+        return self.quantizer.n_bits
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of either form."""
+        known = self._values if self._values is not None else self._codes
+        assert known is not None
+        return known.shape
+
+    def rounded(self) -> Tensor:
+        """Return the tensor on its grid: values are those of the codes."""
+        return Tensor(self.quantizer, codes=self.codes)
+
+    def requantized(self, options: QuantizationOptions) -> Tensor:
+        """Return the tensor on the grid that `options` and its own statistics define.
+
+        Codes that have these options already are used as they are.
+        """
+        if options.same_grid(self.quantizer.quant_options):
+            return Tensor(self.quantizer, codes=self.codes)
+        stats = self.quantizer.quant_stats
+        assert stats is not None, "a tensor without statistics cannot change its grid"
+        return Tensor(UniformQuantizer.from_stats(options, stats), values=self.values)
+
+    def with_codes(self, codes: Codes) -> Tensor:
+        """Return other codes on the same grid (a moved, padded or selected tensor)."""
+        return Tensor(dataclasses.replace(self.quantizer), codes=codes)

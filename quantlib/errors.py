@@ -1,0 +1,57 @@
+"""Every error that quantlib raises for a caller's mistake.
+
+::
+
+    QuantlibError
+    ├── OptionsError          (ValueError)           a quantization option is out of range or contradicts another
+    ├── TensorError           (ValueError)           an array does not fit: shape, dtype, NaN, empty
+    ├── ModelLoadError        (ValueError)           a file or bytes are not a model that can be loaded
+    ├── DataLoadError         (ValueError)           a file or bytes are not calibration data that can be loaded
+    ├── ConfigurationError    (ValueError)           a configuration document is wrong
+    └── UnsupportedOpError    (NotImplementedError)  a node that nobody can execute
+
+A message says what was given, what is wanted and what to do. Anything else that escapes the library is a bug.
+"""
+
+from __future__ import annotations
+
+
+class QuantlibError(Exception):
+    """Base of all errors a caller can cause and mend."""
+
+
+class OptionsError(QuantlibError, ValueError):
+    """A quantization option is out of range or contradicts another."""
+
+
+class TensorError(QuantlibError, ValueError):
+    """An array does not fit its purpose: shape, dtype, NaN or no elements."""
+
+
+class ModelLoadError(QuantlibError, ValueError):
+    """The given bytes are not an ONNX model that can be loaded."""
+
+
+class DataLoadError(QuantlibError, ValueError):
+    """The given bytes are not calibration data that can be loaded."""
+
+
+class ConfigurationError(QuantlibError, ValueError):
+    """A configuration document is malformed; the message carries the JSON path at fault."""
+
+
+class UnsupportedOpError(QuantlibError, NotImplementedError):
+    """A node's operator cannot be executed.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong and what to do.
+    op_type, node_name : str
+        The operator and the node at fault.
+    """
+
+    def __init__(self, message: str, *, op_type: str = "", node_name: str = "") -> None:
+        super().__init__(message)
+        self.op_type = op_type
+        self.node_name = node_name

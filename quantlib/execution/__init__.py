@@ -1,0 +1,1 @@
+"""Running graphs: every tensor in float, and the same in integers."""

@@ -1,0 +1,92 @@
+"""Model inputs, checked once before anything runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.core.stats import check_finite
+from quantlib.errors import TensorError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quantlib.arrays import AnyArray
+    from quantlib.graph.model import Graph, TensorInfo
+
+
+def check_inputs(
+    graph: Graph, arrays: Sequence[AnyArray], *, what: str = "data"
+) -> tuple[AnyArray, ...]:
+    """Return `arrays` in the dtypes of the model's inputs, or say what does not fit.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model.
+    arrays : sequence of arrays
+        One per model input, in order; the samples are along axis 0.
+    what : str
+        What messages call the data.
+
+    Raises
+    ------
+    TensorError
+        Wrong number of arrays, wrong shape, no samples, unequal numbers of samples, NaN or
+        infinite values, or a dtype that is no number.
+    """
+    if len(arrays) != len(graph.inputs):
+        names = ", ".join(info.name for info in graph.inputs)
+        raise TensorError(
+            f"{what} holds {len(arrays)} arrays, the model has {len(graph.inputs)} inputs "
+            f"({names}); give one array per input."
+        )
+    checked = tuple(
+        _fit(np.asarray(array), info, what) for array, info in zip(arrays, graph.inputs, strict=True)
+    )
+    counts = {len(array) for array in checked}
+    if len(counts) > 1:
+        raise TensorError(
+            f"{what}: the inputs have {sorted(counts)} samples; give every input as many."
+        )
+    return checked
+
+
+def _fit(array: AnyArray, info: TensorInfo, what: str) -> AnyArray:
+    wanted = np.dtype(info.dtype)
+    label = f"{what} for input {info.name!r}"
+    if array.dtype.kind not in "fiub":
+        raise TensorError(f"{label} has dtype {array.dtype}; give numbers.")
+    if wanted.kind in "iu" and array.dtype.kind == "f":
+        raise TensorError(f"{label} has dtype {array.dtype}; the model wants {wanted}.")
+    shape = " x ".join("N" if i == 0 else str(s) for i, s in enumerate(info.shape))
+    found = " x ".join(map(str, array.shape)) or "a single number"
+    fits = array.ndim == len(info.shape) and all(
+        not isinstance(size, int) or size == actual
+        for size, actual in zip(info.shape[1:], array.shape[1:], strict=True)
+    )
+    if not fits:
+        raise TensorError(f"{label} has shape {found}; the model wants {shape}.{_repair(array, info)}")
+    if array.size == 0:
+        raise TensorError(f"{label} has no samples (shape {found}); give at least one.")
+    with np.errstate(over="ignore"):
+        converted = np.ascontiguousarray(array, dtype=wanted)
+    check_finite(array, what=label)
+    check_finite(converted, what=f"{label}, as {wanted},")
+    return converted
+
+
+def _repair(array: AnyArray, info: TensorInfo) -> str:
+    """Return a hint at what was probably meant, or nothing."""
+    sizes = [size for size in info.shape[1:] if isinstance(size, int)]
+    if len(sizes) != len(info.shape) - 1:
+        return ""
+    if list(array.shape) == sizes:
+        return " A batch axis is missing: use data[None]."
+    if array.ndim >= 1 and len(array) and int(np.prod(array.shape[1:])) == int(np.prod(sizes)):
+        target = ", ".join(map(str, (-1, *sizes)))
+        if sorted(array.shape[1:]) == sorted(sizes) and array.ndim == len(info.shape):
+            return " The axes seem to be exchanged (channels last?): transpose the data."
+        return f" The values would fit as data.reshape({target})."
+    return ""

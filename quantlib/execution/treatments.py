@@ -1,0 +1,74 @@
+"""Which node is treated how, decided from the graph alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment
+from quantlib.ops.linear import Gemm
+from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.graph.model import Graph, Node
+
+_SHAPE_OPS = {"Shape", "Size"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """How a node is treated.
+
+    Parameters
+    ----------
+    treatment : Treatment
+        What happens to it.
+    op_class : type
+        The class that does it.
+    sources : frozenset of str
+        The integer tensors the node's output is computed from; a function of exactly one can
+        be fused into a table look-up.
+    """
+
+    treatment: Treatment
+    op_class: type[QuantizedOp]
+    sources: frozenset[str]
+
+
+def plan(graph: Graph) -> tuple[NodePlan, ...]:
+    """Return the treatment of each node of `graph`, in order."""
+    sources = {info.name: frozenset([info.name]) for info in graph.inputs}
+    plans = []
+    for node in graph.nodes:
+        decided = _treat(node, graph, sources)
+        sources.update(dict.fromkeys(node.outputs, decided.sources))
+        plans.append(decided)
+    return tuple(plans)
+
+
+def _treat(node: Node, graph: Graph, sources: Mapping[str, frozenset[str]]) -> NodePlan:
+    """Decide one node; see `concrete` operators' rules in `quantlib.ops`."""
+    of_inputs = [sources.get(name, frozenset()) for name in node.inputs]
+    read = frozenset().union(*of_inputs)
+    op_class = None if node.domain else ONNX_OPS_TO_QUANTIZED_IMPL.get(node.op_type)
+    new = frozenset(node.outputs[:1])
+    if not read or (not node.domain and node.op_type in _SHAPE_OPS):
+        return NodePlan(Treatment.RAW, FloatOp, frozenset())
+    if op_class is None:
+        return NodePlan(Treatment.FLOAT, FloatOp, new)
+    if issubclass(op_class, MixingOp):
+        if node.op_type in {"Add", "Sub", "Mul"}:
+            if len(read) == 1:
+                return NodePlan(Treatment.LOOKUP, FloatOp, read)
+        elif not issubclass(op_class, Gemm) and any(of_inputs[1:]):
+            return NodePlan(Treatment.FLOAT, FloatOp, new)  # weights that depend on data
+        return NodePlan(Treatment.INTEGER, op_class, new)
+    if issubclass(op_class, MovingOp):
+        if of_inputs[0] and (node.op_type == "Concat" or not any(of_inputs[1:])):
+            return NodePlan(Treatment.MOVER, op_class, new)
+        return NodePlan(Treatment.FLOAT, FloatOp, new)
+    if len(read) == 1:
+        return NodePlan(Treatment.LOOKUP, op_class, read)
+    return NodePlan(Treatment.FLOAT, op_class, new)

@@ -1,0 +1,1 @@
+"""ONNX bytes to an immutable, checked, simplified graph."""

@@ -1,0 +1,229 @@
+"""The one door for models: path, bytes or ModelProto in, checked Graph out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from quantlib.arrays import AnyArray, read_only
+from quantlib.errors import ModelLoadError, UnsupportedOpError
+from quantlib.graph import passes
+from quantlib.graph.model import Graph, Node, TensorInfo
+from quantlib.graph.runtime import open_session
+
+MAX_MODEL_BYTES = 512 * 2**20
+"""Largest model that is read, bytes."""
+
+_SIGNATURES = (
+    (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or an .npz file)"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x93NUMPY", "a NumPy array file"),
+    (b"\x80\x02", "a pickle"),
+    (b"\x80\x04", "a pickle"),
+    (b"version https://git-lfs", "a git-lfs pointer; fetch the file itself"),
+    (b"<", "a web page"),
+    (b"\x89HDF", "an HDF5 file (Keras)"),
+    (b"ir_version", "the text form of a model"),
+    (b"{", "a JSON document"),
+)
+
+
+def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None = None) -> Graph:
+    """Load and check an ONNX model.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+        The model; at most 512 MiB, with all its tensors inside.
+    name : str, optional
+        What messages and downloads call it; the file's stem by default.
+
+    Returns
+    -------
+    Graph
+        Simplified as the reference's importer does: constants folded, MatMul + Add fused.
+
+    Raises
+    ------
+    ModelLoadError
+        Not an ONNX model, damaged, external data, or refused by the checker or ONNX Runtime.
+    UnsupportedOpError
+        An operator that ONNX Runtime does not know; every such operator is named once.
+    """
+    if isinstance(source, onnx.ModelProto):
+        data, stem = source.SerializeToString(), source.graph.name or "model"
+    elif isinstance(source, bytes | bytearray | memoryview):
+        data, stem = bytes(source), "model"
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
+        data, stem = path.read_bytes(), path.stem
+    label = name or stem
+    return passes.simplify(_graph_of(_checked(data, label), data, label))
+
+
+def _checked(data: bytes, label: str) -> onnx.ModelProto:
+    """Parse `data` and refuse what cannot become a graph, cheap things first."""
+    if not data:
+        raise ModelLoadError(f"{label}: the file is empty; export or download it again.")
+    if len(data) > MAX_MODEL_BYTES:
+        raise ModelLoadError(
+            f"{label}: {len(data) / 2**20:.0f} MiB is above the limit of "
+            f"{MAX_MODEL_BYTES // 2**20} MiB; reduce the model."
+        )
+    for signature, what in _SIGNATURES:
+        if data[:64].lstrip().startswith(signature):
+            raise ModelLoadError(f"{label}: this is {what}, not an ONNX model; give a .onnx file.")
+    try:
+        model = onnx.ModelProto.FromString(data)
+    except DecodeError:
+        raise ModelLoadError(
+            f"{label}: not an ONNX model, or cut short; export or download it again."
+        ) from None
+    if not model.HasField("graph") or not model.graph.node:
+        raise ModelLoadError(f"{label}: the model has no nodes; export it again.")
+    outside = [t.name for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
+    if outside:
+        raise ModelLoadError(
+            f"{label}: tensor {outside[0]!r} is stored outside the file; save the model as one "
+            "file (onnx.save_model(..., save_as_external_data=False))."
+        )
+    _refuse_unknown_operators(model, label)
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelLoadError(
+            f"{label}: the model breaks a rule of ONNX: {_first_line(error)} Export it again."
+        ) from None
+    except Exception as error:
+        raise ModelLoadError(f"{label}: the model cannot be checked: {_first_line(error)}") from None
+    try:
+        open_session(data)
+    except Exception as error:
+        raise ModelLoadError(
+            f"{label}: ONNX Runtime does not load the model: {_first_line(error)}"
+        ) from None
+    return model
+
+
+def _tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
+    """Return every tensor of the model: initializers and tensor attributes."""
+    found = list(model.graph.initializer)
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            found += [attribute.t] if attribute.HasField("t") else []
+            found += attribute.tensors
+    return found
+
+
+def _refuse_unknown_operators(model: onnx.ModelProto, label: str) -> None:
+    """Raise UnsupportedOpError when a node's operator is in no schema and no local function."""
+    local = {(function.domain, function.name) for function in model.functions}
+    unknown: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    for node in model.graph.node:
+        if (node.domain, node.op_type) in local or onnx.defs.has(node.op_type, node.domain):
+            continue
+        title = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+        unknown[title] += 1
+        first.setdefault(title, node.name)
+    if unknown:
+        listed = ", ".join(f"{title} ({count} nodes)" for title, count in unknown.items())
+        title = next(iter(unknown))
+        raise UnsupportedOpError(
+            f"{label}: nobody knows how to run {listed}; replace by ONNX operators and export "
+            "again.",
+            op_type=title,
+            node_name=first[title],
+        )
+
+
+def _first_line(error: Exception) -> str:
+    """Return what a library says about a fault, on one line of bounded length."""
+    text = " ".join(str(error).split())
+    return text[:300].rstrip(".") + "."
+
+
+def _graph_of(model: onnx.ModelProto, data: bytes, label: str) -> Graph:
+    """Convert a checked model; weights become read-only arrays."""
+    constants: dict[str, AnyArray] = {}
+    for tensor in model.graph.initializer:
+        constants[tensor.name] = read_only(_weight(tensor, label))
+    taken: set[str] = set()
+    nodes = tuple(_node(proto, i, taken) for i, proto in enumerate(model.graph.node))
+    graph = Graph(
+        name=label,
+        inputs=tuple(_info(v) for v in model.graph.input if v.name not in constants),
+        outputs=tuple(_info(v) for v in model.graph.output),
+        nodes=nodes,
+        constants=constants,
+        opsets={entry.domain: entry.version for entry in model.opset_import},
+        source=data,
+        digest=hashlib.sha256(data).hexdigest(),
+    )
+    if not graph.inputs:
+        raise ModelLoadError(f"{label}: the model has no inputs; there is nothing to calibrate.")
+    return graph
+
+
+def _weight(tensor: onnx.TensorProto, label: str) -> AnyArray:
+    try:
+        return np.asarray(numpy_helper.to_array(tensor))
+    except (ValueError, TypeError) as error:
+        raise ModelLoadError(
+            f"{label}: weight {tensor.name!r} of shape {' x '.join(map(str, tensor.dims))} cannot "
+            f"be read ({_first_line(error)}) Export or download it again."
+        ) from None
+
+
+def _node(proto: onnx.NodeProto, position: int, taken: set[str]) -> Node:
+    base = proto.name or f"{proto.op_type}_{position}"
+    name, count = base, 1
+    while name in taken:
+        count += 1
+        name = f"{base}_{count}"
+    taken.add(name)
+    return Node(
+        name=name,
+        op_type=proto.op_type,
+        domain="" if proto.domain == "ai.onnx" else proto.domain,
+        inputs=tuple(proto.input),
+        outputs=tuple(proto.output),
+        attributes={a.name: _attribute(a) for a in proto.attribute},
+        proto=proto.SerializeToString(),
+    )
+
+
+def _attribute(proto: onnx.AttributeProto) -> Any:
+    """Return an attribute as a plain value: text decoded, lists as tuples, tensors as arrays."""
+    value = onnx.helper.get_attribute_value(proto)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if proto.type in (onnx.AttributeProto.INTS, onnx.AttributeProto.FLOATS):
+        return tuple(value)
+    return value
+
+
+def _info(value: onnx.ValueInfoProto) -> TensorInfo:
+    tensor = value.type.tensor_type
+    try:
+        dtype = str(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    except KeyError:
+        raise ModelLoadError(
+            f"{value.name!r} is no tensor of numbers; only tensors can be quantized."
+        ) from None
+    shape = tuple(
+        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None)
+        for d in tensor.shape.dim
+    )
+    return TensorInfo(value.name, dtype, shape)

@@ -1,0 +1,99 @@
+"""An ONNX graph as an immutable value; no protobuf objects inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.arrays import AnyArray
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Name, element type and shape of a graph input or output.
+
+    Parameters
+    ----------
+    name : str
+        Tensor name.
+    dtype : str
+        NumPy name of the element type, ``"float32"``.
+    shape : tuple of int, str or None
+        Known sizes, symbols (``"batch"``), or None for a size nobody knows.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """One operator of a graph.
+
+    Parameters
+    ----------
+    name : str
+        Unique within the graph; made from operator and position where the file has none.
+    op_type, domain : str
+        Operator; ``""`` is ONNX's own domain.
+    inputs, outputs : tuple of str
+        Tensor names; ``""`` marks an optional input that is left out.
+    attributes : mapping
+        Plain Python values and arrays.
+    proto : bytes
+        The serialized ONNX node, for whoever executes it as it is.
+    """
+
+    name: str
+    op_type: str
+    domain: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: Mapping[str, Any]
+    proto: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Graph:
+    """A checked model.
+
+    Parameters
+    ----------
+    name : str
+        File stem or graph name, for messages and downloads.
+    inputs, outputs : tuple of TensorInfo
+        Variable inputs (constants are not among them) and outputs, in the file's order.
+    nodes : tuple of Node
+        In topological order, after the passes of `quantlib.graph.passes`.
+    constants : mapping of str to array
+        Initializers and folded constants, read-only.
+    opsets : mapping of str to int
+        Version of each operator domain.
+    source : bytes
+        The model as it was given.
+    digest : str
+        SHA-256 of `source`, hexadecimal.
+    """
+
+    name: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    nodes: tuple[Node, ...]
+    constants: Mapping[str, AnyArray]
+    opsets: Mapping[str, int]
+    source: bytes
+    digest: str
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers the floating-point constants hold."""
+        return sum(a.size for a in self.constants.values() if a.dtype.kind == "f")
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the outputs, in order."""
+        return tuple(info.name for info in self.outputs)

@@ -1,0 +1,100 @@
+"""What an operator computes in float: asked of the onnx package, never written here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
+
+from quantlib.errors import UnsupportedOpError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from quantlib.arrays import AnyArray
+    from quantlib.graph.model import Node
+
+
+class NodeFunction:
+    """A node as a function of arrays, in the precision of its arguments.
+
+    Runs on the reference implementation of the onnx package: float64 arguments give float64
+    results, which the reference's numbers need and ONNX Runtime does not offer.
+
+    Raises
+    ------
+    UnsupportedOpError
+        The onnx package has no implementation of the operator.
+    """
+
+    def __init__(self, node: Node, opsets: Mapping[str, int]) -> None:
+        self._node = node
+        self._outputs = [name for name in node.outputs if name]
+        proto = onnx.NodeProto.FromString(node.proto)
+        names = list(dict.fromkeys(name for name in node.inputs if name))
+        graph = helper.make_graph(
+            [proto],
+            node.op_type,
+            [helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None) for name in names],
+            [
+                helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None)
+                for name in self._outputs
+            ],
+        )
+        imports = [helper.make_opsetid(domain, version) for domain, version in opsets.items()]
+        try:
+            self._run = ReferenceEvaluator(helper.make_model(graph, opset_imports=imports))
+        except Exception as error:
+            raise UnsupportedOpError(
+                f"node {node.name!r}: operator {node.op_type!r} has no implementation that can be "
+                f"run in float64; remove it from the model or replace it by supported operators.",
+                op_type=node.op_type,
+                node_name=node.name,
+            ) from error
+
+    def __call__(self, *arguments: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Return the node's outputs; None stands for an optional input that is left out."""
+        feeds = _in_one_precision(
+            {
+                name: value
+                for name, value in zip(self._node.inputs, arguments, strict=False)
+                if name and value is not None
+            }
+        )
+        try:
+            results: Sequence[Any] = self._run.run(None, feeds)
+        except Exception as error:
+            shapes = ", ".join(str(np.shape(value)) for value in feeds.values())
+            raise UnsupportedOpError(
+                f"node {self._node.name!r}: operator {self._node.op_type!r} fails on inputs of "
+                f"shape {shapes} ({error}); check the model and the shape of the data.",
+                op_type=self._node.op_type,
+                node_name=self._node.name,
+            ) from error
+        return tuple(np.asarray(result) for result in results)
+
+
+def _in_one_precision(feeds: dict[str, AnyArray]) -> dict[str, AnyArray]:
+    """Widen float32 constants beside float64 data: the onnx package wants equal dtypes."""
+    kinds = {value.dtype for value in feeds.values() if value.dtype in (np.float32, np.float64)}
+    if len(kinds) < 2:
+        return feeds
+    return {
+        name: value.astype(np.float64) if value.dtype == np.float32 else value
+        for name, value in feeds.items()
+    }
+
+
+def serialize_node(
+    op_type: str,
+    name: str,
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    attributes: Mapping[str, Any],
+) -> bytes:
+    """Return the serialized ONNX node of an operator of ONNX's own domain."""
+    proto = helper.make_node(op_type, list(inputs), list(outputs), name=name, **attributes)
+    return bytes(proto.SerializeToString())

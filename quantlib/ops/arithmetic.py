@@ -1,0 +1,139 @@
+"""Sums and products of two different integer tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from quantlib.arrays import carrier
+from quantlib.core import affine
+from quantlib.core.params import UniformQuantizationParameters
+from quantlib.ops.base import MixingOp
+from quantlib.ops.registry import register_op
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.arrays import AnyArray, Codes, FloatArray
+    from quantlib.core.tensor import Tensor
+    from quantlib.graph.model import Node
+
+
+def _pair(operands: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor]:
+    a, b = operands
+    assert a is not None and b is not None
+    return a, b
+
+
+@register_op("Add")
+@dataclass(frozen=True, slots=True)
+class Add(MixingOp):
+    """``A + B`` of two integer tensors (ONNX Add-14).
+
+    Both are put on a common scale with zero point 0, unclipped, and added.
+    """
+
+    sign: ClassVar[int] = 1
+    rounds_accumulator = False
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Take no attributes."""
+        del node, opsets
+        return cls()
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        a, b = inputs
+        return (np.asarray(a + self.sign * b),)  # type: ignore[operator]
+
+    @staticmethod
+    def _scale(a: Tensor, b: Tensor, output: UniformQuantizationParameters | None) -> np.float64:
+        """Return the output's scale; a graph output takes the finer of the inputs' scales."""
+        return output.scale if output else min(a.quantizer.scale, b.quantizer.scale)
+
+    def accumulate(
+        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+    ) -> Codes:
+        a, b = _pair(operands)
+        scale = self._scale(a, b, output)
+        left, right = (
+            affine.quantize(
+                x.quantizer.dequant(x.codes),
+                scale=scale, zero_point=0, qmin=None, qmax=None, dtype=np.float64,
+            )
+            for x in (a, b)
+        )
+        return left + self.sign * right
+
+    def dequantize(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        output: UniformQuantizationParameters | None,
+    ) -> FloatArray:
+        scale = self._scale(*_pair(operands), output)
+        return affine.dequantize(accumulator, scale=scale, zero_point=0)
+
+    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+        """Return the common grid."""
+        return UniformQuantizationParameters(self._scale(*_pair(operands), None), 0, 0)
+
+
+@register_op("Sub")
+class Sub(Add):
+    """``A - B`` of two integer tensors (ONNX Sub-14)."""
+
+    sign: ClassVar[int] = -1
+
+
+@register_op("Mul")
+@dataclass(frozen=True, slots=True)
+class Mul(MixingOp):
+    """``A * B`` of two integer tensors (ONNX Mul-14).
+
+    The accumulator is ``a*b - za*b - zb*a``; adding ``za*zb`` completes the product.
+    """
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Take no attributes."""
+        del node, opsets
+        return cls()
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        a, b = inputs
+        return (np.asarray(a * b),)  # type: ignore[operator]
+
+    def accumulate(
+        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+    ) -> Codes:
+        del output
+        a, b = _pair(operands)
+        za, zb = (int(np.asarray(x.quantizer.zero_point)) for x in (a, b))
+        bound = (a.magnitude + abs(za)) * (b.magnitude + abs(zb)) + abs(za * zb)
+        kind = carrier(bound)
+        left, right = (x.codes.astype(kind, copy=False) for x in (a, b))
+        return np.asarray(left * right - za * right - zb * left, dtype=kind)
+
+    def dequantize(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        output: UniformQuantizationParameters | None,
+    ) -> FloatArray:
+        del output
+        params = self.output_params(*operands)
+        values = accumulator.astype(np.float64)
+        values += params.zero_point
+        values *= params.scale
+        return values
+
+    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters:
+        """Return the product's grid, with the zero point the reference gives it."""
+        a, b = _pair(operands)
+        za, zb = (int(np.asarray(x.quantizer.zero_point)) for x in (a, b))
+        return UniformQuantizationParameters(
+            np.float64(a.quantizer.scale * b.quantizer.scale), za * zb, 0
+        )

@@ -1,0 +1,151 @@
+"""The three kinds of operator."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import numpy as np
+
+from quantlib.graph.node_functions import NodeFunction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.arrays import AnyArray, Codes, FloatArray
+    from quantlib.core.params import UniformQuantizationParameters
+    from quantlib.core.tensor import Tensor
+    from quantlib.graph.model import Node
+
+
+class Treatment(StrEnum):
+    """What happens to a node."""
+
+    INTEGER = "integer"
+    """Mixes different integers; its accumulator must fit the limit."""
+
+    LOOKUP = "table look-up"
+    """A function of one integer tensor, computed in float; one look-up under encryption."""
+
+    MOVER = "mover"
+    """Moves or selects integers without changing them."""
+
+    FLOAT = "float island"
+    """Mixes values in float; nobody quantizes it."""
+
+    RAW = "raw"
+    """Works on shapes and indices, which are never quantized."""
+
+
+class QuantizedOp(ABC):
+    """An operator of a quantized graph, made from one node."""
+
+    treatment: ClassVar[Treatment]
+
+    uses_output_bits: ClassVar[bool] = False
+    """Whether its inputs take the outputs' width instead of the activations'."""
+
+    @classmethod
+    @abstractmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Build the operator from a node's attributes; ONNX defaults for those left out."""
+
+    @abstractmethod
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Compute the operator on real values; calibration measures the result."""
+
+
+class MixingOp(QuantizedOp):
+    """An operator that combines different integers into an accumulator.
+
+    Operands are tensors on their grids (constants too); None is an optional input left out.
+    """
+
+    treatment = Treatment.INTEGER
+
+    rounds_accumulator: ClassVar[bool] = True
+    """Whether `rounding_threshold_bits` applies."""
+
+    traces_rounded: ClassVar[bool] = False
+    """Whether the reference's debug trace holds the accumulator after rounding."""
+
+    @abstractmethod
+    def accumulate(
+        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+    ) -> Codes:
+        """Return the exact integer accumulator, before the constant terms.
+
+        `output` holds the grid of the operator's output, None for a graph output.
+        """
+
+    @abstractmethod
+    def dequantize(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        output: UniformQuantizationParameters | None,
+    ) -> FloatArray:
+        """Return the real values (float64) that an accumulator stands for."""
+
+    def output_params(
+        self, *operands: Tensor | None
+    ) -> UniformQuantizationParameters | None:
+        """Return scale and zero point under which the accumulator itself is a graph output.
+
+        None when the operator returns requantized values there too.
+        """
+        del operands
+
+
+class MovingOp(QuantizedOp):
+    """An operator that rearranges or selects codes.
+
+    Runs the onnx package's own implementation, on codes instead of values.
+    """
+
+    treatment = Treatment.MOVER
+    uses_output_bits = True
+
+    def __init__(self, function: NodeFunction) -> None:
+        self.function = function
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Wrap the node's own implementation."""
+        return cls(NodeFunction(node, opsets))
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Move real values."""
+        return self.function(*inputs)
+
+    def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
+        """Move codes: the first operand carries them, the others are shapes and indices."""
+        tensor, *rest = operands
+        assert tensor is not None and not isinstance(tensor, np.ndarray)
+        arguments = [item if isinstance(item, np.ndarray) else None for item in rest]
+        return tuple(tensor.with_codes(part) for part in self.function(tensor.codes, *arguments))
+
+
+class FloatOp(QuantizedOp):
+    """An operator computed in float on dequantized values.
+
+    A table look-up when its inputs are functions of one integer tensor, a float island else.
+    """
+
+    treatment = Treatment.LOOKUP
+
+    clips_outliers: ClassVar[bool] = False
+    """Whether output statistics ignore the lowest and highest 0.1 % of values."""
+
+    def __init__(self, function: NodeFunction) -> None:
+        self.function = function
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Wrap the node's own implementation."""
+        return cls(NodeFunction(node, opsets))
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Compute on real values."""
+        return self.function(*inputs)

@@ -1,0 +1,129 @@
+"""Convolution, any number of spatial axes, groups and dilations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from quantlib.core.params import UniformQuantizationParameters
+from quantlib.ops import kernels
+from quantlib.ops.base import MixingOp
+from quantlib.ops.registry import register_op
+from quantlib.ops.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from quantlib.arrays import AnyArray, Codes, FloatArray
+    from quantlib.core.tensor import Tensor
+    from quantlib.graph.model import Node
+
+
+@register_op("Conv")
+@dataclass(frozen=True, slots=True)
+class Conv(MixingOp):
+    """Convolution (ONNX Conv-11).
+
+    The accumulator is the convolution of the input codes, padded with their zero point, with
+    ``Wq - zw``.
+    """
+
+    attributes: Mapping[str, Any]
+    group: int = 1
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Read group and window; the kernel's shape is the weights'."""
+        del opsets
+        return cls(node.attributes, int(node.attributes.get("group", 1)))
+
+    def _window(self, weights: AnyArray) -> Window:
+        return Window.from_attributes(self.attributes, weights.shape[2:])
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Compute in float64; data that is padded is rounded to float32 first, as there."""
+        x, w, *rest = inputs
+        assert x is not None and w is not None
+        window = self._window(w)
+        pads = window.pads_for(x.shape[2:])
+        if any(pads):
+            x = kernels.pad_spatial(x.astype(np.float32), pads, 0.0)
+        result = kernels.convolve_numpy(
+            x.astype(np.float64),
+            w.astype(np.float64),
+            strides=window.strides,
+            dilations=window.dilations,
+            group=self.group,
+        )
+        bias = rest[0] if rest else None
+        return (result if bias is None else result + _per_channel(bias, result.ndim),)
+
+    def accumulate(
+        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+    ) -> Codes:
+        del output
+        x, w = operands[0], operands[1]
+        assert x is not None and w is not None
+        window = self._window(w.codes)
+        centred = w.codes - w.codes.dtype.type(w.quantizer.zero_point)
+        zero_point = int(np.asarray(x.quantizer.zero_point))
+        magnitude = max(x.magnitude, abs(zero_point))
+        return kernels.convolve(
+            kernels.pad_spatial(x.codes, window.pads_for(x.shape[2:]), zero_point),
+            centred,
+            strides=window.strides,
+            dilations=window.dilations,
+            group=self.group,
+            bound=kernels.product_bound(magnitude, centred, axis=tuple(range(1, centred.ndim))),
+        )
+
+    @staticmethod
+    def _constant(x: Tensor, w: Tensor) -> FloatArray:
+        """Return ``K*zx*zw - zx * sum(Wq)`` per output channel, what the accumulator lacks."""
+        axes = tuple(range(1, w.codes.ndim))
+        zx, zw = np.float64(x.quantizer.zero_point), np.float64(w.quantizer.zero_point)
+        fan_in = int(np.prod(w.codes.shape[1:]))
+        sums = w.codes.sum(axis=axes, dtype=np.float64)
+        return _per_channel(fan_in * zx * zw - zx * sums, w.codes.ndim)
+
+    def dequantize(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        output: UniformQuantizationParameters | None,
+    ) -> FloatArray:
+        del output
+        x, w, bias = _with_bias(operands)
+        values = kernels.dequantize_affine(
+            accumulator,
+            constant=self._constant(x, w),
+            scale=np.float64(x.quantizer.scale * w.quantizer.scale),
+        )
+        if bias is not None:
+            values += _per_channel(bias.values, values.ndim)
+        return values
+
+    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+        """Return the accumulator's own grid; its zero point holds the bias."""
+        x, w, bias = _with_bias(operands)
+        scale = np.float64(x.quantizer.scale * w.quantizer.scale)
+        zero_point = -self._constant(x, w)
+        if bias is not None:
+            # the reference divides in the bias' dtype, float32
+            shaped = _per_channel(bias.values, w.codes.ndim)
+            zero_point = zero_point + shaped / shaped.dtype.type(-scale)
+        return UniformQuantizationParameters(scale, np.asarray(zero_point, dtype=np.float64), 0)
+
+
+def _per_channel(values: AnyArray, ndim: int) -> AnyArray:
+    """Shape one value per channel for broadcasting over (N, C, *spatial)."""
+    return np.reshape(values, (1, -1, *(1,) * (ndim - 2)))
+
+
+def _with_bias(operands: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor, Tensor | None]:
+    x, w = operands[0], operands[1]
+    assert x is not None and w is not None
+    return x, w, operands[2] if len(operands) > 2 else None

@@ -1,0 +1,108 @@
+"""Matrix products: Gemm and MatMul."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from quantlib.core.params import UniformQuantizationParameters
+from quantlib.ops import kernels
+from quantlib.ops.base import MixingOp
+from quantlib.ops.registry import register_op
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.arrays import AnyArray, Codes, FloatArray
+    from quantlib.core.tensor import Tensor
+    from quantlib.graph.model import Node
+
+
+@register_op("Gemm", "MatMul")
+@dataclass(frozen=True, slots=True)
+class Gemm(MixingOp):
+    """``alpha * A' @ B' + beta * C`` (ONNX Gemm-13); MatMul is the case without C.
+
+    The accumulator is ``Aq @ (Bq - zb)``; under encryption it is computed as ``Aq @ Bq -
+    zb * sum(Aq)``, the second term only if the weights' zero point is not 0.
+    """
+
+    alpha: float = 1.0
+    beta: float = 1.0
+    transA: int = 0
+    transB: int = 0
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Read the four attributes."""
+        del opsets
+        return cls(**{k: v for k, v in node.attributes.items() if k in cls.__dataclass_fields__})
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Compute in the inputs' precision: float32 inputs give float32 statistics."""
+        a, b, *rest = inputs
+        assert a is not None and b is not None
+        product = np.matmul(a.T if self.transA else a, b.T if self.transB else b)
+        if self.alpha != 1.0:
+            product = product * product.dtype.type(self.alpha)
+        bias = rest[0] if rest else None
+        if bias is None or self.beta == 0.0:
+            return (product,)
+        return (product + (bias if self.beta == 1.0 else bias * bias.dtype.type(self.beta)),)
+
+    def _operands(self, *operands: Tensor | None) -> tuple[Tensor, Tensor, Codes, Codes]:
+        a, b = operands[0], operands[1]
+        assert a is not None and b is not None
+        return a, b, a.codes.T if self.transA else a.codes, b.codes.T if self.transB else b.codes
+
+    def accumulate(
+        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+    ) -> Codes:
+        del output
+        a, b, left, right = self._operands(*operands)
+        centred = right - right.dtype.type(b.quantizer.zero_point)
+        bound = kernels.product_bound(a.magnitude, centred, axis=-2)
+        return kernels.matmul(left, centred, bound=bound)
+
+    def _constant(self, *operands: Tensor | None) -> FloatArray:
+        """Return ``K*za*zb - za * sum(Bq)``, what the accumulator lacks."""
+        a, b, _, right = self._operands(*operands)
+        za = np.float64(a.quantizer.zero_point)
+        zb = np.float64(b.quantizer.zero_point)
+        sums = right.sum(axis=-2, keepdims=True, dtype=np.float64)
+        return np.asarray(right.shape[-2] * za * zb - za * sums)
+
+    def _scale(self, *operands: Tensor | None) -> np.float64:
+        a, b, *_ = self._operands(*operands)
+        return np.float64(a.quantizer.scale * b.quantizer.scale * self.alpha)
+
+    def _bias(self, operands: tuple[Tensor | None, ...]) -> FloatArray | None:
+        bias = operands[2] if len(operands) > 2 else None
+        if bias is None or self.beta == 0.0:
+            return None
+        return bias.values if self.beta == 1.0 else bias.values * np.float32(self.beta)
+
+    def dequantize(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        output: UniformQuantizationParameters | None,
+    ) -> FloatArray:
+        del output
+        values = kernels.dequantize_affine(
+            accumulator, constant=self._constant(*operands), scale=self._scale(*operands)
+        )
+        bias = self._bias(operands)
+        return values if bias is None else values + bias
+
+    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+        """Return the accumulator's own grid; its zero point holds the bias."""
+        scale = self._scale(*operands)
+        zero_point = -self._constant(*operands)
+        bias = self._bias(operands)
+        if bias is not None:
+            # the reference divides in the bias' dtype, float32
+            zero_point = zero_point + bias / bias.dtype.type(-scale)
+        return UniformQuantizationParameters(scale, np.asarray(zero_point, dtype=np.float64), 0)

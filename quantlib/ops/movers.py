@@ -1,0 +1,61 @@
+"""Operators that rearrange, select or join codes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.tensor import Tensor
+from quantlib.ops.base import MovingOp
+from quantlib.ops.registry import register_op
+
+if TYPE_CHECKING:
+    from quantlib.arrays import AnyArray
+
+
+@register_op("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand")
+class Rearrange(MovingOp):
+    """Changes the shape or order of codes; shapes and axes are raw."""
+
+
+@register_op("Slice", "Gather")
+class Select(MovingOp):
+    """Selects codes; indices are raw."""
+
+    uses_output_bits = False
+
+
+@register_op("Concat")
+class Concat(MovingOp):
+    """Joins codes.
+
+    Concrete ML refuses inputs on different grids; here they are first requantized to the grid
+    of their common range.
+    """
+
+    def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
+        """Join codes on one grid."""
+        tensors = [item for item in operands if isinstance(item, Tensor)]
+        assert len(tensors) == len(operands), "constants are quantized before they are joined"
+        joined = common_grid(tensors)
+        (codes,) = self.function(*(tensor.codes for tensor in joined))
+        return (joined[0].with_codes(codes),)
+
+
+def common_grid(tensors: list[Tensor]) -> list[Tensor]:
+    """Return the tensors on one grid: as they are if they share one, else that of all ranges."""
+    first = tensors[0].quantizer
+    if all(t.quantizer.quant_params == first.quant_params for t in tensors):
+        return tensors
+    statistics = first.quant_stats
+    assert statistics is not None
+    signed = False
+    for tensor in tensors:
+        assert tensor.quantizer.quant_stats is not None
+        statistics = statistics.merge(tensor.quantizer.quant_stats)
+        signed = signed or tensor.quantizer.is_signed
+    options = next((t for t in tensors if t.quantizer.is_signed == signed), tensors[0])
+    quantizer = UniformQuantizer.from_stats(options.quantizer.quant_options, statistics)
+    return [Tensor(quantizer, values=np.asarray(tensor.values)) for tensor in tensors]

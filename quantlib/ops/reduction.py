@@ -1,0 +1,117 @@
+"""Sums over axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from quantlib.graph.node_functions import NodeFunction
+from quantlib.ops import kernels
+from quantlib.ops.base import MixingOp
+from quantlib.ops.registry import register_op
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.arrays import AnyArray, Codes, FloatArray
+    from quantlib.core.params import UniformQuantizationParameters
+    from quantlib.core.tensor import Tensor
+    from quantlib.graph.model import Node
+
+
+@dataclass(frozen=True, slots=True)
+class _Reduction(MixingOp):
+    """A sum of codes over axes, divided by their number for a mean.
+
+    The axes are an attribute in older operator sets and a second input in newer ones; None
+    means all.
+    """
+
+    function: NodeFunction
+    axes: tuple[int, ...] | None
+    keepdims: bool
+    mean: bool
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        return self.function(*inputs)
+
+    def _axes(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+        given = operands[1] if len(operands) > 1 else None
+        chosen = self.axes if given is None else tuple(int(i) for i in np.ravel(given))  # type: ignore[arg-type]
+        return tuple(sorted(i % ndim for i in chosen)) if chosen else tuple(range(ndim))
+
+    def accumulate(
+        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+    ) -> Codes:
+        del output
+        x = operands[0]
+        assert x is not None
+        return kernels.exact_sum(
+            x.codes,
+            axis=self._axes(operands, x.codes.ndim),
+            keepdims=self.keepdims,
+            magnitude=x.magnitude,
+        )
+
+    def dequantize(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        output: UniformQuantizationParameters | None,
+    ) -> FloatArray:
+        del output
+        x = operands[0]
+        assert x is not None
+        count = int(np.prod([x.codes.shape[i] for i in self._axes(operands, x.codes.ndim)]))
+        zero_point = np.float64(x.quantizer.zero_point)
+        if self.mean:
+            values = accumulator.astype(np.float64) * (1.0 / count) - zero_point
+            return np.asarray(values * x.quantizer.scale)
+        return kernels.dequantize_affine(
+            accumulator, constant=-count * zero_point, scale=x.quantizer.scale
+        )
+
+
+@register_op("ReduceSum")
+class ReduceSum(_Reduction):
+    """Sum over axes (ONNX ReduceSum-13)."""
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Read the axes and whether they stay."""
+        return cls(**_members(node, opsets), mean=False)
+
+
+@register_op("ReduceMean")
+class ReduceMean(_Reduction):
+    """Mean over axes (ONNX ReduceMean-18); the accumulator is the sum."""
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Read the axes and whether they stay."""
+        return cls(**_members(node, opsets), mean=True)
+
+
+@register_op("GlobalAveragePool")
+class GlobalAveragePool(_Reduction):
+    """Mean over all spatial axes (ONNX GlobalAveragePool-1)."""
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Take all axes but batch and channel."""
+        return cls(NodeFunction(node, opsets), None, True, mean=True)
+
+    def _axes(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+        del operands
+        return tuple(range(2, ndim))
+
+
+def _members(node: Node, opsets: Mapping[str, int]) -> dict[str, object]:
+    axes = node.attributes.get("axes")
+    return {
+        "function": NodeFunction(node, opsets),
+        "axes": tuple(axes) if axes is not None else None,
+        "keepdims": bool(node.attributes.get("keepdims", 1)),
+    }

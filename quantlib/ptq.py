@@ -1,0 +1,300 @@
+"""Post-training quantization: graph, calibration data and configuration to a QuantizedModule."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+
+from quantlib.core.config import QuantizationConfig
+from quantlib.core.options import QuantizationOptions
+from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.core.tensor import Tensor
+from quantlib.core.widths import bit_width
+from quantlib.errors import OptionsError, TensorError
+from quantlib.execution.inputs import check_inputs
+from quantlib.execution.layer import QuantizedLayer, Value, real_values
+from quantlib.execution.treatments import NodePlan, plan
+from quantlib.graph.loader import load_model
+from quantlib.graph.model import Graph, Node
+from quantlib.ops.base import FloatOp, MixingOp, MovingOp, Treatment
+from quantlib.ops.linear import Gemm
+from quantlib.ops.movers import Concat
+from quantlib.quantized_module import QuantizedModule
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.arrays import AnyArray
+
+OUTLIER_PERCENTILES = (0.1, 99.9)
+"""What BatchNormalization's output range keeps, per cent."""
+
+SYMMETRY_PERCENTILES = (3.0, 97.0)
+SYMMETRY_RATIO = 3.0
+
+
+class PostTrainingAffineQuantization:
+    """Quantizes a model from calibration data, with Concrete ML's arguments and meaning.
+
+    Parameters
+    ----------
+    n_bits : int or mapping
+        One width, or ``{"op_inputs", "op_weights"}`` with optional ``"model_inputs"`` and
+        ``"model_outputs"``.
+    model : Graph, path, bytes or onnx.ModelProto
+        The model.
+    rounding_threshold_bits : int, optional
+        Accumulators wider than this lose their lowest bits.
+    """
+
+    def __init__(
+        self,
+        n_bits: int | Mapping[str, int],
+        model: Graph | str | Path | bytes | onnx.ModelProto,
+        rounding_threshold_bits: int | None = None,
+    ) -> None:
+        self.config = QuantizationConfig.from_n_bits(
+            n_bits, rounding_threshold_bits=rounding_threshold_bits
+        )
+        self.model = model if isinstance(model, Graph) else load_model(model)
+
+    def quantize_module(
+        self,
+        *calibration: AnyArray,
+        statistics: Mapping[str, MinMaxQuantizationStats] | None = None,
+    ) -> QuantizedModule:
+        """Calibrate and quantize; see `quantize`."""
+        return quantize(self.model, calibration, self.config, statistics=statistics)
+
+
+def quantize(
+    model: Graph,
+    calibration: AnyArray | tuple[AnyArray, ...],
+    config: QuantizationConfig,
+    *,
+    statistics: Mapping[str, MinMaxQuantizationStats] | None = None,
+) -> QuantizedModule:
+    """Quantize a model.
+
+    Parameters
+    ----------
+    model : Graph
+        From `load_model`.
+    calibration : array or tuple of arrays
+        Real model inputs; samples along axis 0.
+    config : QuantizationConfig
+        What is chosen.
+    statistics : mapping of str to MinMaxQuantizationStats, optional
+        Output ranges measured elsewhere, by tensor name; they replace measured ones.
+
+    Returns
+    -------
+    QuantizedModule
+
+    Raises
+    ------
+    TensorError
+        The data do not fit the model.
+    OptionsError
+        The configuration cannot be applied to a layer; the message names it.
+    UnsupportedOpError
+        A node cannot be executed.
+
+    Notes
+    -----
+    Nodes are visited in topological order and each is calibrated on what the quantized nodes
+    before it produced, as Concrete ML 1.9 does: its float result on that data gives its output
+    range, then its quantized form runs and its codes' values go to the next node. A graph of
+    Gemm and MatMul alone is calibrated on float results.
+    """
+    arrays = calibration if isinstance(calibration, tuple) else (calibration,)
+    data = check_inputs(model, arrays, what="calibration data")
+    return _Calibration(model, config, statistics or {}).walk(data)
+
+
+class _Calibration:
+    """One walk over a graph; the state is the calibration data of each tensor."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        config: QuantizationConfig,
+        statistics: Mapping[str, MinMaxQuantizationStats],
+    ) -> None:
+        self.graph = graph
+        self.config = config
+        self.statistics = statistics
+        self.plans = plan(graph)
+        self.linear_only = all(issubclass(p.op_class, Gemm) for p in self.plans)
+        self.values: dict[str, Value] = {}
+
+    def walk(self, data: tuple[AnyArray, ...]) -> QuantizedModule:
+        graph = self.graph
+        for info, array in zip(graph.inputs, data, strict=True):
+            if array.dtype.kind == "f":
+                stats = MinMaxQuantizationStats.from_values(array)
+                grid = UniformQuantizer.from_stats(self._model_input_options(), stats)
+                self.values[info.name] = Tensor(grid, values=array)
+            else:
+                self.values[info.name] = array
+        layers = []
+        for node, node_plan in zip(graph.nodes, self.plans, strict=True):
+            try:
+                layers.append(self._layer(node, node_plan))
+            except OptionsError as error:
+                raise OptionsError(f"layer {node.name!r}: {error}") from None
+        inputs = tuple(self._input_grid(info.name, layers) for info in graph.inputs)
+        return QuantizedModule(graph, self.config, tuple(layers), inputs, data)
+
+    def _model_input_options(self) -> QuantizationOptions:
+        return QuantizationOptions(self.config.input_bits, is_signed=True)
+
+    def _input_grid(self, name: str, layers: list[QuantizedLayer]) -> UniformQuantizer | None:
+        """Return the clear-side grid of a model input.
+
+        The first integer operator's, if only such read it; else its own width, signed.
+        """
+        value = self.values[name]
+        if not isinstance(value, Tensor):
+            return None
+        readers = [
+            layer
+            for layer, node_plan in zip(layers, self.plans, strict=True)
+            if self._reads(layer.node, name)
+        ]
+        if not readers or any(not isinstance(r.op, MixingOp | MovingOp) for r in readers):
+            return value.quantizer
+        stats = value.quantizer.quant_stats
+        assert stats is not None
+        return UniformQuantizer.from_stats(readers[0].input_options, stats)
+
+    def _reads(self, node: Node, name: str) -> bool:
+        """Tell whether a node's inputs are functions of the model input `name`."""
+        return any(self._sources.get(i, frozenset()) >= {name} for i in node.inputs)
+
+    @property
+    def _sources(self) -> dict[str, frozenset[str]]:
+        found = {info.name: frozenset([info.name]) for info in self.graph.inputs}
+        for node, node_plan in zip(self.graph.nodes, self.plans, strict=True):
+            found.update(dict.fromkeys(node.outputs, node_plan.sources))
+        return found
+
+    def _layer(self, node: Node, node_plan: NodePlan) -> QuantizedLayer:
+        """Calibrate one node and leave the data of its outputs for the next."""
+        graph, config = self.graph, self.config
+        variables = [self.values[n] for n in node.inputs if n and n not in graph.constants]
+        tensors = [v for v in variables if isinstance(v, Tensor)]
+        op_class, treatment = node_plan.op_class, node_plan.treatment
+        if not tensors and issubclass(op_class, MixingOp | MovingOp):
+            op_class, treatment = FloatOp, Treatment.RAW
+        signed = any(t.values.min(initial=0) < 0 for t in tensors)
+        options = config.activations.options(auto_signed=signed, auto_symmetric=False)
+        if op_class.uses_output_bits:
+            options = dataclasses.replace(options, n_bits=config.output_bits)
+        layer = QuantizedLayer(
+            node=node,
+            op=op_class.from_node(node, graph.opsets),
+            treatment=treatment,
+            constants=self._constants(node, op_class),
+            input_options=options,
+            outputs=(None,) * len(node.outputs),
+            is_graph_output=any(name in graph.output_names for name in node.outputs),
+        )
+        results = layer.op.float_results(*real_values(layer.arguments(self.values)))
+        layer = dataclasses.replace(layer, outputs=self._output_grids(layer, results, tensors))
+        layer, outputs = self._quantized(layer)
+        for name, real, output in zip(node.outputs, results, outputs, strict=False):
+            if not isinstance(output, Tensor):
+                self.values[name] = output
+            elif self.linear_only:
+                self.values[name] = Tensor(output.quantizer, values=real)
+            else:
+                self.values[name] = output.rounded()
+        return layer
+
+    def _quantized(self, layer: QuantizedLayer) -> tuple[QuantizedLayer, tuple[Value, ...]]:
+        """Run a layer on the calibration data; rounding learns how many bits to remove."""
+        run = layer.run(self.values)
+        threshold = self.config.rounding_threshold_bits
+        op = layer.op
+        if threshold is None or run.accumulator is None or layer.is_graph_output:
+            return layer, run.results
+        if not (isinstance(op, MixingOp) and op.rounds_accumulator):
+            return layer, run.results
+        width = bit_width(int(run.accumulator.min()), int(run.accumulator.max()))
+        layer = dataclasses.replace(layer, lsbs_to_remove=max(0, width - threshold))
+        return layer, (layer.finish(run.accumulator, run.operands),)
+
+    def _output_grids(
+        self, layer: QuantizedLayer, results: tuple[AnyArray, ...], tensors: list[Tensor]
+    ) -> tuple[UniformQuantizer | None, ...]:
+        """Return the grid of each output; raw results have none."""
+        if layer.treatment is Treatment.RAW:
+            return (None,) * len(results)
+        unsigned = QuantizationOptions(self.config.output_bits)
+        options = unsigned
+        if self.config.is_reference and tensors:
+            signed = layer.input_options.is_signed
+            options = dataclasses.replace(unsigned, is_signed=signed)
+        grids: list[UniformQuantizer | None] = []
+        for name, result in zip(layer.node.outputs, results, strict=False):
+            if result.dtype.kind != "f":
+                grids.append(None)
+                continue
+            stats = self.statistics.get(name) or self._measure(layer, result)
+            params = UniformQuantizationParameters.from_stats(unsigned, stats)
+            grids.append(UniformQuantizer(options, stats, params))
+        return tuple(grids)
+
+    def _measure(self, layer: QuantizedLayer, result: AnyArray) -> MinMaxQuantizationStats:
+        """Return the range of a layer's float result."""
+        try:
+            if isinstance(layer.op, FloatOp) and layer.op.clips_outliers:
+                low, high = np.percentile(result, OUTLIER_PERCENTILES)
+                result = np.clip(result, low, high)
+            return MinMaxQuantizationStats.from_values(result)
+        except TensorError as error:
+            raise TensorError(
+                f"layer {layer.name!r} ({layer.node.op_type}) on the calibration data: {error}"
+            ) from None
+
+    def _constants(self, node: Node, op_class: type) -> dict[int, Value]:
+        """Return a node's constants by position, quantized where the operator uses integers."""
+        quantized = issubclass(op_class, MixingOp) or op_class is Concat
+        constants: dict[int, Value] = {}
+        for i, name in enumerate(node.inputs):
+            if name in self.graph.constants:
+                value = self.graph.constants[name]
+                is_number = value.dtype.kind in "fb"
+                constants[i] = self._weight(value) if quantized and is_number else value
+        return constants
+
+    def _weight(self, values: AnyArray) -> Tensor:
+        """Quantize a constant; truth values take one unsigned bit."""
+        if values.dtype.kind == "b":
+            options, values = QuantizationOptions(1), values.astype(np.float64)
+        else:
+            symmetric = looks_symmetric(values)
+            options = self.config.weights.options(auto_signed=symmetric, auto_symmetric=symmetric)
+        stats = MinMaxQuantizationStats.from_values(values)
+        return Tensor(UniformQuantizer.from_stats(options, stats), values=values)
+
+
+def looks_symmetric(values: AnyArray) -> bool:
+    """Tell whether a distribution is symmetric around 0 by the reference's rule.
+
+    With v3, v97 the 3rd and 97th percentile and ``r = abs(v3 / v97)`` (0 when ``abs(v97) <
+    0.001``): not both on one side of 0, and ``1/3 <= r <= 3``.
+    """
+    low, high = np.percentile(values, SYMMETRY_PERCENTILES[0]), np.percentile(
+        values, SYMMETRY_PERCENTILES[1]
+    )
+    ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
+    one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
+    return not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO
