@@ -221,6 +221,13 @@ class _Calibration:
     def _quantized(self, layer: QuantizedLayer) -> tuple[QuantizedLayer, tuple[Value, ...]]:
         """Run a layer on the calibration data; rounding learns how many bits to remove."""
         run = layer.run(self.values)
+        if not isinstance(layer.op, FloatOp):
+            grids = tuple(
+                operand.quantizer
+                for i, operand in enumerate(run.operands)
+                if isinstance(operand, Tensor) and i not in layer.constants
+            )
+            layer = dataclasses.replace(layer, input_grids=grids)
         threshold = self.config.rounding_threshold_bits
         op = layer.op
         if threshold is None or run.accumulator is None or layer.is_graph_output:

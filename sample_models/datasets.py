@@ -25,10 +25,13 @@ class Dataset:
 
 
 def _split(inputs: Array, targets: Array, calibration: int, evaluation: int) -> Dataset:
-    """Shuffle once, stratified by class when targets are class ids."""
+    """Drop repeated rows and shuffle once, stratified when targets are class ids."""
+    inputs = inputs.astype(np.float32)
+    kept = np.sort(np.unique(inputs, axis=0, return_index=True)[1])
+    inputs, targets = inputs[kept], targets[kept]
     classes = targets if targets.dtype.kind == "i" else None
     train_x, test_x, train_y, test_y = train_test_split(
-        inputs.astype(np.float32),
+        inputs,
         targets,
         test_size=evaluation,
         random_state=SPLIT_SEED,

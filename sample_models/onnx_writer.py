@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -13,12 +13,16 @@ from architectures import (
     Conv,
     Flatten,
     Gemm,
-    Layer,
-    Network,
     Relu,
     Residual,
 )
 from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from architectures import (
+        Layer,
+        Network,
+    )
 
 OPSET = 21
 IR_VERSION = 10

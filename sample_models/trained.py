@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import onnx
-from architectures import Gemm, Network
-from datasets import Array, Dataset
+from architectures import Gemm
+from datasets import Array
 from onnx.utils import Extractor
 from onnx_writer import IR_VERSION, OPSET, to_onnx
 from skl2onnx import to_onnx as pipeline_to_onnx
@@ -13,7 +15,12 @@ from skl2onnx.common.data_types import FloatTensorType
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from training import Recipe, fit, predict
+from training import fit, predict
+
+if TYPE_CHECKING:
+    from architectures import Network
+    from datasets import Dataset
+    from training import Recipe
 
 Trained = tuple[onnx.ModelProto, Array]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,16 @@ from architectures import (
     Conv,
     Flatten,
     Gemm,
-    Layer,
-    Network,
     Relu,
     Residual,
     walk,
 )
+
+if TYPE_CHECKING:
+    from architectures import (
+        Layer,
+        Network,
+    )
 
 Arrays = dict[str, jax.Array]
 Weights = dict[str, np.ndarray[Any, Any]]

@@ -64,6 +64,8 @@ class QuantizedLayer:
         The accumulator itself leaves the graph.
     lsbs_to_remove : int
         Low bits that rounding takes from the accumulator.
+    input_grids : tuple of UniformQuantizer
+        Grids of the variable inputs as the operator reads them, of integer operators.
     """
 
     node: Node
@@ -74,11 +76,17 @@ class QuantizedLayer:
     outputs: tuple[UniformQuantizer | None, ...]
     is_graph_output: bool
     lsbs_to_remove: int = 0
+    input_grids: tuple[UniformQuantizer, ...] = ()
 
     @property
     def name(self) -> str:
         """The node's unique name."""
         return self.node.name
+
+    @property
+    def operand_grid(self) -> UniformQuantizer | None:
+        """Grid on which the first variable input is read; None until calibration knows it."""
+        return self.input_grids[0] if self.input_grids else None
 
     def arguments(self, values: Mapping[str, Value]) -> tuple[Value | None, ...]:
         """Return the node's inputs by position: constants, given values, None if left out."""

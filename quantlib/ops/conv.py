@@ -43,6 +43,10 @@ class Conv(MixingOp):
     def _window(self, weights: AnyArray) -> Window:
         return Window.from_attributes(self.attributes, weights.shape[2:])
 
+    def fan_in(self, weight_shape: tuple[int, ...]) -> int:
+        """Return how many products one accumulator sums."""
+        return int(np.prod(weight_shape[1:]))
+
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         """Compute in float64; data that is padded is rounded to float32 first, as there."""
         x, w, *rest = inputs

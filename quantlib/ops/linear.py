@@ -52,6 +52,10 @@ class Gemm(MixingOp):
             return (product,)
         return (product + (bias if self.beta == 1.0 else bias * bias.dtype.type(self.beta)),)
 
+    def fan_in(self, weight_shape: tuple[int, ...]) -> int:
+        """Return how many products one accumulator sums."""
+        return weight_shape[-1 if self.transB else -2]
+
     def _operands(self, *operands: Tensor | None) -> tuple[Tensor, Tensor, Codes, Codes]:
         a, b = operands[0], operands[1]
         assert a is not None and b is not None

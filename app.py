@@ -1,0 +1,5 @@
+"""Start with ``streamlit run app.py``; no page depends on what happens here."""
+
+from pages.ui import frame
+
+frame.run()

@@ -1,0 +1,1 @@
+"""One script per screen; the file's stem is its URL."""

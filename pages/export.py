@@ -1,0 +1,66 @@
+"""Export: the configuration as a file, and scripts that reproduce it."""
+
+import streamlit as st
+
+from pages.ui import frame, state, text
+from quantlib.core.config import QuantizationConfig
+from quantlib.errors import QuantlibError
+from quantlib.export.scripts import concrete_ml_script, quantlib_script
+
+current = frame.begin("export", "Take the configuration away, and bring it back.")
+config, name = current.config, text.safe_name(state.file_name())
+stem = f"{name}-{text.file_tag(config)}"
+
+
+def load() -> None:
+    """Adopt an uploaded configuration; keep the present one if it is refused."""
+    file = st.session_state["export.file"]
+    if file is None:
+        return
+    try:
+        state.adopt(state.within_controls(QuantizationConfig.from_json(file.getvalue())))
+        st.session_state["export.message"] = (True, f"{file.name} is loaded.")
+    except QuantlibError as error:
+        st.session_state["export.message"] = (False, f"{file.name}: {error}")
+
+
+st.markdown(text.config(config))
+st.subheader("Configuration", anchor=False)
+left, right = st.columns(2)
+with left:
+    st.caption("Read by this explorer and by quantlib. Carries every choice, no weights.")
+    st.code(config.to_json(), language="json", height=320)
+    st.download_button(
+        "Configuration (JSON)", config.to_json(), file_name=f"{stem}.json", on_click="ignore",
+        mime="application/json", key="export.config", type="primary", shortcut="Ctrl+Enter",
+    )  # fmt: skip
+with right:
+    st.file_uploader(
+        "Load a configuration (.json)", key="export.file", type="json", on_change=load,
+        help="A file that was downloaded here. Every control follows it.",
+    )  # fmt: skip
+    message = st.session_state.get("export.message")
+    if message:
+        (st.success if message[0] else st.error)(text.plain(message[1], limit=600))
+
+st.subheader("Scripts", anchor=False)
+files = {"model": f"{name}.onnx", "data": f"{name}.npz"}
+left, right = st.columns(2)
+with left:
+    st.markdown("**quantlib**")
+    script = quantlib_script(config, **files)
+    st.caption("Five lines of quantlib that compute the numbers on these screens.")
+    st.code(script, height=320)
+    st.download_button("quantlib script", script, file_name=f"{stem}-quantlib.py",
+                       mime="text/x-python", key="export.quantlib", on_click="ignore")  # fmt: skip
+with right:
+    st.markdown("**Concrete ML 1.9**")
+    try:
+        script = concrete_ml_script(config, **files)
+    except QuantlibError as error:
+        st.info(str(error))
+    else:
+        st.caption("The same integers in Concrete ML, where it accepts the graph.")
+        st.code(script, height=320)
+        st.download_button("Concrete ML script", script, file_name=f"{stem}-concrete-ml.py",
+                           mime="text/x-python", key="export.concrete", on_click="ignore")  # fmt: skip

@@ -1,0 +1,82 @@
+"""Home: choose a model and data."""
+
+import streamlit as st
+
+from pages.ui import engine, frame, samples, state, text
+from quantlib.errors import QuantlibError
+
+current = frame.begin("home", "Choose a model; every other screen follows it.")
+
+
+def upload(kind: str) -> None:
+    """Take an uploaded file; what was there before stays if it is refused."""
+    file = st.session_state[f"home.{kind}"]
+    if file is None:
+        return
+    try:
+        (state.add_model if kind == "model" else state.add_data)(file.getvalue(), file.name)
+        st.session_state["home.message"] = (True, f"{file.name} is loaded.")
+    except QuantlibError as error:
+        st.session_state["home.message"] = (False, str(error))
+
+
+st.subheader("Samples", anchor=False)
+columns = st.columns(3)
+for i, card in enumerate(samples.cards().values()):
+    with columns[i % 3].container(border=True, height=230):
+        st.markdown(f"**{card.title}**")
+        st.caption(f"{card.task} · {card.metric} {card.metric_value:.3g} · {text.size(card.size_bytes)}")
+        st.markdown(card.interesting)
+        st.button(
+            "Current" if state.model_name() == card.name else "Open",
+            key=f"home.open.{card.name}",
+            disabled=state.model_name() == card.name,
+            on_click=lambda name=card.name: st.session_state.update({state.KEYS["model"]: name}),
+        )
+
+st.subheader("Your own", anchor=False)
+left, right = st.columns(2)
+left.file_uploader(
+    "Model (.onnx)", key="home.model", on_change=upload, args=("model",), type="onnx",
+    help="One file with all weights inside. Without data, normal random values are generated "
+    "and marked as synthetic.",
+)  # fmt: skip
+right.file_uploader(
+    "Data for the current model (.npz, .npy, .csv)", key="home.data", on_change=upload,
+    args=("data",), type=["npz", "npy", "csv"],
+    help="An .npz with arrays calibration, evaluation and labels; or one array or table, of which "
+    "one half calibrates and the other evaluates. A last extra .csv column is the label.",
+)  # fmt: skip
+message = st.session_state.get("home.message")
+if message:
+    (st.success if message[0] else st.error)(text.plain(message[1], limit=600))
+
+st.subheader("Current model", anchor=False)
+model, data = engine.model_card(current.source), engine.data_card(current.source)
+left, right = st.columns([2, 3])
+with left:
+    st.markdown(
+        f"**{text.plain(model.name)}** · {text.size(model.size_bytes)} · "
+        f"{model.n_parameters:,} parameters"
+    )
+    st.markdown("Inputs: " + text.plain(", ".join(model.inputs), limit=200))
+    st.markdown("Outputs: " + text.plain(", ".join(model.outputs), limit=200))
+    st.markdown(f"Data: {text.plain(data.name)}" + (", with labels" if data.has_labels else ""))
+    for note in data.notes:
+        st.caption(text.plain(note, limit=200))
+    for page, label in (
+        ("compare", "See it quantized"),
+        ("bitwidths", "Does it fit?"),
+        ("learn", "Teach me"),
+    ):
+        st.page_link(frame.PAGES / f"{page}.py", label=label, icon=":material/arrow_forward:")
+with right:
+    nodes = {"node": 0, "operator": 1, "treatment": 2}
+    st.dataframe(
+        {title: [node[i] for node in model.nodes] for title, i in nodes.items()},
+        hide_index=True, height=320, alt="Each node of the model and how it is treated",
+    )  # fmt: skip
+    st.caption(
+        "Integer operators need accumulators within the limit; functions of one integer tensor "
+        "become table look-ups; float islands are quantized by nobody."
+    )

@@ -1,0 +1,1 @@
+"""What the screens share: frame, state, inputs, engine, texts, charts."""

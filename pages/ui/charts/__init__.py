@@ -1,0 +1,1 @@
+"""Data to figures; no Streamlit here."""

@@ -1,0 +1,50 @@
+"""Colours by role, and the frame every figure shares."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+FLOAT = "#8A8A8A"
+DEQUANTIZED = "#2E86C1"
+GRID = "#E69F00"
+CLIPPED = "#D55E00"
+WITHIN = "#009E73"
+OVER = "#D55E00"
+"""Okabe-Ito tones that read on light and dark ground; shape or hatch is the second cue."""
+
+MAGNITUDE = "Cividis"
+TRANSPARENT = "rgba(0,0,0,0)"
+
+CONFIG = {"displaylogo": False, "showSendToCloud": False}
+"""Plotly's own options: no button that uploads a figure."""
+
+
+def titled(figure: go.Figure, *, x: str, y: str, height: int = 380) -> go.Figure:
+    """Name the axes with their units and set the common frame."""
+    figure.update_xaxes(title_text=x)
+    figure.update_yaxes(title_text=y)
+    return framed(figure, height=height)
+
+
+def framed(figure: go.Figure, *, height: int = 380) -> go.Figure:
+    """Set what all figures share."""
+    figure.update_layout(
+        height=height,
+        margin={"l": 10, "r": 10, "t": 30, "b": 10},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.0, "x": 0},
+        paper_bgcolor=TRANSPARENT,
+        plot_bgcolor=TRANSPARENT,
+        bargap=0.15,
+        hoverlabel={"namelength": -1},
+        uirevision="keep",
+    )
+    return figure
+
+
+def plain(name: str, limit: int = 28) -> str:
+    """Return a name from outside as chart text: no tags, no templates, bounded."""
+    clean = "".join(c if c.isprintable() else "�" for c in name)
+    short = clean if len(clean) <= limit else "…" + clean[-(limit - 1) :]
+    return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace(
+        "%{", "%\u200b{"
+    )

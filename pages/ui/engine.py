@@ -1,0 +1,212 @@
+"""The one door to computation: digests and a configuration in, frozen summaries out.
+
+What is computed stays with the user's session, under keys that name everything it depends on,
+in bounded caches. No page sees a module, a session of ONNX Runtime or a whole activation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import streamlit as st
+
+import quantlib as ql
+from pages.ui.jobs import Job
+from quantlib.analysis.evaluation import Evaluation, evaluate
+from quantlib.analysis.histograms import Histogram, activation_histograms, weight_histograms
+from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.sweep import SweepResult, sweep
+from quantlib.data import Dataset, load_data, synthetic_data
+from quantlib.execution.treatments import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.graph.model import Graph
+
+_T = TypeVar("_T")
+
+_BOUNDS = {"workspace": 3, "evaluation": 64, "histograms": 3}
+"""How many entries each cache of a session holds."""
+
+SWEEP_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Which model on which data; the bytes behind the digests are registered in the session.
+
+    Parameters
+    ----------
+    model, data : str
+        SHA-256 digests; ``data`` is ``""`` for generated data.
+    """
+
+    model: str
+    data: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model is, before anything is quantized."""
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    n_parameters: int
+    size_bytes: int
+    operators: tuple[tuple[str, int], ...]
+    nodes: tuple[tuple[str, str, str], ...]
+    """Name, operator and treatment of each node."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataCard:
+    """What the data are."""
+
+    name: str
+    n_calibration: int
+    n_evaluation: int
+    has_labels: bool
+    is_synthetic: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Distributions:
+    """Histograms by tensor name."""
+
+    activations: dict[str, Histogram]
+    weights: dict[str, Histogram]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Workspace:
+    graph: Graph
+    data: Dataset
+    reference: FloatReference
+
+
+def register(data: bytes, *, name: str) -> str:
+    """Keep bytes in the session under their digest; return the digest."""
+    digest = hashlib.sha256(data).hexdigest()
+    st.session_state.setdefault("engine.bytes", {})[digest] = (name, data)
+    return digest
+
+
+def has(digest: str) -> bool:
+    """Tell whether the session holds the bytes of a digest."""
+    return digest in st.session_state.get("engine.bytes", {})
+
+
+def check(source: Source) -> None:
+    """Load model and data once, raising what is wrong with either."""
+    _workspace(source)
+
+
+def model_card(source: Source) -> ModelCard:
+    """Return what the model is and how each node will be treated."""
+    graph = _workspace(source).graph
+    kinds = Counter(node.op_type for node in graph.nodes)
+    return ModelCard(
+        name=graph.name,
+        inputs=tuple(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs),
+        outputs=tuple(f"{o.name} {_shape(o.shape)} {o.dtype}" for o in graph.outputs),
+        n_parameters=graph.n_parameters,
+        size_bytes=len(graph.source),
+        operators=tuple(kinds.most_common()),
+        nodes=tuple(
+            (node.name, node.op_type, str(decided.treatment))
+            for node, decided in zip(graph.nodes, plan(graph), strict=True)
+        ),
+    )
+
+
+def data_card(source: Source) -> DataCard:
+    """Return what the data are."""
+    data = _workspace(source).data
+    return DataCard(
+        name=data.name,
+        n_calibration=len(data.calibration[0]),
+        n_evaluation=len(data.evaluation[0]),
+        has_labels=data.labels is not None,
+        is_synthetic=data.is_synthetic,
+        notes=data.notes,
+    )
+
+
+def evaluation(source: Source, config: QuantizationConfig) -> Evaluation:
+    """Return the figures of a configuration."""
+
+    def compute() -> Evaluation:
+        space = _workspace(source)
+        return evaluate(space.graph, space.data, config, reference=space.reference)
+
+    return _remember("evaluation", (source, config), compute)
+
+
+def distributions(source: Source) -> Distributions:
+    """Return the histograms of all weights, and of all activations on the calibration data."""
+
+    def compute() -> Distributions:
+        space = _workspace(source)
+        reference = FloatReference(space.graph, space.data.calibration)
+        return Distributions(activation_histograms(reference), weight_histograms(space.graph))
+
+    return _remember("histograms", source, compute)
+
+
+def evaluation_inputs(source: Source, samples: Sequence[int]) -> np.ndarray[Any, Any]:
+    """Return a few samples of the first model input."""
+    return np.array(_workspace(source).data.evaluation[0][list(samples)])
+
+
+def sweep_job(source: Source, configs: Sequence[QuantizationConfig]) -> Job[SweepResult]:
+    """Start a sweep in the background; results appear in the job as they come."""
+    space = _workspace(source)
+
+    def work(go_on: Callable[[], bool], add: Callable[[SweepResult], None]) -> None:
+        with ThreadPoolExecutor(SWEEP_WORKERS) as executor:
+            for result in sweep(
+                space.graph, space.data, configs,
+                reference=space.reference, executor=executor, go_on=go_on,
+            ):  # fmt: skip
+                add(result)
+
+    return Job.start(work, total=len(configs), about=(source, tuple(configs)))
+
+
+def _shape(shape: tuple[int | str | None, ...]) -> str:
+    return " × ".join("?" if size is None else str(size) for size in shape)
+
+
+def _workspace(source: Source) -> _Workspace:
+    def compute() -> _Workspace:
+        held = st.session_state.get("engine.bytes", {})
+        name, model = held[source.model]
+        graph = ql.load_model(model, name=name)
+        if source.data:
+            data_name, content = held[source.data]
+            data = load_data(content, graph, name=data_name)
+        else:
+            data = synthetic_data(graph)
+        return _Workspace(graph, data, FloatReference(graph, data.evaluation))
+
+    return _remember("workspace", source, compute)
+
+
+def _remember(kind: str, key: object, compute: Callable[[], _T]) -> _T:
+    """Return a cached value of this session, computing it when it is not there."""
+    cache: OrderedDict[object, _T] = st.session_state.setdefault(f"engine.{kind}", OrderedDict())
+    if key not in cache:
+        cache[key] = compute()
+    cache.move_to_end(key)
+    while len(cache) > _BOUNDS[kind]:
+        cache.popitem(last=False)
+    return cache[key]

@@ -1,0 +1,186 @@
+"""What every screen has: menu, sidebar, title, headline figures, error states."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.ui import engine, inputs, state, text
+from quantlib.errors import QuantlibError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quantlib.analysis.evaluation import Evaluation
+    from quantlib.core.config import QuantizationConfig
+
+PAGES = Path(__file__).parents[1]
+
+_MENU = (
+    ("home", "Home", ":material/home:", "Choose a model and data."),
+    ("learn", "Learn", ":material/school:", "How uniform quantization works, with movable numbers."),
+    ("calibration", "Calibration", ":material/bar_chart:", "Are the ranges right?"),
+    ("bitwidths", "Bit widths", ":material/width:", "Does every accumulator fit the limit?"),
+    ("sweep", "Sweep", ":material/grid_on:", "Which widths and signs keep the accuracy?"),
+    ("compare", "Compare", ":material/compare_arrows:", "What does quantization change?"),
+    ("export", "Export", ":material/download:", "Take the configuration away."),
+)
+
+_entered: ContextVar[bool] = ContextVar("entered", default=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What the sidebar says: which model and data, and the configuration."""
+
+    source: engine.Source
+    config: QuantizationConfig
+
+    def evaluation(self) -> Evaluation:
+        """Return the figures of the current configuration."""
+        return engine.evaluation(self.source, self.config)
+
+
+def run() -> None:
+    """Draw the menu and run the chosen page; the whole of ``app.py``."""
+    page = _navigation()
+    token = _entered.set(True)
+    try:
+        page.run()
+    finally:
+        _entered.reset(token)
+
+
+def _navigation() -> st.Page:  # type: ignore[valid-type]
+    st.set_page_config(page_title="Quantization explorer", page_icon="🪜", layout="wide")
+    return st.navigation(
+        [
+            st.Page(PAGES / f"{stem}.py", title=title, icon=icon, url_path=stem, help=purpose,
+                    default=stem == "home")  # fmt: skip
+            for stem, title, icon, purpose in _MENU
+        ]
+    )
+
+
+def begin(stem: str, sentence: str, *, headline: bool = True) -> Current:
+    """Draw what precedes a page's own content and return what is current.
+
+    Ends the script with a message when the model is missing or the controls contradict.
+    """
+    if not _entered.get():
+        _navigation()
+    title = next(name for key, name, *_ in _MENU if key == stem)
+    with st.sidebar:
+        inputs.model_picker()
+        data_line = st.empty()
+        inputs.configuration()
+        inputs.pin_controls()
+    st.header(title, anchor=False)
+    st.caption(sentence)
+    found = state.source()
+    if found is None:
+        _ask_for_upload()
+    with shown_errors(stop=True):
+        config = state.config()
+        assert found is not None
+        card = engine.data_card(found)
+        data_line.caption(_data_words(card))
+        current = Current(found, config)
+        if headline:
+            _headline(current, card)
+    return current
+
+
+def _ask_for_upload() -> None:
+    """Say which model a link names, and stop."""
+    st.info(
+        f"This link names the model {text.plain(state.model_name())}, which is not on this "
+        "server. Upload the same file on Home, or choose a sample in the sidebar."
+    )
+    st.page_link(PAGES / "home.py", label="Go to Home")
+    st.stop()
+
+
+def _data_words(card: engine.DataCard) -> str:
+    words = f"{card.n_calibration} calibration, {card.n_evaluation} evaluation samples"
+    return f"{words}, **synthetic**" if card.is_synthetic else words
+
+
+def _headline(current: Current, card: engine.DataCard) -> None:
+    """Draw the four figures that every screen shows."""
+    found = current.evaluation()
+    kept = state.pinned()
+    other = engine.evaluation(current.source, kept) if kept else None
+    limit = current.config.limit_bits
+    widest = found.widest.width_bits if found.widest else None
+    columns = st.columns(4)
+    columns[0].metric(
+        "SQNR", text.decibel(found.sqnr_db),
+        delta=f"{found.sqnr_db - other.sqnr_db:.1f} dB to B" if other else None,
+        help="Output signal over quantization noise, 10 log10(Σy² / Σ(y − ŷ)²), in decibel. "
+        "6 dB more is one bit more.", border=True,
+    )  # fmt: skip
+    _score_metric(columns[1], found, other, card)
+    columns[2].metric(
+        "Widest accumulator", f"{widest} / {limit} bits" if widest else "none",
+        delta=None if widest is None else "fits" if widest <= limit else "over the limit",
+        delta_color="normal" if (widest or 0) <= limit else "inverse",
+        delta_arrow="off",
+        help="Width of the integer type that holds the widest accumulator seen on calibration "
+        "and evaluation data.", border=True,
+    )  # fmt: skip
+    ratio = found.float_weight_bytes / max(1, found.weight_bytes)
+    columns[3].metric(
+        "Weights", text.size(found.weight_bytes), delta=f"{ratio:.1f} × smaller than float32",
+        delta_color="off", delta_arrow="off", border=True,
+        help="Quantized weights at their widths; biases keep 32 bits, as in Concrete ML.",
+    )  # fmt: skip
+
+
+def _score_metric(
+    column: st.delta_generator.DeltaGenerator,
+    found: Evaluation,
+    other: Evaluation | None,
+    card: engine.DataCard,
+) -> None:
+    """Draw accuracy, R² or agreement, against float or B."""
+    if found.score is None:
+        column.metric(
+            "Same class as float" if found.agreement is not None else "Largest error",
+            text.share(found.agreement)
+            if found.agreement is not None
+            else text.number(found.max_error),
+            delta="synthetic data" if card.is_synthetic else None,
+            delta_color="off", delta_arrow="off", border=True,
+            help="Share of evaluation samples whose largest output stays the same."
+            if found.agreement is not None
+            else "Largest difference to the float output, in output units.",
+        )  # fmt: skip
+        return
+    base = other.score.quantized_value if other and other.score else found.score.float_value
+    difference = found.score.quantized_value - base
+    is_share = found.score.name == "accuracy"
+    shown = f"{100 * difference:+.1f} points" if is_share else f"{difference:+.3f}"
+    column.metric(
+        found.score.name.capitalize() if is_share else found.score.name,
+        text.score(found.score), border=True,
+        delta=f"{shown} to {'B' if other else 'float'}",
+        help=f"On the evaluation labels; the float model has "
+        f"{text.score(found.score, value=found.score.float_value)}.",
+    )  # fmt: skip
+
+
+@contextmanager
+def shown_errors(*, stop: bool = False) -> Iterator[None]:
+    """Show the project's own errors as one message; anything else stays loud."""
+    try:
+        yield
+    except QuantlibError as error:
+        st.error(text.plain(str(error), limit=600), icon=":material/error:")
+        if stop:
+            st.stop()

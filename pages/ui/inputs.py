@@ -1,0 +1,102 @@
+"""The sidebar: the same controls, in the same order, with the same words on every screen."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from pages.ui import samples, state, text
+
+_WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] + 1)]
+_EDGE_BITS = [state.AUTO, *_WIDTHS]
+_ROUNDING = ["off", *_WIDTHS]
+
+
+def model_picker() -> None:
+    """Draw the model control; a link may name a model that is not here yet."""
+    options = [*samples.cards(), *state.uploads()]
+    linked = st.query_params.get(state.KEYS["model"])
+    if linked and "#" in linked and linked not in options:
+        options.append(linked)
+    st.selectbox(
+        "Model",
+        options,
+        key=state.KEYS["model"],
+        bind="query-params",
+        format_func=_model_label,
+        help="A sample, or a model uploaded on Home. Changing it keeps the configuration.",
+    )
+
+
+def _model_label(option: str) -> str:
+    card = samples.cards().get(option)
+    return card.title if card else option
+
+
+def configuration() -> None:
+    """Draw the controls of the configuration."""
+    keys = state.KEYS
+    st.slider(
+        "Weight bits", *state.BITS, 4, key=keys["weight_bits"], bind="query-params",
+        help="n_bits of constants: the grid of every weight tensor has 2^n codes.",
+    )  # fmt: skip
+    st.slider(
+        "Activation bits", *state.BITS, 4, key=keys["activation_bits"], bind="query-params",
+        help="n_bits of the inputs of integer operators. Inputs and outputs follow as "
+        "max(5, n) unless set below.",
+    )  # fmt: skip
+    with st.expander("Signed and symmetric"):
+        _tristate("Weights signed", keys["weights_signed"], "Codes below 0 for weights.")
+        _tristate(
+            "Weights symmetric", keys["weights_symmetric"],
+            "Zero point 0: removes the input-sum term from accumulators. Auto looks at the 3rd "
+            "and 97th percentile of each tensor.",
+        )  # fmt: skip
+        _tristate(
+            "Activations signed", keys["activations_signed"],
+            "Codes below 0 for activations. Auto: if any calibration value is negative.",
+        )  # fmt: skip
+        _tristate(
+            "Activations symmetric", keys["activations_symmetric"],
+            "Zero point 0 for activations. Auto: no.",
+        )  # fmt: skip
+    with st.expander("Model edges, rounding, limit"):
+        st.selectbox(
+            "Input bits", _EDGE_BITS, key=keys["input_bits"], bind="query-params",
+            help="Width of model inputs that no integer operator reads directly. "
+            "Auto: max(5, activation bits).",
+        )  # fmt: skip
+        st.selectbox(
+            "Output bits", _EDGE_BITS, key=keys["output_bits"], bind="query-params",
+            help="Width of operators' outputs. Auto: max(5, activation bits).",
+        )  # fmt: skip
+        st.selectbox(
+            "Rounding threshold (bits)", _ROUNDING, key=keys["rounding"], bind="query-params",
+            help="Accumulators wider than this lose their lowest bits before the table look-up.",
+        )  # fmt: skip
+        st.number_input(
+            "Accumulator limit (bits)", *state.LIMITS, 16, key=keys["limit"], bind="query-params",
+            help="Widest integer the target takes: 16 for today's Concrete, 8 and 7 for older "
+            "versions. It changes no number, only what is marked.",
+        )  # fmt: skip
+
+
+def _tristate(label: str, key: str, explanation: str) -> None:
+    st.segmented_control(
+        label, list(state.TRISTATE), default=state.AUTO, required=True, key=key,
+        bind="query-params", help=f"{explanation} Auto is Concrete ML's rule.",
+    )  # fmt: skip
+
+
+def pin_controls() -> None:
+    """Draw pin and unpin."""
+    if state.pinned() is None:
+        st.button(
+            "Pin as B", key="config.pin", on_click=lambda: state.pin(state.config()),
+            help="Keeps this configuration; every headline figure then shows its difference to B.",
+            width="stretch",
+        )  # fmt: skip
+        return
+    kept = state.pinned()
+    assert kept is not None
+    st.caption(f"B: {text.config(kept)}")
+    st.button("Unpin B", key="config.unpin", on_click=lambda: state.pin(None), width="stretch")

@@ -1,0 +1,207 @@
+"""The only owner of per-user state: model, data, configuration, pinned configuration, job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from pages.ui import engine, samples
+from quantlib.core.config import QuantizationConfig, Scheme
+from quantlib.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from pages.ui.jobs import Job
+    from quantlib.analysis.sweep import SweepResult
+
+DEFAULT_MODEL = "digits_cnn"
+AUTO = "auto"
+BITS = (2, 12)
+EDGE_BITS = (2, 16)
+LIMITS = (4, 32)
+"""What the controls can show: widths of weights and activations, of model edges, the limit."""
+TRISTATE = {AUTO: None, "yes": True, "no": False}
+
+KEYS = {
+    "model": "config.model",
+    "weight_bits": "config.weight_bits",
+    "activation_bits": "config.activation_bits",
+    "input_bits": "config.input_bits",
+    "output_bits": "config.output_bits",
+    "weights_signed": "config.weights_signed",
+    "weights_symmetric": "config.weights_symmetric",
+    "activations_signed": "config.activations_signed",
+    "activations_symmetric": "config.activations_symmetric",
+    "rounding": "config.rounding",
+    "limit": "config.limit",
+}
+"""Widget key of each member; it is also the member's name in a link."""
+
+
+def uploads() -> dict[str, dict[str, str]]:
+    """Return uploaded models: option name to digest and file name."""
+    found: dict[str, dict[str, str]] = st.session_state.setdefault("state.uploads", {})
+    return found
+
+
+def add_model(data: bytes, file_name: str) -> str:
+    """Check and keep an uploaded model; make it current. Raises what is wrong with it."""
+    digest = engine.register(data, name=file_name)
+    engine.check(engine.Source(digest, ""))
+    option = f"{file_name} #{digest[:8]}"
+    uploads()[option] = {"digest": digest, "name": file_name}
+    st.session_state[KEYS["model"]] = option
+    return option
+
+
+def add_data(data: bytes, file_name: str) -> None:
+    """Check and keep uploaded data for the current model. Raises what is wrong with it."""
+    digest = engine.register(data, name=file_name)
+    current = source()
+    assert current is not None
+    engine.check(engine.Source(current.model, digest))
+    st.session_state.setdefault("state.data", {})[model_name()] = digest
+
+
+def model_name() -> str:
+    """Return the current model's option name."""
+    return str(st.session_state.get(KEYS["model"]) or DEFAULT_MODEL)
+
+
+def sample() -> samples.SampleCard | None:
+    """Return the current sample's card, None for an uploaded model."""
+    return samples.cards().get(model_name())
+
+
+def file_name() -> str:
+    """Return the current model's name without ending, for downloads."""
+    entry = uploads().get(model_name())
+    return (entry["name"] if entry else model_name()).removesuffix(".onnx")
+
+
+def source() -> engine.Source | None:
+    """Return what is current; None when a link names a model that was not uploaded here."""
+    name = model_name()
+    own_data = st.session_state.get("state.data", {}).get(name)
+    card = samples.cards().get(name)
+    if card is not None:
+        model = _sample_digest(f"{name}.onnx", card)
+        return engine.Source(model, own_data or _sample_digest(f"{name}.npz", card))
+    entry = uploads().get(name)
+    return engine.Source(entry["digest"], own_data or "") if entry else None
+
+
+def _sample_digest(file_name: str, card: samples.SampleCard) -> str:
+    """Register a sample's file once per session."""
+    known: dict[str, str] = st.session_state.setdefault("state.samples", {})
+    if file_name not in known:
+        content = card.model_bytes if file_name.endswith(".onnx") else card.data_bytes
+        name = card.name if file_name.endswith(".onnx") else file_name
+        known[file_name] = engine.register(content, name=name)
+    return known[file_name]
+
+
+def config() -> QuantizationConfig:
+    """Return the configuration that the sidebar shows.
+
+    Raises
+    ------
+    OptionsError
+        The controls contradict each other.
+    """
+    value = st.session_state
+    weights = Scheme(
+        int(value[KEYS["weight_bits"]]),
+        TRISTATE[value[KEYS["weights_signed"]] or AUTO],
+        TRISTATE[value[KEYS["weights_symmetric"]] or AUTO],
+    )
+    activations = Scheme(
+        int(value[KEYS["activation_bits"]]),
+        TRISTATE[value[KEYS["activations_signed"]] or AUTO],
+        TRISTATE[value[KEYS["activations_symmetric"]] or AUTO],
+    )
+    default_bits = max(5, activations.n_bits)
+    return QuantizationConfig(
+        weights=weights,
+        activations=activations,
+        input_bits=_bits_or(value[KEYS["input_bits"]], default_bits),
+        output_bits=_bits_or(value[KEYS["output_bits"]], default_bits),
+        rounding_threshold_bits=_bits_or(value[KEYS["rounding"]], None),
+        limit_bits=int(value[KEYS["limit"]]),
+    )
+
+
+def _bits_or(chosen: Any, default: Any) -> Any:
+    return int(chosen) if str(chosen).isdigit() else default
+
+
+def adopt(chosen: QuantizationConfig) -> None:
+    """Make a configuration current: set every control, for use in callbacks."""
+    words = {value: word for word, value in TRISTATE.items()}
+    default_bits = max(5, chosen.activations.n_bits)
+    settings: dict[str, Any] = {
+        "weight_bits": chosen.weights.n_bits,
+        "activation_bits": chosen.activations.n_bits,
+        "input_bits": AUTO if chosen.input_bits == default_bits else str(chosen.input_bits),
+        "output_bits": AUTO if chosen.output_bits == default_bits else str(chosen.output_bits),
+        "weights_signed": words[chosen.weights.signed],
+        "weights_symmetric": words[chosen.weights.symmetric],
+        "activations_signed": words[chosen.activations.signed],
+        "activations_symmetric": words[chosen.activations.symmetric],
+        "rounding": str(chosen.rounding_threshold_bits or "off"),
+        "limit": chosen.limit_bits,
+    }
+    for member, setting in settings.items():
+        st.session_state[KEYS[member]] = setting
+
+
+def within_controls(chosen: QuantizationConfig) -> QuantizationConfig:
+    """Return a configuration the sidebar can show, or say which member it cannot."""
+    low, high = BITS
+    widths = {
+        "weights.n_bits": chosen.weights.n_bits,
+        "activations.n_bits": chosen.activations.n_bits,
+    }
+    for member, width in widths.items():
+        if not low <= width <= high:
+            raise ConfigurationError(
+                f"$.{member} is {width}; the screens take {low} to {high} bits, the library more."
+            )
+    edges = {
+        "input_bits": chosen.input_bits,
+        "output_bits": chosen.output_bits,
+        "rounding_threshold_bits": chosen.rounding_threshold_bits or EDGE_BITS[0],
+    }
+    for member, width in edges.items():
+        if not EDGE_BITS[0] <= width <= EDGE_BITS[1]:
+            raise ConfigurationError(
+                f"$.{member} is {width}; the screens take {EDGE_BITS[0]} to {EDGE_BITS[1]} bits."
+            )
+    if not LIMITS[0] <= chosen.limit_bits <= LIMITS[1]:
+        raise ConfigurationError(
+            f"$.limit_bits is {chosen.limit_bits}; the screens take {LIMITS[0]} to {LIMITS[1]}."
+        )
+    return chosen
+
+
+def pinned() -> QuantizationConfig | None:
+    """Return configuration B."""
+    return st.session_state.get("state.pinned")
+
+
+def pin(chosen: QuantizationConfig | None) -> None:
+    """Keep a configuration as B, or forget it."""
+    st.session_state["state.pinned"] = chosen
+
+
+def job() -> Job[SweepResult] | None:
+    """Return the sweep that was started last."""
+    return st.session_state.get("state.job")
+
+
+def keep_job(started: Job[SweepResult]) -> None:
+    """Remember a sweep; an earlier one is cancelled."""
+    previous = job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.job"] = started

@@ -1,0 +1,213 @@
+"""Numbers to words and tables."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy.typing as npt
+
+    from quantlib.analysis.evaluation import Evaluation, LayerSummary, Score
+    from quantlib.analysis.sweep import SweepResult
+    from quantlib.core.config import QuantizationConfig, Scheme
+    from quantlib.core.quantizer import UniformQuantizer
+
+_ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
+
+
+def plain(name: str, limit: int = 60) -> str:
+    """Return a name from outside as Markdown that shows it as typed, cut to `limit`."""
+    clean = "".join(c if c.isprintable() else "�" for c in name)
+    short = clean if len(clean) <= limit else clean[: limit - 1] + "…"
+    return short.translate(_ESCAPED)
+
+
+def decibel(value: float | None) -> str:
+    """Return an SQNR in words: "38.2 dB", "exact"."""
+    if value is None:
+        return "–"
+    if math.isinf(value):
+        return "exact" if value > 0 else "no signal"
+    return f"{value:.1f} dB"
+
+
+def size(n_bytes: int) -> str:
+    """Return a size in bytes, KiB or MiB."""
+    if n_bytes < 1024:
+        return f"{n_bytes} B"
+    if n_bytes < 1024**2:
+        return f"{n_bytes / 1024:.1f} KiB"
+    return f"{n_bytes / 1024**2:.1f} MiB"
+
+
+def share(value: float | None) -> str:
+    """Return a share in per cent."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def score(found: Score | None, *, value: float | None = None) -> str:
+    """Return an accuracy in per cent or an R² as a number."""
+    if found is None:
+        return "–"
+    shown = found.quantized_value if value is None else value
+    return f"{100 * shown:.1f} %" if found.name == "accuracy" else f"{shown:.3f}"
+
+
+def number(value: float) -> str:
+    """Return a real number with about four significant digits."""
+    return f"{value:.4g}"
+
+
+def scheme(chosen: Scheme) -> str:
+    """Return a scheme in words: "4 bits, signed auto, symmetric yes"."""
+    words = {None: "auto", True: "yes", False: "no"}
+    return (
+        f"{chosen.n_bits} bits, signed {words[chosen.signed]}, "
+        f"symmetric {words[chosen.symmetric]}"
+    )
+
+
+def config(chosen: QuantizationConfig) -> str:
+    """Return a configuration in words."""
+    rounding = chosen.rounding_threshold_bits
+    return (
+        f"weights {scheme(chosen.weights)}; activations {scheme(chosen.activations)}; "
+        f"inputs {chosen.input_bits}, outputs {chosen.output_bits} bits; "
+        f"rounding {'off' if rounding is None else f'to {rounding} bits'}"
+    )
+
+
+def file_tag(chosen: QuantizationConfig) -> str:
+    """Return what downloads add to their names: "w4a8"."""
+    return f"w{chosen.weights.n_bits}a{chosen.activations.n_bits}"
+
+
+def grid(quantizer: UniformQuantizer | None) -> str:
+    """Return a grid in words: "4 bits, signed symmetric, scale 0.0123, zero point 0"."""
+    if quantizer is None:
+        return "–"
+    sign = "signed" if quantizer.is_signed else "unsigned"
+    shape = "symmetric" if quantizer.is_symmetric else "affine"
+    zero = quantizer.zero_point
+    point = f"zero point {zero}" if isinstance(zero, int) else "a zero point per channel"
+    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {number(quantizer.scale)}, {point}"
+
+
+def accumulator_table(found: Evaluation) -> pd.DataFrame:
+    """Return one row per accumulator."""
+    limit = found.config.limit_bits
+    layers = [layer for layer in found.layers if layer.width_bits is not None]
+    return pd.DataFrame(
+        {
+            "layer": [layer.name for layer in layers],
+            "operator": [layer.op_type for layer in layers],
+            "width (bits)": [layer.width_bits for layer in layers],
+            f"fits {limit} bits": [(layer.width_bits or 0) <= limit for layer in layers],
+            "headroom (bits)": [headroom(layer, limit) for layer in layers],
+            "smallest": [layer.accumulator[0] if layer.accumulator else None for layer in layers],
+            "largest": [layer.accumulator[1] if layer.accumulator else None for layer in layers],
+            "channel that sets it": [layer.widest_channel for layer in layers],
+            "fan-in": [layer.fan_in for layer in layers],
+            "accumulators per sample": [layer.n_accumulators for layer in layers],
+            "low bits rounded away": [layer.lsbs_to_remove for layer in layers],
+        }
+    )
+
+
+def headroom(layer: LayerSummary, limit_bits: int) -> float | None:
+    """Return how many bits the largest accumulator could still grow, in fractions of a bit."""
+    if layer.accumulator is None:
+        return None
+    low, high = layer.accumulator
+    if low >= 0:
+        return round(limit_bits - math.log2(max(1, high + 1)), 2)
+    return round(limit_bits - 1 - math.log2(max(1, -low, high + 1)), 2)
+
+
+def layer_table(found: Evaluation) -> pd.DataFrame:
+    """Return one row per node: treatment, grids, SQNR."""
+    return pd.DataFrame(
+        {
+            "layer": [layer.name for layer in found.layers],
+            "operator": [layer.op_type for layer in found.layers],
+            "treatment": [layer.treatment for layer in found.layers],
+            "input grid": [grid(layer.input_grid) for layer in found.layers],
+            "weight grid": [grid(layer.weight_grid) for layer in found.layers],
+            "SQNR (dB)": [layer.sqnr_db for layer in found.layers],
+        }
+    )
+
+
+def flip_table(found: Evaluation, class_names: Sequence[str] | None) -> pd.DataFrame:
+    """Return one row per sample whose class changes."""
+
+    def title(number_: int | None) -> str:
+        if number_ is None:
+            return "–"
+        known = class_names is not None and number_ < len(class_names)
+        return class_names[number_] if known and class_names else str(number_)
+
+    return pd.DataFrame(
+        {
+            "sample": [flip.sample for flip in found.flips],
+            "label": [title(flip.label) for flip in found.flips],
+            "float class": [title(flip.float_class) for flip in found.flips],
+            "quantized class": [title(flip.quantized_class) for flip in found.flips],
+            "float margin": [flip.float_margin for flip in found.flips],
+            "quantized margin": [flip.quantized_margin for flip in found.flips],
+        }
+    )
+
+
+def sweep_table(results: Sequence[SweepResult], score_name: str) -> pd.DataFrame:
+    """Return one row per configuration."""
+    words = {None: "auto", True: "yes", False: "no"}
+    configs = [result.config for result in results]
+    return pd.DataFrame(
+        {
+            "weight bits": [c.weights.n_bits for c in configs],
+            "activation bits": [c.activations.n_bits for c in configs],
+            "weights signed": [words[c.weights.signed] for c in configs],
+            "weights symmetric": [words[c.weights.symmetric] for c in configs],
+            "activations signed": [words[c.activations.signed] for c in configs],
+            "activations symmetric": [words[c.activations.symmetric] for c in configs],
+            "SQNR (dB)": [r.sqnr_db for r in results],
+            score_name: [r.score for r in results],
+            "agreement": [r.agreement for r in results],
+            "widest (bits)": [r.widest_bits for r in results],
+            "weights (bytes)": [r.weight_bytes for r in results],
+            "max error": [r.max_error for r in results],
+            "time (s)": [r.elapsed_s for r in results],
+        }
+    )
+
+
+def safe_name(name: str) -> str:
+    """Return a name from outside as part of a file name: letters, digits, dot, dash, underscore."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "_" for c in name)
+    return kept.strip("._")[:60] or "model"
+
+
+def grey_image(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
+    """Return a 2-D array as a grey image, 16 pixels per value, smallest value black."""
+    low, high = float(values.min()), float(values.max())
+    grey = (values - low) / ((high - low) or 1.0) * 255
+    return np.kron(grey.astype(np.uint8), np.ones((16, 16), dtype=np.uint8))
+
+
+def csv(table: pd.DataFrame) -> bytes:
+    """Return a table as CSV in UTF-8; text that a spreadsheet would run is quoted with '."""
+    safe = table.copy()
+    for column in safe.columns:
+        if not pd.api.types.is_numeric_dtype(safe[column]):
+            safe[column] = [
+                f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" else cell
+                for cell in safe[column]
+            ]
+    return safe.to_csv(index=False).encode()

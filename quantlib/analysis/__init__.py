@@ -1,0 +1,1 @@
+"""Reports about a quantized model: bounded, frozen, ready to show."""

@@ -1,0 +1,366 @@
+"""One configuration of a model, evaluated: everything a screen needs, in bounded size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.core import metrics
+from quantlib.core.tensor import Tensor
+from quantlib.core.widths import bit_width
+from quantlib.ops.base import MixingOp
+from quantlib.ops.conv import Conv
+from quantlib.ops.linear import Gemm
+from quantlib.ptq import quantize
+
+if TYPE_CHECKING:
+    from quantlib.analysis.reference import FloatReference
+    from quantlib.arrays import AnyArray, FloatArray
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.data import Dataset
+    from quantlib.execution.layer import LayerRun, QuantizedLayer
+    from quantlib.graph.model import Graph
+    from quantlib.quantized_module import QuantizedModule
+
+MAX_POINTS = 4000
+"""Most pairs of outputs that are kept for drawing."""
+
+ERROR_BINS = 61
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Score:
+    """How well outputs match labels: ``name`` is accuracy or R²; NaN-free."""
+
+    name: str
+    float_value: float
+    quantized_value: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerSummary:
+    """One node under one configuration.
+
+    Parameters
+    ----------
+    name, op_type, treatment : str
+        Which node, and how it is treated.
+    input_name, weight_name, output_name : str
+        Tensors it reads and makes; ``""`` without weights.
+    fan_in : int or None
+        Products that one accumulator sums, for Gemm, MatMul and Conv.
+    input_grid, weight_grid : UniformQuantizer or None
+        Grid of the first variable input and of the weights, for integer operators.
+    accumulator : (int, int) or None
+        Smallest and largest accumulator on calibration and evaluation data.
+    width_bits : int or None
+        Width of the integer type that holds them.
+    widest_channel : int or None
+        Channel (axis 1) that sets the width; None without channels.
+    n_accumulators : int
+        Accumulators per sample, each of which enters a table look-up.
+    lsbs_to_remove : int
+        Low bits that rounding takes.
+    sqnr_db : float or None
+        Output of the node against the float model, evaluation data; None for raw outputs.
+    """
+
+    name: str
+    op_type: str
+    treatment: str
+    input_name: str
+    weight_name: str
+    output_name: str
+    fan_in: int | None
+    input_grid: UniformQuantizer | None
+    weight_grid: UniformQuantizer | None
+    accumulator: tuple[int, int] | None
+    width_bits: int | None
+    widest_channel: int | None
+    n_accumulators: int
+    lsbs_to_remove: int
+    sqnr_db: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Flip:
+    """A sample whose class changes: its number, both classes, both margins (output units)."""
+
+    sample: int
+    float_class: int
+    quantized_class: int
+    label: int | None
+    float_margin: float
+    quantized_margin: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """A configuration's figures on the evaluation data.
+
+    Parameters
+    ----------
+    config : QuantizationConfig
+        What was chosen.
+    layers : tuple of LayerSummary
+        In topological order.
+    sqnr_db, mse, max_error, cosine : float
+        First model output against the float model.
+    agreement : float or None
+        Share of samples with the same class; None for outputs that are no scores.
+    score : Score or None
+        Against the labels, where there are any.
+    weight_bytes, float_weight_bytes : int
+        Size of the quantized constants at their widths, and in float32.
+    output_step : float
+        Scale of the output grid.
+    scatter : (float array, float array)
+        Float and dequantized outputs, at most 4000 pairs, evenly thinned.
+    error_edges, error_counts : arrays
+        Histogram of all output errors.
+    error_std : float
+        Standard deviation of the output error.
+    flips : tuple of Flip
+        Samples whose class changes, by falling float margin.
+    """
+
+    config: QuantizationConfig
+    layers: tuple[LayerSummary, ...]
+    sqnr_db: float
+    mse: float
+    max_error: float
+    cosine: float
+    agreement: float | None
+    score: Score | None
+    weight_bytes: int
+    float_weight_bytes: int
+    output_step: float
+    scatter: tuple[FloatArray, FloatArray]
+    error_edges: FloatArray
+    error_counts: AnyArray
+    error_std: float
+    flips: tuple[Flip, ...]
+
+    @property
+    def widest(self) -> LayerSummary | None:
+        """The layer with the widest accumulator."""
+        measured = [layer for layer in self.layers if layer.width_bits is not None]
+        return max(measured, key=lambda layer: layer.width_bits or 0, default=None)
+
+    @property
+    def fits(self) -> bool:
+        """Whether every accumulator is within the configuration's limit."""
+        widest = self.widest
+        return widest is None or (widest.width_bits or 0) <= self.config.limit_bits
+
+
+class _LayerTally:
+    """Running figures of one layer over batches."""
+
+    def __init__(self) -> None:
+        self.low: AnyArray | None = None
+        self.high: AnyArray | None = None
+        self.per_sample = 0
+        self.signal = 0.0
+        self.noise = 0.0
+        self.compared = False
+
+    def note_accumulator(self, accumulator: AnyArray) -> None:
+        axes = tuple(i for i in range(accumulator.ndim) if i != 1)
+        low, high = accumulator.min(axis=axes), accumulator.max(axis=axes)
+        self.low = low if self.low is None else np.minimum(self.low, low)
+        self.high = high if self.high is None else np.maximum(self.high, high)
+        self.per_sample = accumulator.size // max(1, len(accumulator))
+
+    def note_output(self, reference: AnyArray, values: AnyArray) -> None:
+        exact = reference.astype(np.float64)
+        self.signal += float(np.sum(np.square(exact)))
+        self.noise += float(np.sum(np.square(exact - values)))
+        self.compared = True
+
+    def sqnr_db(self) -> float | None:
+        if not self.compared:
+            return None
+        if self.noise == 0.0:
+            return float("inf")
+        return 10.0 * float(np.log10(self.signal / self.noise)) if self.signal else -float("inf")
+
+
+def evaluate(
+    graph: Graph, data: Dataset, config: QuantizationConfig, *, reference: FloatReference
+) -> Evaluation:
+    """Quantize on the calibration data and compare with the float model on the evaluation data.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model.
+    data : Dataset
+        Calibration and evaluation inputs, labels.
+    config : QuantizationConfig
+        What is chosen.
+    reference : FloatReference
+        The float model on ``data.evaluation``; shared between configurations.
+
+    Returns
+    -------
+    Evaluation
+    """
+    module = quantize(graph, data.calibration, config)
+    tallies = {layer.name: _LayerTally() for layer in module.layers}
+    produced: list[AnyArray] = []
+    expected: list[AnyArray] = []
+    current: dict[str, AnyArray] = {}
+
+    def note(layer: QuantizedLayer, run: LayerRun) -> None:
+        tally = tallies[layer.name]
+        if run.accumulator is not None:
+            tally.note_accumulator(run.accumulator)
+        output, exact = run.results[0], current.get(layer.node.outputs[0])
+        if isinstance(output, Tensor) and exact is not None and exact.shape == output.shape:
+            tally.note_output(exact, output.values)
+
+    output_step = 1.0
+    for inputs, batch in reference.batches():
+        current = batch
+        first = module.run(*inputs, observe=note)[0]
+        is_tensor = isinstance(first, Tensor)
+        produced.append(first.rounded().values if is_tensor else np.asarray(first))
+        output_step = float(first.quantizer.scale) if is_tensor else 1.0
+        expected.append(batch[graph.output_names[0]])
+    _tally_calibration(module, tallies)
+    y, y_float = np.concatenate(produced), np.concatenate(expected)
+    weight_bits, float_bits = _weight_bits(module)
+    classes = y_float.ndim == 2 and y_float.shape[1] > 1
+    edges, counts = _error_histogram(y_float, y)
+    return Evaluation(
+        config=config,
+        layers=tuple(_summary(layer, tallies[layer.name]) for layer in module.layers),
+        sqnr_db=metrics.sqnr_db(y_float, y),
+        mse=metrics.mse(y_float, y),
+        max_error=metrics.max_abs_error(y_float, y),
+        cosine=metrics.cosine_similarity(y_float, y),
+        agreement=metrics.top1_agreement(y_float, y) if classes else None,
+        score=_score(y_float, y, data.labels),
+        weight_bytes=-(-weight_bits // 8),
+        float_weight_bytes=float_bits // 8,
+        output_step=output_step,
+        scatter=_thinned(y_float, y),
+        error_edges=edges,
+        error_counts=counts,
+        error_std=float(np.std(y - y_float.astype(np.float64))),
+        flips=_flips(y_float, y, data.labels) if classes else (),
+    )
+
+
+def _tally_calibration(module: QuantizedModule, tallies: dict[str, _LayerTally]) -> None:
+    """Let the calibration data widen the accumulators' ranges: what was seen on all data."""
+
+    def note(layer: QuantizedLayer, run: LayerRun) -> None:
+        if run.accumulator is not None:
+            tallies[layer.name].note_accumulator(run.accumulator)
+
+    module.run(*module.calibration, observe=note)
+
+
+def _summary(layer: QuantizedLayer, tally: _LayerTally) -> LayerSummary:
+    weights = {
+        layer.node.inputs[i]: constant
+        for i, constant in layer.constants.items()
+        if i < 2 and isinstance(constant, Tensor)
+    }
+    weight_name, weight = next(iter(weights.items()), ("", None))
+    variables = [n for i, n in enumerate(layer.node.inputs) if n and i not in layer.constants]
+    accumulator = width = channel = None
+    if tally.low is not None and tally.high is not None:
+        low, high = np.atleast_1d(tally.low), np.atleast_1d(tally.high)
+        accumulator = (int(low.min()), int(high.max()))
+        width = bit_width(*accumulator)
+        if low.size > 1:
+            channel = int(np.argmax(np.maximum(high, -low - 1)))
+    return LayerSummary(
+        name=layer.name,
+        op_type=layer.node.op_type,
+        treatment=str(layer.treatment),
+        input_name=variables[0] if variables else "",
+        weight_name=weight_name,
+        output_name=layer.node.outputs[0],
+        fan_in=layer.op.fan_in(weight.shape) if isinstance(layer.op, Gemm | Conv) and weight else None,
+        input_grid=layer.operand_grid if isinstance(layer.op, MixingOp) else None,
+        weight_grid=weight.quantizer if weight else None,
+        accumulator=accumulator,
+        width_bits=width,
+        widest_channel=channel,
+        n_accumulators=tally.per_sample,
+        lsbs_to_remove=layer.lsbs_to_remove,
+        sqnr_db=tally.sqnr_db(),
+    )
+
+
+def _weight_bits(module: QuantizedModule) -> tuple[int, int]:
+    """Return the bits of all constants that integer operators read, quantized and in float32.
+
+    Biases keep their float32 values, as in the reference.
+    """
+    quantized = exact = 0
+    for layer in module.layers:
+        for i, constant in layer.constants.items():
+            if isinstance(constant, Tensor):
+                size = int(np.prod(constant.shape, dtype=np.int64))
+                quantized += size * (constant.n_bits if i < 2 else 32)
+                exact += size * 32
+    return quantized, exact
+
+
+def _score(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> Score | None:
+    """Return accuracy for class numbers, R² for targets, None without fitting labels."""
+    if labels is None:
+        return None
+    if y.ndim == 2 and y.shape[1] > 1 and labels.ndim == 1 and labels.dtype.kind in "iu":
+        return Score("accuracy", metrics.accuracy(y_float, labels), metrics.accuracy(y, labels))
+    if labels.size == y.size:
+        return Score("R²", metrics.r2(y_float, labels), metrics.r2(y, labels))
+    return None
+
+
+def _thinned(y_float: AnyArray, y: AnyArray) -> tuple[FloatArray, FloatArray]:
+    """Return at most MAX_POINTS evenly spaced pairs."""
+    a, b = y_float.astype(np.float64).ravel(), y.astype(np.float64).ravel()
+    keep = np.linspace(0, a.size - 1, min(a.size, MAX_POINTS)).astype(np.int64)
+    return a[keep], b[keep]
+
+
+def _error_histogram(y_float: AnyArray, y: AnyArray) -> tuple[FloatArray, AnyArray]:
+    """Return edges and counts of the output error, symmetric around 0."""
+    error = (y - y_float.astype(np.float64)).ravel()
+    reach = float(np.max(np.abs(error))) or 1.0
+    counts, edges = np.histogram(error, bins=ERROR_BINS, range=(-reach, reach))
+    return edges, counts
+
+
+def _flips(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> tuple[Flip, ...]:
+    """Return the samples whose class changes, the surest float decisions first."""
+    before, after = y_float.argmax(1), y.argmax(1)
+    changed = np.flatnonzero(before != after)
+    known = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
+    flips = [
+        Flip(
+            sample=int(i),
+            float_class=int(before[i]),
+            quantized_class=int(after[i]),
+            label=int(labels[i]) if known and labels is not None else None,
+            float_margin=_margin(y_float[i]),
+            quantized_margin=_margin(y[i]),
+        )
+        for i in changed
+    ]
+    return tuple(sorted(flips, key=lambda flip: -flip.float_margin))
+
+
+def _margin(scores: AnyArray) -> float:
+    """Return the distance between the two largest scores."""
+    second, first = np.partition(scores, -2)[-2:]
+    return float(first - second)

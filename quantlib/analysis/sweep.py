@@ -1,0 +1,154 @@
+"""Many configurations of one model, on any executor."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from quantlib.analysis.evaluation import evaluate
+from quantlib.core.config import QuantizationConfig, Scheme
+from quantlib.errors import OptionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Executor
+
+    from quantlib.analysis.reference import FloatReference
+    from quantlib.data import Dataset
+    from quantlib.graph.model import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class SweepResult:
+    """The figures of one configuration.
+
+    Parameters
+    ----------
+    config : QuantizationConfig
+        Which.
+    sqnr_db, mse, max_error : float
+        First model output against the float model.
+    agreement, score : float or None
+        Same class as the float model; accuracy or R² against the labels.
+    widest_bits : int or None
+        Widest accumulator seen.
+    weight_bytes : int
+        Size of the quantized constants.
+    elapsed_s : float
+        Time to quantize and evaluate.
+    """
+
+    config: QuantizationConfig
+    sqnr_db: float
+    mse: float
+    max_error: float
+    agreement: float | None
+    score: float | None
+    widest_bits: int | None
+    weight_bytes: int
+    elapsed_s: float
+
+
+def grid(
+    base: QuantizationConfig,
+    *,
+    weight_bits: Sequence[int],
+    activation_bits: Sequence[int],
+    weight_schemes: Sequence[tuple[bool | None, bool | None]] = ((None, None),),
+    activation_schemes: Sequence[tuple[bool | None, bool | None]] = ((None, None),),
+) -> tuple[QuantizationConfig, ...]:
+    """Return every valid combination, each once.
+
+    Parameters
+    ----------
+    base : QuantizationConfig
+        Rounding threshold and limit; input and output widths follow Concrete ML's rule
+        ``max(5, activation bits)``.
+    weight_bits, activation_bits : sequence of int
+        Widths.
+    weight_schemes, activation_schemes : sequence of (signed, symmetric)
+        None is automatic. Contradicting pairs (symmetric and unsigned) are left out.
+
+    Raises
+    ------
+    OptionsError
+        Nothing is left to compute.
+    """
+    configs: dict[QuantizationConfig, None] = {}
+    for w, a, ws, as_ in itertools.product(
+        weight_bits, activation_bits, weight_schemes, activation_schemes
+    ):
+        widths = QuantizationConfig.from_n_bits({"op_weights": w, "op_inputs": a})
+        try:
+            config = base.replace(
+                weights=Scheme(w, *ws),
+                activations=Scheme(a, *as_),
+                input_bits=max(widths.input_bits, a),
+                output_bits=widths.output_bits,
+            )
+        except OptionsError:
+            continue
+        configs[config] = None
+    if not configs:
+        raise OptionsError("the grid is empty; choose at least one width and one valid scheme.")
+    return tuple(configs)
+
+
+def sweep(
+    graph: Graph,
+    data: Dataset,
+    configs: Sequence[QuantizationConfig],
+    *,
+    reference: FloatReference,
+    executor: Executor,
+    go_on: Callable[[], bool] = lambda: True,
+) -> Iterator[SweepResult]:
+    """Yield results as they are ready; stop early when `go_on` says so.
+
+    Parameters
+    ----------
+    graph, data, reference
+        As for `evaluate`.
+    configs : sequence of QuantizationConfig
+        What to compute.
+    executor : concurrent.futures.Executor
+        Where.
+    go_on : callable
+        Asked between results; after False nothing new starts.
+    """
+    futures = [executor.submit(_one, graph, data, config, reference) for config in configs]
+    try:
+        for future in as_completed(futures):
+            if not go_on():
+                return
+            result = future.result()
+            if result is not None:
+                yield result
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _one(
+    graph: Graph, data: Dataset, config: QuantizationConfig, reference: FloatReference
+) -> SweepResult | None:
+    """Evaluate one configuration; None when a layer cannot take it."""
+    started = time.perf_counter()
+    try:
+        found = evaluate(graph, data, config, reference=reference)
+    except OptionsError:
+        return None
+    return SweepResult(
+        config=config,
+        sqnr_db=found.sqnr_db,
+        mse=found.mse,
+        max_error=found.max_error,
+        agreement=found.agreement,
+        score=found.score.quantized_value if found.score else None,
+        widest_bits=found.widest.width_bits if found.widest else None,
+        weight_bytes=found.weight_bytes,
+        elapsed_s=time.perf_counter() - started,
+    )

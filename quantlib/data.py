@@ -1,0 +1,335 @@
+"""The one door for calibration and evaluation data: .npz, .npy, .csv, or generated."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quantlib.arrays import AnyArray, read_only
+from quantlib.errors import DataLoadError, TensorError
+from quantlib.execution.inputs import check_inputs
+
+if TYPE_CHECKING:
+    from quantlib.graph.model import Graph
+
+MAX_DATA_BYTES = 1024 * 2**20
+"""Most bytes that uploaded data may take once unpacked."""
+
+MAX_RATIO = 500
+"""Most times that an archive member may grow when unpacked."""
+
+_ROLES = {
+    "calibration": ("calibration", "calib_x", "calibration_x", "x_calib", "x", "x_train"),
+    "evaluation": ("evaluation", "eval_x", "evaluation_x", "x_eval", "x_test"),
+    "labels": ("labels", "label", "y", "y_test", "target", "targets"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Inputs to calibrate on, inputs to evaluate on, and what the answers should be.
+
+    Parameters
+    ----------
+    name : str
+        For messages and downloads.
+    calibration, evaluation : tuple of arrays
+        One array per model input; samples along axis 0.
+    labels : array or None
+        Class numbers or target values of the evaluation samples.
+    notes : tuple of str
+        What was decided while reading, in words.
+    digest : str
+        SHA-256 of the content, hexadecimal.
+    """
+
+    name: str
+    calibration: tuple[AnyArray, ...]
+    evaluation: tuple[AnyArray, ...]
+    labels: AnyArray | None
+    notes: tuple[str, ...]
+    digest: str
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the data were generated, so that accuracy means nothing."""
+        return self.name == "synthetic"
+
+
+def load_data(data: bytes, graph: Graph, *, name: str) -> Dataset:
+    """Read data for a model.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of a .npz, .npy or .csv file.
+    graph : Graph
+        The model whose inputs the data must fit.
+    name : str
+        The file's name; its ending is not trusted.
+
+    Returns
+    -------
+    Dataset
+        A .npz may hold ``calibration``, ``evaluation`` and ``labels`` (several inputs:
+        ``calibration.NAME``, or one array per input name). One array alone is split in halves.
+        A .csv has one sample per row; one column more than the model's features is the label.
+
+    Raises
+    ------
+    DataLoadError
+        The file cannot be read, or does not fit the model.
+    """
+    if not data:
+        raise DataLoadError(f"{name}: the file is empty; choose another.")
+    notes: list[str] = []
+    try:
+        if data.startswith(b"PK\x03\x04") or data.startswith(b"PK\x05\x06"):
+            calibration, evaluation, labels = _from_npz(data, graph, name, notes)
+        elif data.startswith(b"\x93NUMPY"):
+            array = _read_npy(io.BytesIO(data), name)
+            calibration, evaluation, labels = _halves((array,), notes), None, None
+        else:
+            features, labels = _from_csv(data, graph, name, notes)
+            calibration, evaluation = _halves((features,), notes), None
+        if evaluation is None:
+            calibration, evaluation = calibration
+            if labels is not None:
+                labels = labels[-len(evaluation[0]) :]
+        checked = check_inputs(graph, calibration, what=f"{name}, calibration data")
+        evaluated = check_inputs(graph, evaluation, what=f"{name}, evaluation data")
+    except TensorError as error:
+        raise DataLoadError(str(error)) from None
+    if labels is not None and len(labels) != len(evaluated[0]):
+        raise DataLoadError(
+            f"{name}: {len(labels)} labels for {len(evaluated[0])} evaluation samples; "
+            "give one label per sample."
+        )
+    return _dataset(name, checked, evaluated, labels, notes, hashlib.sha256(data).hexdigest())
+
+
+def synthetic_data(graph: Graph, *, samples: int = 256, seed: int = 0) -> Dataset:
+    """Generate data for a model: standard normal values, random small integers.
+
+    Unknown sizes are 1 along the batch axis' companions; the data are marked as synthetic.
+    """
+    rng = np.random.default_rng(seed)
+
+    def draw() -> tuple[AnyArray, ...]:
+        arrays: list[AnyArray] = []
+        for info in graph.inputs:
+            shape = (samples, *(s if isinstance(s, int) and s > 0 else 1 for s in info.shape[1:]))
+            kind = np.dtype(info.dtype)
+            values = rng.normal(size=shape) if kind.kind == "f" else rng.integers(0, 2, shape)
+            arrays.append(values.astype(kind))
+        return tuple(arrays)
+
+    notes = (f"{samples} + {samples} samples drawn from a standard normal distribution",)
+    digest = hashlib.sha256(f"{graph.digest}:{samples}:{seed}".encode()).hexdigest()
+    return _dataset("synthetic", draw(), draw(), None, notes, digest)
+
+
+def _dataset(
+    name: str,
+    calibration: tuple[AnyArray, ...],
+    evaluation: tuple[AnyArray, ...],
+    labels: AnyArray | None,
+    notes: list[str] | tuple[str, ...],
+    digest: str,
+) -> Dataset:
+    return Dataset(
+        name=name,
+        calibration=tuple(map(read_only, calibration)),
+        evaluation=tuple(map(read_only, evaluation)),
+        labels=None if labels is None else read_only(labels),
+        notes=tuple(notes),
+        digest=digest,
+    )
+
+
+def _halves(arrays: tuple[AnyArray, ...], notes: list[str]) -> Any:
+    """Split one set of samples into calibration and evaluation."""
+    n = len(arrays[0]) if arrays[0].ndim else 0
+    if n < 2:
+        notes.append("one sample: it serves calibration and evaluation")
+        return arrays, arrays
+    half = n // 2
+    notes.append(f"the first {half} samples calibrate, the other {n - half} evaluate")
+    return tuple(a[:half] for a in arrays), tuple(a[half:] for a in arrays)
+
+
+def _read_npy(stream: Any, name: str) -> AnyArray:
+    """Read one .npy stream; its header is checked before its body is allocated."""
+    try:
+        array = np.lib.format.read_array(stream, allow_pickle=False)
+    except ValueError as error:
+        hint = "holds Python objects" if "pickle" in str(error) else "is damaged or cut short"
+        raise DataLoadError(f"{name}: the array {hint}; save plain numbers with NumPy.") from None
+    except (EOFError, OSError, zipfile.BadZipFile, MemoryError, OverflowError):
+        raise DataLoadError(f"{name}: the array is damaged or cut short; save it again.") from None
+    if array.dtype.kind not in "fiub":
+        raise DataLoadError(f"{name}: the array has dtype {array.dtype}; give real numbers.")
+    return np.asarray(array)
+
+
+def _from_npz(data: bytes, graph: Graph, name: str, notes: list[str]) -> tuple[Any, Any, Any]:
+    """Read a .npz archive: sizes first, then members, never pickles."""
+    try:
+        archive = zipfile.ZipFile(io.BytesIO(data))
+    except zipfile.BadZipFile:
+        raise DataLoadError(f"{name}: the archive is damaged; save it again.") from None
+    arrays: dict[str, AnyArray] = {}
+    with archive:
+        members = archive.infolist()
+        total = sum(member.file_size for member in members)
+        if total > MAX_DATA_BYTES:
+            raise DataLoadError(
+                f"{name}: {total / 2**20:.0f} MiB unpacked is above the limit of "
+                f"{MAX_DATA_BYTES // 2**20} MiB; give fewer samples."
+            )
+        for member in members:
+            key = member.filename.removesuffix(".npy")
+            if member.flag_bits & 1:
+                raise DataLoadError(f"{name}: {key!r} is encrypted; save it without a password.")
+            if member.file_size > MAX_RATIO * max(1, member.compress_size) + 4096:
+                raise DataLoadError(f"{name}: {key!r} unpacks to {member.file_size} bytes from "
+                                    f"{member.compress_size}; such archives are refused.")
+            if not member.filename.endswith(".npy"):
+                notes.append(f"member {member.filename!r} is no array and was ignored")
+                continue
+            if key in arrays:
+                raise DataLoadError(f"{name}: the archive holds {key!r} twice; save it again.")
+            with archive.open(member) as stream:
+                arrays[key] = _read_npy(stream, f"{name}, array {key!r}")
+    if not arrays:
+        raise DataLoadError(f"{name}: the archive holds no arrays; save them with numpy.savez.")
+    return _by_role(arrays, graph, name, notes)
+
+
+def _by_role(
+    arrays: dict[str, AnyArray], graph: Graph, name: str, notes: list[str]
+) -> tuple[Any, Any, Any]:
+    """Sort an archive's arrays into calibration, evaluation and labels."""
+    lowered = {key.lower(): value for key, value in arrays.items()}
+
+    def role(kind: str) -> tuple[AnyArray, ...] | None:
+        parts = [lowered.get(f"{kind}.{info.name}".lower()) for info in graph.inputs]
+        if all(part is not None for part in parts):
+            return tuple(part for part in parts if part is not None)
+        for key in _ROLES[kind]:
+            if key in lowered and len(graph.inputs) == 1:
+                return (lowered[key],)
+        return None
+
+    labels = next((lowered[key] for key in _ROLES["labels"] if key in lowered), None)
+    calibration, evaluation = role("calibration"), role("evaluation")
+    if calibration is None and evaluation is None:
+        named = [lowered.get(info.name.lower()) for info in graph.inputs]
+        if all(part is not None for part in named):
+            calibration = tuple(part for part in named if part is not None)
+        elif len(arrays) == 1 and len(graph.inputs) == 1:
+            calibration = tuple(arrays.values())
+        else:
+            inputs = ", ".join(repr(info.name) for info in graph.inputs)
+            raise DataLoadError(
+                f"{name}: found arrays {', '.join(map(repr, arrays))}; name them 'calibration', "
+                f"'evaluation' and 'labels', or after the model's inputs ({inputs})."
+            )
+    if calibration is not None and evaluation is not None:
+        return calibration, evaluation, labels
+    return _halves(calibration or evaluation or (), notes), None, labels
+
+
+def _from_csv(
+    data: bytes, graph: Graph, name: str, notes: list[str]
+) -> tuple[AnyArray, AnyArray | None]:
+    """Read one sample per row; every cell must be a number."""
+    if len(graph.inputs) != 1:
+        raise DataLoadError(
+            f"{name}: a table feeds one input, the model has {len(graph.inputs)}; give an .npz."
+        )
+    rows, start = _csv_rows(data, name, notes)
+    info = graph.inputs[0]
+    sizes = [size for size in info.shape[1:] if isinstance(size, int)]
+    n_features = math.prod(sizes) if len(sizes) == len(info.shape) - 1 else None
+    table = np.empty((len(rows), len(rows[0])), dtype=np.float64)
+    for i, row in enumerate(rows):
+        if len(row) != len(rows[0]):
+            raise DataLoadError(
+                f"{name}: line {start + i} has {len(row)} columns, the first row {len(rows[0])}; "
+                "give every row as many."
+            )
+        for j, cell in enumerate(row):
+            table[i, j] = _number(cell, name, start + i, j + 1)
+    columns = table.shape[1]
+    if n_features is None or columns == n_features:
+        features, labels = table, None
+    elif columns == n_features + 1:
+        notes.append(f"the last of {columns} columns is taken as the label")
+        features, labels = table[:, :-1], table[:, -1]
+        if np.array_equal(labels, np.round(labels)):
+            labels = labels.astype(np.int64)
+    else:
+        raise DataLoadError(
+            f"{name}: {columns} columns; the model wants {n_features} features "
+            f"({' x '.join(map(str, sizes))}), and at most one label column."
+        )
+    return features.reshape(len(features), *sizes) if n_features else features, labels
+
+
+def _csv_rows(data: bytes, name: str, notes: list[str]) -> tuple[list[list[str]], int]:
+    """Split text into rows of cells; return them and the line number of the first."""
+    if b"\x00" in data[:4096]:
+        raise DataLoadError(f"{name}: this is a binary file; give .npz, .npy or .csv.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise DataLoadError(f"{name}: the text is not UTF-8; save it as UTF-8.") from None
+    if text.lstrip().startswith("<"):
+        raise DataLoadError(f"{name}: this is a web page, not data; download the file itself.")
+    head = text.lstrip().splitlines()[0] if text.strip() else ""
+    if not head:
+        raise DataLoadError(f"{name}: the file holds no rows.")
+    delimiter = max(",;\t", key=head.count)
+    if delimiter == ";" and "," in text:
+        raise DataLoadError(
+            f"{name}: semicolons with commas look like decimal commas; save with decimal points."
+        )
+    rows = []
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
+    first_line = 0
+    try:
+        for row in reader:
+            if any(cell.strip() for cell in row):
+                first_line = first_line or reader.line_num
+                rows.append([cell.strip() for cell in row])
+    except csv.Error as error:
+        raise DataLoadError(f"{name}: line {reader.line_num}: {error}.") from None
+    if not any(_is_number(cell) for cell in rows[0]):
+        notes.append("the first row is a header")
+        rows, first_line = rows[1:], first_line + 1
+    if not rows:
+        raise DataLoadError(f"{name}: the file holds a header and no rows.")
+    return rows, first_line
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(cell: str, name: str, line: int, column: int) -> float:
+    if _is_number(cell) and "_" not in cell:
+        return float(cell)
+    what = "is empty" if not cell else f"holds {cell[:40]!r}"
+    raise DataLoadError(f"{name}: line {line}, column {column} {what}; give a number.")

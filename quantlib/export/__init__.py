@@ -1,0 +1,1 @@
+"""A configuration as something another program reads."""
