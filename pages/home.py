@@ -7,6 +7,8 @@ from quantlib.errors import QuantlibError
 
 current = frame.begin("home", "Choose a model; every other screen follows it.")
 
+COLUMNS = 4
+
 
 def upload(kind: str) -> None:
     """Take an uploaded file; what was there before stays if it is refused."""
@@ -21,12 +23,13 @@ def upload(kind: str) -> None:
 
 
 st.subheader("Samples", anchor=False)
-columns = st.columns(3)
 for i, card in enumerate(samples.cards().values()):
-    with columns[i % 3].container(border=True, height=230):
+    if i % COLUMNS == 0:
+        columns = st.columns(COLUMNS, gap="small")
+    with columns[i % COLUMNS].container(border=True, height="stretch"):
         st.markdown(f"**{card.title}**")
-        st.caption(f"{card.task} · {card.metric} {card.metric_value:.3g} · {text.size(card.size_bytes)}")
-        st.markdown(card.interesting)
+        st.caption(f"{card.metric} {card.metric_value:.3g} · {text.size(card.size_bytes)}")
+        st.caption(card.interesting)
         st.button(
             "Current" if state.model_name() == card.name else "Open",
             key=f"home.open.{card.name}",

@@ -14,7 +14,7 @@ frame.begin(
 
 def quantizer_lesson() -> None:
     """Number line, staircase and error of a quantizer with movable range."""
-    controls, picture = st.columns([1, 2])
+    controls, picture = st.columns([2, 3])
     with controls:
         low, high = st.slider(
             "Range α … β", -10.0, 10.0, (-2.0, 3.0), 0.1, key="learn.range", bind="query-params",
@@ -56,21 +56,23 @@ def formulas(quantizer: ql.UniformQuantizer, low: float, high: float, value: flo
     back = float(quantizer.dequant(np.array([code]))[0])
     unclipped = int(np.rint(value / scale + zero))
     if quantizer.is_symmetric:
-        st.latex(
-            rf"S = \frac{{\max(|\alpha|, |\beta|)}}{{q_{{max}}}} = "
-            rf"\frac{{{max(abs(low), abs(high)):.3g}}}{{{quantizer.qmax}}} = {scale:.4g}"
-        )
+        symbols = r"\frac{\max(|\alpha|, |\beta|)}{q_{max}}"
+        numbers = rf"\frac{{{max(abs(low), abs(high)):.3g}}}{{{quantizer.qmax}}}"
     else:
-        st.latex(
-            rf"S = \frac{{\beta - \alpha}}{{2^n - 1}} = \frac{{{high:.3g} - ({low:.3g})}}"
-            rf"{{{2**quantizer.n_bits - 1}}} = {scale:.4g}"
-        )
-    st.latex(rf"Z = {zero}")
+        symbols = r"\frac{\beta - \alpha}{2^n - 1}"
+        numbers = rf"\frac{{{high:.3g} - ({low:.3g})}}{{{2**quantizer.n_bits - 1}}}"
     st.latex(
-        rf"q = \mathrm{{clip}}\left(\mathrm{{rint}}\left(\tfrac{{x}}{{S}} + Z\right)\right) = "
-        rf"\mathrm{{clip}}({unclipped}) = {code}"
+        rf"""
+        \begin{{aligned}}
+        S &= {symbols} = {numbers} = {scale:.4g} \\
+        Z &= {zero} \\
+        q &= \mathrm{{clip}}(\mathrm{{rint}}(x / S + Z)) \\
+          &= \mathrm{{clip}}({unclipped}) = {code} \\
+        \hat x &= S\,(q - Z) = {scale:.4g} \cdot {code - zero} \\
+               &= {back:.4g}
+        \end{{aligned}}
+        """
     )
-    st.latex(rf"\hat x = S\,(q - Z) = {scale:.4g} \cdot ({code} - ({zero})) = {back:.4g}")
     if unclipped != code:
         st.warning(f"x is outside the range: {unclipped} is clipped to {code}.")
     st.caption(f"Error {back - value:+.4g}; inside the range at most S / 2 = {abs(scale) / 2:.4g}.")

@@ -78,7 +78,7 @@ def results_of(found) -> None:  # type: ignore[no-untyped-def]
             key="sweep.heat", height=460, on_select="rerun", selection_mode="points",
             config=theme.CONFIG, alt=f"{label} over weight bits and activation bits",
         )  # fmt: skip
-        st.caption("Outlined cells fit the limit; the cross is the current configuration. Where schemes share a cell the best one is shown. Click a cell.")
+        st.caption("Outlined cells fit the limit; the circle marks the current configuration. Where schemes share a cell the best one is shown. Click a cell.")
         chosen = [p["customdata"][0] for p in picked.selection.points if p.get("customdata")]
     with trade:
         st.plotly_chart(

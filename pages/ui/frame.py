@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -58,13 +59,18 @@ def run() -> None:
 
 def _navigation() -> st.Page:  # type: ignore[valid-type]
     st.set_page_config(page_title="Quantization explorer", page_icon="🪜", layout="wide")
-    return st.navigation(
-        [
-            st.Page(PAGES / f"{stem}.py", title=title, icon=icon, url_path=stem, help=purpose,
-                    default=stem == "home")  # fmt: skip
-            for stem, title, icon, purpose in _MENU
-        ]
-    )
+    pages = [
+        st.Page(PAGES / f"{stem}.py", title=title, icon=icon, url_path=stem, help=purpose)
+        for stem, title, icon, purpose in _MENU
+    ]
+    # Streamlit gives the default page the address "/" and no other; it is the same Home.
+    root = st.Page(_root, title="Home", default=True, visibility="hidden")
+    return st.navigation([root, *pages])
+
+
+def _root() -> None:
+    """Run Home at the address ``/``."""
+    runpy.run_path(str(PAGES / "home.py"))
 
 
 def begin(stem: str, sentence: str, *, headline: bool = True) -> Current:
@@ -118,17 +124,18 @@ def _headline(current: Current, card: engine.DataCard) -> None:
     other = engine.evaluation(current.source, kept) if kept else None
     limit = current.config.limit_bits
     widest = found.widest.width_bits if found.widest else None
-    columns = st.columns(4)
+    columns = st.columns(4, gap="small")
     columns[0].metric(
         "SQNR", text.decibel(found.sqnr_db),
         delta=f"{found.sqnr_db - other.sqnr_db:.1f} dB to B" if other else None,
         help="Output signal over quantization noise, 10 log10(Σy² / Σ(y − ŷ)²), in decibel. "
-        "6 dB more is one bit more.", border=True,
+        "6 dB more is one bit more.", border=True, height="stretch",
     )  # fmt: skip
     _score_metric(columns[1], found, other, card)
     columns[2].metric(
-        "Widest accumulator", f"{widest} / {limit} bits" if widest else "none",
-        delta=None if widest is None else "fits" if widest <= limit else "over the limit",
+        "Widest accumulator", f"{widest} bits" if widest else "none", height="stretch",
+        delta=None if widest is None
+        else f"fits {limit} bits" if widest <= limit else f"over {limit} bits",
         delta_color="normal" if (widest or 0) <= limit else "inverse",
         delta_arrow="off",
         help="Width of the integer type that holds the widest accumulator seen on calibration "
@@ -137,7 +144,7 @@ def _headline(current: Current, card: engine.DataCard) -> None:
     ratio = found.float_weight_bytes / max(1, found.weight_bytes)
     columns[3].metric(
         "Weights", text.size(found.weight_bytes), delta=f"{ratio:.1f} × smaller than float32",
-        delta_color="off", delta_arrow="off", border=True,
+        delta_color="off", delta_arrow="off", border=True, height="stretch",
         help="Quantized weights at their widths; biases keep 32 bits, as in Concrete ML.",
     )  # fmt: skip
 
@@ -156,7 +163,7 @@ def _score_metric(
             if found.agreement is not None
             else text.number(found.max_error),
             delta="synthetic data" if card.is_synthetic else None,
-            delta_color="off", delta_arrow="off", border=True,
+            delta_color="off", delta_arrow="off", border=True, height="stretch",
             help="Share of evaluation samples whose largest output stays the same."
             if found.agreement is not None
             else "Largest difference to the float output, in output units.",
@@ -168,7 +175,7 @@ def _score_metric(
     shown = f"{100 * difference:+.1f} points" if is_share else f"{difference:+.3f}"
     column.metric(
         found.score.name.capitalize() if is_share else found.score.name,
-        text.score(found.score), border=True,
+        text.score(found.score), border=True, height="stretch",
         delta=f"{shown} to {'B' if other else 'float'}",
         help=f"On the evaluation labels; the float model has "
         f"{text.score(found.score, value=found.score.float_value)}.",

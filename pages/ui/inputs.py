@@ -22,14 +22,8 @@ def model_picker() -> None:
         options,
         key=state.KEYS["model"],
         bind="query-params",
-        format_func=_model_label,
         help="A sample, or a model uploaded on Home. Changing it keeps the configuration.",
     )
-
-
-def _model_label(option: str) -> str:
-    card = samples.cards().get(option)
-    return card.title if card else option
 
 
 def configuration() -> None:

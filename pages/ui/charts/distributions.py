@@ -44,7 +44,7 @@ def small_multiples(
     figure = make_subplots(
         rows=rows, cols=COLUMNS,
         subplot_titles=[theme.plain(name) for name, *_ in items],
-        vertical_spacing=min(0.12, 0.4 / max(1, rows)),
+        vertical_spacing=min(0.25, 0.6 / max(1, rows)),
     )  # fmt: skip
     for i, (_, measured, quantizer) in enumerate(items):
         row, column = i // COLUMNS + 1, i % COLUMNS + 1
@@ -58,7 +58,7 @@ def small_multiples(
     figure.update_layout(barmode="overlay", bargap=0)
     figure.update_yaxes(type="log" if log else "linear", showticklabels=False)
     figure.update_annotations(font_size=12)
-    return theme.framed(figure, height=60 + 150 * rows)
+    return theme.framed(figure, height=60 + 160 * rows)
 
 
 def _bars(

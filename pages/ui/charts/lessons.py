@@ -48,7 +48,9 @@ def number_line(quantizer: UniformQuantizer, *, value: float) -> go.Figure:
     )  # fmt: skip
     for edge, label in ((float(stats.rmin), "α"), (float(stats.rmax), "β")):
         figure.add_vline(x=edge, line={"color": theme.FLOAT, "dash": "dash"}, row="all", col=1)
-        figure.add_annotation(x=edge, y=0.95, text=label, showarrow=False, row=1, col=1)
+        figure.add_annotation(
+            x=edge, y=0.95, text=label, showarrow=False, xshift=10, row=1, col=1
+        )
     lines = ((2, x, "real value", theme.FLOAT, "dash"), (2, y, "dequantized", theme.DEQUANTIZED, "solid"),
              (3, y - x, "error", theme.CLIPPED, "solid"))  # fmt: skip
     for row, series, name, colour, dash in lines:

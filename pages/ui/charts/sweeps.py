@@ -69,7 +69,8 @@ def heat_map(
     figure.add_trace(
         go.Scatter(
             x=[current.weights.n_bits], y=[current.activations.n_bits], mode="markers",
-            marker={"symbol": "x", "size": 12, "color": theme.OVER}, name="current",
+            marker={"symbol": "circle-open", "size": 42, "color": theme.OVER,
+                    "line": {"width": 3}}, name="current",
             hoverinfo="skip",
         )
     )  # fmt: skip
