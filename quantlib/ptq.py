@@ -206,7 +206,11 @@ class _Calibration:
             outputs=(None,) * len(node.outputs),
             is_graph_output=any(name in graph.output_names for name in node.outputs),
         )
-        results = layer.op.float_results(*real_values(layer.arguments(self.values)))
+        reals = real_values(layer.arguments(self.values))
+        if isinstance(layer.op, MixingOp):
+            op = layer.op.calibrated(*reals, output_bits=config.output_bits)
+            layer = dataclasses.replace(layer, op=op)
+        results = layer.op.float_results(*reals)
         layer = dataclasses.replace(layer, outputs=self._output_grids(layer, results, tensors))
         layer, outputs = self._quantized(layer)
         for name, real, output in zip(node.outputs, results, outputs, strict=False):
@@ -234,7 +238,9 @@ class _Calibration:
             return layer, run.results
         if not (isinstance(op, MixingOp) and op.rounds_accumulator):
             return layer, run.results
-        width = bit_width(int(run.accumulator.min()), int(run.accumulator.max()))
+        offset = op.rounding_offset(*run.operands)  # type: ignore[arg-type]
+        low, high = int(run.accumulator.min()), int(run.accumulator.max())
+        width = bit_width(low + offset, high + offset)
         layer = dataclasses.replace(layer, lsbs_to_remove=max(0, width - threshold))
         return layer, (layer.finish(run.accumulator, run.operands),)
 

@@ -130,7 +130,8 @@ class QuantizedLayer:
         if params is not None:
             grid = UniformQuantizer(output.quant_options, output.quant_stats, params)
             return Tensor(grid, codes=accumulator)
-        rounded = round_low_bits(accumulator, self.lsbs_to_remove)
+        offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0  # type: ignore[arg-type]
+        rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
         values = op.dequantize(rounded, *operands, output=self._grid())  # type: ignore[arg-type]
         return Tensor(output, values=values)
 

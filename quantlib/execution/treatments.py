@@ -59,7 +59,7 @@ def _treat(node: Node, graph: Graph, sources: Mapping[str, frozenset[str]]) -> N
     if op_class is None:
         return NodePlan(Treatment.FLOAT, FloatOp, new)
     if issubclass(op_class, MixingOp):
-        if node.op_type in {"Add", "Sub", "Mul"}:
+        if node.op_type in {"Add", "Sub", "Mul", "Div"}:
             if len(read) == 1:
                 return NodePlan(Treatment.LOOKUP, FloatOp, read)
         elif not issubclass(op_class, Gemm) and any(of_inputs[1:]):

@@ -67,7 +67,8 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
             raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
         data, stem = path.read_bytes(), path.stem
     label = name or stem
-    return passes.simplify(_graph_of(_checked(data, label), data, label))
+    model = _checked(data, label)
+    return passes.simplify(_graph_of(model, data, label))
 
 
 def _checked(data: bytes, label: str) -> onnx.ModelProto:
@@ -97,8 +98,9 @@ def _checked(data: bytes, label: str) -> onnx.ModelProto:
             "file (onnx.save_model(..., save_as_external_data=False))."
         )
     _refuse_unknown_operators(model, label)
+    _name_nodes(model)
     try:
-        onnx.checker.check_model(model, full_check=True)
+        onnx.checker.check_model(_with_output_shapes(model), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ModelLoadError(
             f"{label}: the model breaks a rule of ONNX: {_first_line(error)} Export it again."
@@ -106,12 +108,23 @@ def _checked(data: bytes, label: str) -> onnx.ModelProto:
     except Exception as error:
         raise ModelLoadError(f"{label}: the model cannot be checked: {_first_line(error)}") from None
     try:
-        open_session(data)
+        open_session(model.SerializeToString())
     except Exception as error:
         raise ModelLoadError(
             f"{label}: ONNX Runtime does not load the model: {_first_line(error)}"
         ) from None
     return model
+
+
+def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model the checker accepts: it wants a shape for every output, runtimes do not."""
+    if all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
+        return model
+    filled = onnx.shape_inference.infer_shapes(model)
+    known = [v for v in filled.graph.output if v.type.tensor_type.HasField("shape")]
+    del filled.graph.output[:]
+    filled.graph.output.extend(known)
+    return filled
 
 
 def _tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
@@ -157,16 +170,14 @@ def _graph_of(model: onnx.ModelProto, data: bytes, label: str) -> Graph:
     constants: dict[str, AnyArray] = {}
     for tensor in model.graph.initializer:
         constants[tensor.name] = read_only(_weight(tensor, label))
-    taken: set[str] = set()
-    nodes = tuple(_node(proto, i, taken) for i, proto in enumerate(model.graph.node))
     graph = Graph(
         name=label,
         inputs=tuple(_info(v) for v in model.graph.input if v.name not in constants),
         outputs=tuple(_info(v) for v in model.graph.output),
-        nodes=nodes,
+        nodes=tuple(map(_node, model.graph.node)),
         constants=constants,
         opsets={entry.domain: entry.version for entry in model.opset_import},
-        source=data,
+        source=model.SerializeToString(),
         digest=hashlib.sha256(data).hexdigest(),
     )
     if not graph.inputs:
@@ -184,15 +195,16 @@ def _weight(tensor: onnx.TensorProto, label: str) -> AnyArray:
         ) from None
 
 
-def _node(proto: onnx.NodeProto, position: int, taken: set[str]) -> Node:
-    base = proto.name or f"{proto.op_type}_{position}"
-    name, count = base, 1
-    while name in taken:
-        count += 1
-        name = f"{base}_{count}"
-    taken.add(name)
+def _name_nodes(model: onnx.ModelProto) -> None:
+    """Give every node a name of its own; ONNX Runtime refuses equal ones."""
+    taken: set[str] = set()
+    for i, node in enumerate(model.graph.node):
+        node.name = passes.unique(node.name or f"{node.op_type}_{i}", taken)
+
+
+def _node(proto: onnx.NodeProto) -> Node:
     return Node(
-        name=name,
+        name=proto.name,
         op_type=proto.op_type,
         domain="" if proto.domain == "ai.onnx" else proto.domain,
         inputs=tuple(proto.input),

@@ -74,9 +74,9 @@ class Graph:
     opsets : mapping of str to int
         Version of each operator domain.
     source : bytes
-        The model as it was given.
+        The model, with a name of its own for every node.
     digest : str
-        SHA-256 of `source`, hexadecimal.
+        SHA-256 of the bytes that were given, hexadecimal.
     """
 
     name: str

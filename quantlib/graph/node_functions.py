@@ -65,7 +65,8 @@ class NodeFunction:
             }
         )
         try:
-            results: Sequence[Any] = self._run.run(None, feeds)
+            with np.errstate(all="ignore"):  # infinities are found where ranges are measured
+                results: Sequence[Any] = self._run.run(None, feeds)
         except Exception as error:
             shapes = ", ".join(str(np.shape(value)) for value in feeds.values())
             raise UnsupportedOpError(

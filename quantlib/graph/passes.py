@@ -67,7 +67,7 @@ def fuse_matmul_add(graph: Graph) -> Graph:
         if match is None or uses[match[0].outputs[0]] != 1:
             continue
         matmul, bias = match
-        name = _unique("Gemm_Node", taken)
+        name = unique("Gemm_Node", taken)
         inputs = (*matmul.inputs, bias)
         attributes = {"alpha": 1.0, "beta": 1.0}
         proto = serialize_node("Gemm", name, inputs, node.outputs, attributes)
@@ -98,7 +98,7 @@ def _matmul_and_bias(
     return None
 
 
-def _unique(name: str, taken: set[str]) -> str:
+def unique(name: str, taken: set[str]) -> str:
     """Return `name`, with a number if it is taken, and mark it as taken."""
     candidate, count = name, 1
     while candidate in taken:

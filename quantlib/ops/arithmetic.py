@@ -9,7 +9,11 @@ import numpy as np
 
 from quantlib.arrays import carrier
 from quantlib.core import affine
+from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.errors import TensorError
 from quantlib.ops.base import MixingOp
 from quantlib.ops.registry import register_op
 
@@ -131,9 +135,88 @@ class Mul(MixingOp):
         return values
 
     def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters:
-        """Return the product's grid, with the zero point the reference gives it."""
+        """Return the product's grid.
+
+        Concrete ML gives a graph output the zero point ``za*zb``, whose sign contradicts its own
+        inner product; the integers are the same, the values here are right.
+        """
         a, b = _pair(operands)
         za, zb = (int(np.asarray(x.quantizer.zero_point)) for x in (a, b))
         return UniformQuantizationParameters(
-            np.float64(a.quantizer.scale * b.quantizer.scale), za * zb, 0
+            np.float64(a.quantizer.scale * b.quantizer.scale), -za * zb, 0
         )
+
+
+@register_op("Div")
+@dataclass(frozen=True, slots=True)
+class Div(MixingOp):
+    """``A / B`` of two integer tensors (ONNX Div-14).
+
+    A table look-up inverts B; the inverse, quantized at the outputs' width from the calibration
+    data's ``1 / B``, multiplies A. The accumulator is ``(a - za)(v - zv) + za*zv``.
+    """
+
+    inverse: UniformQuantizer | None = None
+    smallest: float = 1.0
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Take no attributes."""
+        del node, opsets
+        return cls()
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        a, b = inputs
+        with np.errstate(all="ignore"):
+            return (np.asarray(a / b),)  # type: ignore[operator]
+
+    def calibrated(self, *inputs: AnyArray | None, output_bits: int) -> Div:
+        """Measure ``1 / B`` and the value of B that is nearest to 0."""
+        divisor = inputs[1]
+        assert divisor is not None
+        smallest = float(divisor.flat[np.abs(divisor).argmin()])
+        if smallest == 0.0:
+            raise TensorError(
+                "the divisor is 0 for a calibration sample on this grid; use more bits, or data "
+                "whose divisor stays away from 0."
+            )
+        stats = MinMaxQuantizationStats.from_values(1.0 / divisor)
+        grid = UniformQuantizer.from_stats(QuantizationOptions(output_bits), stats)
+        return Div(grid, smallest)
+
+    def _inverted(self, divisor: Tensor) -> Codes:
+        assert self.inverse is not None
+        values = divisor.quantizer.dequant(divisor.codes)
+        values = np.where(values == 0.0, self.smallest, values)
+        return self.inverse.quant(1.0 / values)
+
+    def accumulate(
+        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+    ) -> Codes:
+        del output
+        a, b = _pair(operands)
+        assert self.inverse is not None
+        za, zv = (int(np.asarray(q.zero_point)) for q in (a.quantizer, self.inverse))
+        left, right = a.codes.astype(np.int64), self._inverted(b)
+        return np.asarray((left - za) * (right - zv) + za * zv)
+
+    def dequantize(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        output: UniformQuantizationParameters | None,
+    ) -> FloatArray:
+        del output
+        params = self.output_params(*operands)
+        values = accumulator.astype(np.float64)
+        values -= params.zero_point
+        values *= params.scale
+        return values
+
+    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters:
+        """Return the grid of the product with the inverse."""
+        a, _ = _pair(operands)
+        assert self.inverse is not None
+        za, zv = (int(np.asarray(q.zero_point)) for q in (a.quantizer, self.inverse))
+        scale = np.float64(a.quantizer.scale * self.inverse.scale)
+        return UniformQuantizationParameters(scale, za * zv, 0)

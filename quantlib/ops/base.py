@@ -88,6 +88,16 @@ class MixingOp(QuantizedOp):
     ) -> FloatArray:
         """Return the real values (float64) that an accumulator stands for."""
 
+    def calibrated(self, *inputs: AnyArray | None, output_bits: int) -> MixingOp:
+        """Return the operator with what it must know of the calibration data's real values."""
+        del inputs, output_bits
+        return self
+
+    def rounding_offset(self, *operands: Tensor | None) -> int:
+        """Return the integer that is added before low bits are rounded, and removed after."""
+        del operands
+        return 0
+
     def output_params(
         self, *operands: Tensor | None
     ) -> UniformQuantizationParameters | None:

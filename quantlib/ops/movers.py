@@ -27,6 +27,26 @@ class Select(MovingOp):
     uses_output_bits = False
 
 
+@register_op("Pad")
+class Pad(MovingOp):
+    """Pads codes with the code of 0.0, or of the given value."""
+
+    uses_output_bits = False
+
+    def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
+        """Pad codes that are shifted so that 0 stands for 0.0."""
+        tensor, *rest = operands
+        assert isinstance(tensor, Tensor)
+        zero_point = int(np.asarray(tensor.quantizer.zero_point))
+        shifted = tensor.codes - tensor.codes.dtype.type(zero_point)
+        arguments = [item if isinstance(item, np.ndarray) else None for item in rest]
+        if len(arguments) > 1 and arguments[1] is not None:
+            filler = np.rint(arguments[1] / tensor.quantizer.scale)
+            arguments[1] = np.asarray(filler, dtype=shifted.dtype)
+        (padded,) = self.function(shifted, *arguments)
+        return (tensor.with_codes(padded + padded.dtype.type(zero_point)),)
+
+
 @register_op("Concat")
 class Concat(MovingOp):
     """Joins codes.

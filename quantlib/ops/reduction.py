@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from quantlib.core.params import UniformQuantizationParameters
 from quantlib.graph.node_functions import NodeFunction
 from quantlib.ops import kernels
 from quantlib.ops.base import MixingOp
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-    from quantlib.core.params import UniformQuantizationParameters
     from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node
 
@@ -55,6 +55,24 @@ class _Reduction(MixingOp):
             magnitude=x.magnitude,
         )
 
+    def rounding_offset(self, *operands: Tensor | None) -> int:
+        """Return ``-count * z``: the reference rounds the sum without its zero points."""
+        x = operands[0]
+        assert x is not None
+        return -self._count(operands, x) * int(np.asarray(x.quantizer.zero_point))
+
+    def _count(self, operands: tuple[Tensor | None, ...], x: Tensor) -> int:
+        axes = self._axes(operands, x.codes.ndim)
+        return int(np.prod([x.codes.shape[i] for i in axes]))
+
+    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+        """Return the sum's grid; a mean has the finer scale."""
+        x = operands[0]
+        assert x is not None
+        count = self._count(operands, x)
+        scale = np.float64(x.quantizer.scale / (count if self.mean else 1))
+        return UniformQuantizationParameters(scale, count * int(np.asarray(x.quantizer.zero_point)), 0)
+
     def dequantize(
         self,
         accumulator: Codes,
@@ -64,7 +82,7 @@ class _Reduction(MixingOp):
         del output
         x = operands[0]
         assert x is not None
-        count = int(np.prod([x.codes.shape[i] for i in self._axes(operands, x.codes.ndim)]))
+        count = self._count(operands, x)
         zero_point = np.float64(x.quantizer.zero_point)
         if self.mean:
             values = accumulator.astype(np.float64) * (1.0 / count) - zero_point

@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+import quantlib as ql
+from tests import models
+
+GOOD = models.mlp().SerializeToString()
+
+
+def test_path_bytes_and_proto_give_the_same_graph(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_bytes(GOOD)
+    graphs = [ql.load_model(path), ql.load_model(GOOD), ql.load_model(models.mlp())]
+    assert {graph.digest for graph in graphs} == {graphs[0].digest}
+    assert graphs[0].name == "net"
+    assert [node.op_type for node in graphs[0].nodes] == ["Gemm", "Relu", "Gemm"]
+    assert graphs[0].n_parameters == 8 * 6 + 8 + 3 * 8 + 3
+
+
+def test_constants_are_read_only() -> None:
+    graph = ql.load_model(GOOD)
+    with pytest.raises(ValueError, match="read-only"):
+        graph.constants["w1"][0, 0] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("data", "cause"),
+    [
+        pytest.param(b"", "empty", id="empty"),
+        pytest.param(GOOD[: len(GOOD) // 2], "cut short|breaks|not load|checked", id="cut"),
+        pytest.param(b"<!DOCTYPE html><html>", "web page", id="html"),
+        pytest.param(b"version https://git-lfs.github.com/spec/v1\n", "git-lfs", id="lfs"),
+        pytest.param(b"\x1f\x8b\x08" + bytes(40), "gzip", id="gzip"),
+        pytest.param(b"PK\x03\x04" + bytes(40), "zip", id="zip"),
+        pytest.param(b"\x93NUMPY\x01\x00", "NumPy", id="npy"),
+        pytest.param(b"\x80\x04\x95", "pickle", id="pickle"),
+        pytest.param(b'{"a": 1}', "JSON", id="json"),
+        pytest.param(b"hello world, this is text", "not an ONNX model|no nodes", id="text"),
+    ],
+)
+def test_what_is_no_model_is_named(data: bytes, cause: str) -> None:
+    with pytest.raises(ql.ModelLoadError, match=cause) as caught:
+        ql.load_model(data, name="file.onnx")
+    assert str(caught.value).startswith("file.onnx: ")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ql.ModelLoadError, match="no such file"):
+        ql.load_model(tmp_path / "nothing.onnx")
+
+
+def test_operators_nobody_knows_are_named_once() -> None:
+    nodes = [
+        helper.make_node("Frobnicate", ["x"], ["a"], "f1"),
+        helper.make_node("Frobnicate", ["a"], ["b"], "f2"),
+        helper.make_node("Blur", ["b"], ["y"], "f3", domain="my.ops"),
+    ]
+    model = models.build(
+        nodes, inputs={"x": ["n", 2]}, outputs=["y"], domains=[("my.ops", 1)]
+    )
+    with pytest.raises(ql.UnsupportedOpError, match=r"Frobnicate \(2 nodes\), my\.ops\.Blur"):
+        ql.load_model(model)
+
+
+def test_external_data_is_refused(tmp_path: Path) -> None:
+    model = models.mlp()
+    onnx.save_model(
+        model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
+    )
+    with pytest.raises(ql.ModelLoadError, match="stored outside"):
+        ql.load_model(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        pytest.param(lambda m: m.graph.node[0].input.__setitem__(1, "absent"), id="missing-weight"),
+        pytest.param(lambda m: m.graph.output[0].__setattr__("name", "absent"), id="no-output"),
+        pytest.param(lambda m: m.graph.node[2].output.__setitem__(0, "h"), id="name-twice"),
+        pytest.param(lambda m: m.graph.initializer[0].dims.__setitem__(1, 5), id="wrong-shape"),
+        pytest.param(lambda m: m.graph.node[0].input.__setitem__(0, "y"), id="cycle"),
+        pytest.param(lambda m: m.ClearField("opset_import"), id="no-opset"),
+        pytest.param(lambda m: m.opset_import[0].__setattr__("version", 999), id="opset-999"),
+        pytest.param(lambda m: m.graph.ClearField("node"), id="no-nodes"),
+    ],
+)
+def test_a_broken_model_is_refused_in_one_message(break_it: Any) -> None:
+    model = models.mlp()
+    break_it(model)
+    with pytest.raises(ql.ModelLoadError):
+        ql.load_model(model)
+    assert ql.load_model(GOOD).digest
+
+
+def test_only_the_projects_errors_come_out_of_mutated_files() -> None:
+    """Truncations only: mutated bytes can end ONNX Runtime's process."""
+    rng = random.Random(3)
+    for _ in range(60):
+        data = GOOD[: rng.randrange(1, len(GOOD))]
+        try:
+            ql.load_model(data)
+        except ql.QuantlibError:
+            pass
+
+
+def test_equal_and_empty_node_names_stay_apart() -> None:
+    nodes = [
+        helper.make_node("Relu", ["x"], ["a"], "same"),
+        helper.make_node("Tanh", ["a"], ["b"], "same"),
+        helper.make_node("Abs", ["b"], ["y"]),
+    ]
+    graph = ql.load_model(models.build(nodes, inputs={"x": ["n", 2]}, outputs=["y"]))
+    assert [node.name for node in graph.nodes] == ["same", "same_2", "Abs_2"]
+
+
+def test_matmul_and_bias_become_one_gemm() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], "mm"),
+        helper.make_node("Add", ["b", "m"], ["y"], "bias"),
+    ]
+    constants = {"w": models.normal(4, 3), "b": models.normal(3)}
+    graph = ql.load_model(
+        models.build(nodes, inputs={"x": ["n", 4]}, outputs=["y"], constants=constants)
+    )
+    assert [(n.name, n.op_type, n.inputs) for n in graph.nodes] == [
+        ("Gemm_Node", "Gemm", ("x", "w", "b"))
+    ]
+
+
+def test_a_product_that_is_read_twice_stays() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], "mm"),
+        helper.make_node("Add", ["m", "b"], ["s"], "bias"),
+        helper.make_node("Mul", ["s", "m"], ["y"], "both"),
+    ]
+    constants = {"w": models.normal(4, 3), "b": models.normal(3)}
+    graph = ql.load_model(
+        models.build(nodes, inputs={"x": ["n", 4]}, outputs=["y"], constants=constants)
+    )
+    assert [n.op_type for n in graph.nodes] == ["MatMul", "Add", "Mul"]
+
+
+def test_constants_are_folded_and_unused_nodes_dropped() -> None:
+    nodes = [
+        helper.make_node("Constant", [], ["two"], value_float=2.0),
+        helper.make_node("Mul", ["two", "two"], ["four"]),
+        helper.make_node("Mul", ["x", "four"], ["y"], "scale"),
+        helper.make_node("Relu", ["x"], ["unused"]),
+    ]
+    graph = ql.load_model(models.build(nodes, inputs={"x": ["n", 2]}, outputs=["y"]))
+    assert [node.name for node in graph.nodes] == ["scale"]
+    assert np.asarray(graph.constants["four"]) == 4.0

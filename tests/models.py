@@ -1,0 +1,57 @@
+"""Small models made by code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+RNG_SEED = 7
+
+
+def build(
+    nodes: Sequence[onnx.NodeProto],
+    *,
+    inputs: Mapping[str, Sequence[int | str]],
+    outputs: Sequence[str],
+    constants: Mapping[str, Any] | None = None,
+    opset: int = 21,
+    output_type: int = TensorProto.FLOAT,
+    domains: Sequence[tuple[str, int]] = (),
+) -> onnx.ModelProto:
+    graph = helper.make_graph(
+        list(nodes),
+        "made",
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in inputs.items()],
+        [helper.make_tensor_value_info(n, output_type, None) for n in outputs],
+        [numpy_helper.from_array(np.asarray(v), n) for n, v in (constants or {}).items()],
+    )
+    imports = [helper.make_opsetid("", opset), *(helper.make_opsetid(d, v) for d, v in domains)]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10)
+
+
+def normal(*shape: int, seed: int = RNG_SEED) -> Any:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def mlp(features: int = 6, hidden: int = 8, classes: int = 3) -> onnx.ModelProto:
+    return build(
+        [
+            helper.make_node("Gemm", ["x", "w1", "b1"], ["h"], "g1", transB=1),
+            helper.make_node("Relu", ["h"], ["r"], "act"),
+            helper.make_node("Gemm", ["r", "w2", "b2"], ["y"], "g2", transB=1),
+        ],
+        inputs={"x": ["batch", features]},
+        outputs=["y"],
+        constants={
+            "w1": normal(hidden, features),
+            "b1": normal(hidden, seed=1),
+            "w2": normal(classes, hidden, seed=2),
+            "b2": normal(classes, seed=3),
+        },
+    )

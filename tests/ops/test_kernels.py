@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quantlib.arrays import carrier
+from quantlib.execution.layer import round_low_bits
+from quantlib.ops import kernels
+
+
+@pytest.mark.parametrize(
+    ("bound", "kind"),
+    [
+        (2**24 - 1, np.float32),
+        (2**24, np.float64),
+        (2**53 - 1, np.float64),
+        (2**53, np.int64),
+    ],
+)
+def test_the_bound_picks_the_carrier(bound: int, kind: Any) -> None:
+    assert carrier(bound) is kind
+
+
+@pytest.mark.parametrize("exponent", [23, 24, 25, 52, 53, 54, 60])
+@pytest.mark.parametrize("offset", [-1, 0, 1])
+def test_products_are_exact_around_the_limits_of_each_carrier(exponent: int, offset: int) -> None:
+    magnitude = 2 ** (exponent // 2)
+    weight = 2 ** (exponent - exponent // 2)
+    x = np.array([[magnitude, 1, offset]], dtype=np.int64)
+    w = np.array([[weight], [offset], [1]], dtype=np.int64)
+    exact = int(magnitude) * int(weight) + 2 * offset
+    bound = kernels.product_bound(magnitude, w, axis=0)
+    assert bound >= abs(exact)
+    assert int(kernels.matmul(x, w, bound=bound)[0, 0]) == exact
+    image = x.reshape(1, 3, 1, 1)
+    kernel = w.T.reshape(1, 3, 1, 1)
+    ones = (1, 1)
+    result = kernels.convolve(
+        image, kernel, strides=ones, dilations=ones, group=1, bound=bound
+    )
+    assert int(result[0, 0, 0, 0]) == exact
+
+
+@st.composite
+def convolutions(draw: st.DrawFn) -> dict[str, Any]:
+    spatial = draw(st.integers(1, 3))
+    group = draw(st.sampled_from([1, 2, 3]))
+    channels, filters = group * draw(st.integers(1, 2)), group * draw(st.integers(1, 2))
+    kernel = [draw(st.integers(1, 3)) for _ in range(spatial)]
+    dilations = tuple(draw(st.integers(1, 2)) for _ in range(spatial))
+    strides = tuple(draw(st.integers(1, 2)) for _ in range(spatial))
+    sizes = [
+        (k - 1) * d + 1 + draw(st.integers(0, 3)) for k, d in zip(kernel, dilations, strict=True)
+    ]
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    top = draw(st.sampled_from([7, 2**11, 2**20, 2**26]))
+    return {
+        "x": rng.integers(-top, top + 1, (2, channels, *sizes)),
+        "w": rng.integers(-top, top + 1, (filters, channels // group, *kernel)),
+        "strides": strides,
+        "dilations": dilations,
+        "group": group,
+    }
+
+
+@given(convolutions())
+def test_every_path_of_a_convolution_equals_int64(case: dict[str, Any]) -> None:
+    x, w = case.pop("x"), case.pop("w")
+    bound = kernels.product_bound(int(np.abs(x).max()), w, axis=tuple(range(1, w.ndim)))
+    exact = kernels.convolve_numpy(x, w, **case)
+    assert exact.dtype == np.int64
+    chosen = kernels.convolve(x, w, bound=bound, **case)
+    assert chosen.dtype == carrier(bound)
+    assert np.array_equal(chosen.astype(np.int64), exact)
+
+
+@given(convolutions())
+def test_the_matrix_product_form_equals_the_definition(case: dict[str, Any]) -> None:
+    x, w = case["x"], case["w"]
+    result = kernels.convolve_numpy(
+        x, w, strides=case["strides"], dilations=case["dilations"], group=case["group"]
+    )
+    rng = np.random.default_rng(0)
+    per_group, inputs = w.shape[0] // case["group"], w.shape[1]
+    for _ in range(5):
+        n, o = rng.integers(x.shape[0]), rng.integers(w.shape[0])
+        position = tuple(rng.integers(size) for size in result.shape[2:])
+        first = (o // per_group) * inputs
+        total = 0
+        for c in range(inputs):
+            for tap in np.ndindex(*w.shape[2:]):
+                at = tuple(
+                    p * s + t * d
+                    for p, s, t, d in zip(
+                        position, case["strides"], tap, case["dilations"], strict=True
+                    )
+                )
+                total += int(x[(n, first + c, *at)]) * int(w[(o, c, *tap)])
+        assert int(result[(n, o, *position)]) == total
+
+
+@given(st.lists(st.integers(-(2**40), 2**40), min_size=1), st.integers(0, 20))
+def test_rounding_goes_to_nearest_and_ties_go_up(values: list[int], bits: int) -> None:
+    step = 2**bits
+    expected = [(v + step // 2) // step * step for v in values]
+    for kind in (np.int64, np.float64):
+        rounded = round_low_bits(np.array(values, dtype=kind), bits)
+        assert [int(v) for v in rounded] == expected
+
+
+def test_a_sum_beyond_64_bits_is_refused() -> None:
+    with pytest.raises(ValueError, match="beyond 64 bits"):
+        kernels.product_bound(2**40, np.full((4, 1), 2**40, dtype=np.int64), axis=0)
