@@ -45,13 +45,13 @@ with detail:
         + ("" if layer.widest_channel is None else f"; channel {layer.widest_channel} sets it")
     )
     if layer.weight_grid and layer.input_grid and layer.fan_in:
+        types_allow = layer.input_grid.n_bits + layer.weight_grid.n_bits + math.log2(layer.fan_in)
         st.markdown(
             f"| part | bits |\n| --- | --- |\n"
             f"| activation code | {layer.input_grid.n_bits} |\n"
             f"| weight code | {layer.weight_grid.n_bits} |\n"
             f"| sum of {layer.fan_in} products | {math.log2(layer.fan_in):.1f} |\n"
-            f"| most the types allow | "
-            f"{layer.input_grid.n_bits + layer.weight_grid.n_bits + math.log2(layer.fan_in):.1f} |\n"
+            f"| most the types allow | {types_allow:.1f} |\n"
             f"| seen on the data | {layer.width_bits} |"
         )
     st.caption(f"Input: {text.grid(layer.input_grid)}")

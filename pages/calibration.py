@@ -38,9 +38,8 @@ st.plotly_chart(
     config=theme.CONFIG, alt=f"Small histograms of {kind}, one per integer operator",
 )  # fmt: skip
 shown = f"the first {MAX_SHOWN} of {len(items)}" if len(items) > MAX_SHOWN else f"all {len(items)}"
-st.caption(f"Inputs of integer operators ({shown}); dashed lines are the ends of the grid."
-           if kind == "activations" else
-           f"Weights of integer operators ({shown}); dashed lines are the ends of the grid.")  # fmt: skip
+what = "Inputs" if kind == "activations" else "Weights"
+st.caption(f"{what} of integer operators ({shown}); dashed lines are the ends of the grid.")
 
 names = [name for name, *_ in items]
 name = st.selectbox(

@@ -62,5 +62,7 @@ with right:
     else:
         st.caption("The same integers in Concrete ML, where it accepts the graph.")
         st.code(script, height=320)
-        st.download_button("Concrete ML script", script, file_name=f"{stem}-concrete-ml.py",
-                           mime="text/x-python", key="export.concrete", on_click="ignore")  # fmt: skip
+        st.download_button(
+            "Concrete ML script", script, file_name=f"{stem}-concrete-ml.py",
+            mime="text/x-python", key="export.concrete", on_click="ignore",
+        )  # fmt: skip

@@ -1,15 +1,18 @@
 """Sweep: a grid of configurations."""
 
 import itertools
+from collections.abc import Callable
 
 import streamlit as st
 
 from pages.ui import engine, frame, state, text
 from pages.ui.charts import sweeps, theme
-from quantlib.analysis.sweep import grid
+from pages.ui.jobs import Job
+from quantlib.analysis.sweep import SweepResult, grid
+from quantlib.core.config import QuantizationConfig
 
 current = frame.begin("sweep", "Which widths and signs keep the accuracy and fit the limit?")
-MEASURES = {
+MEASURES: dict[str, Callable[[SweepResult], float | None]] = {
     "SQNR (dB)": lambda result: result.sqnr_db,
     "score": lambda result: result.score,
     "agreement": lambda result: result.agreement,
@@ -34,12 +37,30 @@ left, right = st.columns([1, 2])
 with left:
     bits, words = list(range(2, 9)), list(state.TRISTATE)
     weight_bits = chips("Weight bits", bits, bits, "weight_bits", "Widths of weights to try.")
-    activation_bits = chips("Activation bits", bits, bits, "activation_bits", "Widths of activations to try.")
-    weights_signed = chips("Weights signed", words, ["auto"], "weights_signed", "Auto is Concrete ML's rule.")
-    weights_symmetric = chips("Weights symmetric", words, ["auto"], "weights_symmetric", "Symmetric and unsigned contradict each other; such pairs are left out.")
-    activations_signed = chips("Activations signed", words, ["auto"], "activations_signed", "Auto: if any value is negative.")
-    activations_symmetric = chips("Activations symmetric", words, ["auto"], "activations_symmetric", "Auto: no.")
-    configs = ()
+    activation_bits = chips(
+        "Activation bits", bits, bits, "activation_bits", "Widths of activations to try."
+    )
+    weights_signed = chips(
+        "Weights signed", words, ["auto"], "weights_signed", "Auto is Concrete ML's rule."
+    )
+    weights_symmetric = chips(
+        "Weights symmetric",
+        words,
+        ["auto"],
+        "weights_symmetric",
+        "Symmetric and unsigned contradict each other; such pairs are left out.",
+    )
+    activations_signed = chips(
+        "Activations signed",
+        words,
+        ["auto"],
+        "activations_signed",
+        "Auto: if any value is negative.",
+    )
+    activations_symmetric = chips(
+        "Activations symmetric", words, ["auto"], "activations_symmetric", "Auto: no."
+    )
+    configs: tuple[QuantizationConfig, ...] = ()
     with frame.shown_errors():
         configs = grid(
             current.config,
@@ -58,7 +79,7 @@ with left:
     )  # fmt: skip
 
 
-def results_of(found) -> None:  # type: ignore[no-untyped-def]
+def results_of(found: Job[SweepResult]) -> None:
     """Draw heat map, trade-off, table and what can be done with a selected cell."""
     results = list(found.results)
     score = engine.evaluation(current.source, current.config).score
@@ -74,11 +95,16 @@ def results_of(found) -> None:  # type: ignore[no-untyped-def]
     heat, trade, table_tab = st.tabs(["Heat map", "Trade-off", "Table"])
     with heat:
         picked = st.plotly_chart(
-            sweeps.heat_map(results, measure=measure, label=label, current=current.config, limit_bits=limit),
+            sweeps.heat_map(
+                results, measure=measure, label=label, current=current.config, limit_bits=limit
+            ),
             key="sweep.heat", height=460, on_select="rerun", selection_mode="points",
             config=theme.CONFIG, alt=f"{label} over weight bits and activation bits",
         )  # fmt: skip
-        st.caption("Outlined cells fit the limit; the circle marks the current configuration. Where schemes share a cell the best one is shown. Click a cell.")
+        st.caption(
+            "Outlined cells fit the limit; the circle marks the current configuration. Where "
+            "schemes share a cell the best one is shown. Click a cell."
+        )
         chosen = [p["customdata"][0] for p in picked.selection.points if p.get("customdata")]
     with trade:
         st.plotly_chart(
@@ -102,7 +128,7 @@ def results_of(found) -> None:  # type: ignore[no-untyped-def]
         st.markdown(f"**Selected:** {text.config(result.config)}")
         st.markdown(
             f"{text.decibel(result.sqnr_db)}, widest {result.widest_bits} bits, "
-            f"{text.size(result.weight_bytes)}, {label} {measure(result):.4g}"
+            f"{text.size(result.weight_bytes)}, {label} {measure(result) or 0.0:.4g}"
         )
         columns = st.columns(3)
         columns[0].button("Adopt", key="sweep.adopt", type="primary",
@@ -117,7 +143,7 @@ def progress() -> None:
     if job is None:
         st.info("No sweep yet. Choose a grid and press Start.")
         return
-    if job.about[0] != current.source:
+    if job.source != current.source:
         st.info("The last sweep was of another model or other data. Press Start for this one.")
         return
     if job.running:

@@ -90,21 +90,22 @@ def load_data(data: bytes, graph: Graph, *, name: str) -> Dataset:
     if not data:
         raise DataLoadError(f"{name}: the file is empty; choose another.")
     notes: list[str] = []
+    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        calibration, evaluation, labels = _from_npz(data, graph, name, notes)
+    elif data.startswith(b"\x93NUMPY"):
+        calibration, evaluation, labels = (_read_npy(io.BytesIO(data), name),), None, None
+    else:
+        features, labels = _from_csv(data, graph, name, notes)
+        calibration, evaluation = (features,), None
     try:
-        if data.startswith(b"PK\x03\x04") or data.startswith(b"PK\x05\x06"):
-            calibration, evaluation, labels = _from_npz(data, graph, name, notes)
-        elif data.startswith(b"\x93NUMPY"):
-            array = _read_npy(io.BytesIO(data), name)
-            calibration, evaluation, labels = _halves((array,), notes), None, None
-        else:
-            features, labels = _from_csv(data, graph, name, notes)
-            calibration, evaluation = _halves((features,), notes), None
         if evaluation is None:
-            calibration, evaluation = calibration
-            if labels is not None:
-                labels = labels[-len(evaluation[0]) :]
-        checked = check_inputs(graph, calibration, what=f"{name}, calibration data")
-        evaluated = check_inputs(graph, evaluation, what=f"{name}, evaluation data")
+            samples = check_inputs(graph, calibration, what=name)
+            checked, evaluated = _halves(samples, notes)
+            if labels is not None and len(labels) == len(samples[0]):
+                labels = labels[-len(evaluated[0]) :]
+        else:
+            checked = check_inputs(graph, calibration, what=f"{name}, calibration data")
+            evaluated = check_inputs(graph, evaluation, what=f"{name}, evaluation data")
     except TensorError as error:
         raise DataLoadError(str(error)) from None
     if labels is not None and len(labels) != len(evaluated[0]):
@@ -154,9 +155,11 @@ def _dataset(
     )
 
 
-def _halves(arrays: tuple[AnyArray, ...], notes: list[str]) -> Any:
+def _halves(
+    arrays: tuple[AnyArray, ...], notes: list[str]
+) -> tuple[tuple[AnyArray, ...], tuple[AnyArray, ...]]:
     """Split one set of samples into calibration and evaluation."""
-    n = len(arrays[0]) if arrays[0].ndim else 0
+    n = len(arrays[0])
     if n < 2:
         notes.append("one sample: it serves calibration and evaluation")
         return arrays, arrays
@@ -199,8 +202,10 @@ def _from_npz(data: bytes, graph: Graph, name: str, notes: list[str]) -> tuple[A
             if member.flag_bits & 1:
                 raise DataLoadError(f"{name}: {key!r} is encrypted; save it without a password.")
             if member.file_size > MAX_RATIO * max(1, member.compress_size) + 4096:
-                raise DataLoadError(f"{name}: {key!r} unpacks to {member.file_size} bytes from "
-                                    f"{member.compress_size}; such archives are refused.")
+                raise DataLoadError(
+                    f"{name}: {key!r} unpacks to {member.file_size} bytes from "
+                    f"{member.compress_size}; such archives are refused."
+                )
             if not member.filename.endswith(".npy"):
                 notes.append(f"member {member.filename!r} is no array and was ignored")
                 continue
@@ -244,7 +249,7 @@ def _by_role(
             )
     if calibration is not None and evaluation is not None:
         return calibration, evaluation, labels
-    return _halves(calibration or evaluation or (), notes), None, labels
+    return calibration or evaluation or (), None, labels
 
 
 def _from_csv(

@@ -3,14 +3,15 @@
 ::
 
     QuantlibError
-    ├── OptionsError          (ValueError)           a quantization option is out of range or contradicts another
+    ├── OptionsError          (ValueError)           an option is out of range or contradicts
     ├── TensorError           (ValueError)           an array does not fit: shape, dtype, NaN, empty
-    ├── ModelLoadError        (ValueError)           a file or bytes are not a model that can be loaded
-    ├── DataLoadError         (ValueError)           a file or bytes are not calibration data that can be loaded
+    ├── ModelLoadError        (ValueError)           the bytes are no model that can be loaded
+    ├── DataLoadError         (ValueError)           the bytes are no data that can be loaded
     ├── ConfigurationError    (ValueError)           a configuration document is wrong
     └── UnsupportedOpError    (NotImplementedError)  a node that nobody can execute
 
-A message says what was given, what is wanted and what to do. Anything else that escapes the library is a bug.
+A message says what was given, what is wanted and what to do. Anything else that escapes the
+library is a bug.
 """
 
 from __future__ import annotations

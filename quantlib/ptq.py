@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 
 from quantlib.core.config import QuantizationConfig
 from quantlib.core.options import QuantizationOptions
@@ -29,6 +27,9 @@ from quantlib.quantized_module import QuantizedModule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
+
+    import onnx
 
     from quantlib.arrays import AnyArray
 
@@ -305,8 +306,9 @@ def looks_symmetric(values: AnyArray) -> bool:
     With v3, v97 the 3rd and 97th percentile and ``r = abs(v3 / v97)`` (0 when ``abs(v97) <
     0.001``): not both on one side of 0, and ``1/3 <= r <= 3``.
     """
-    low, high = np.percentile(values, SYMMETRY_PERCENTILES[0]), np.percentile(
-        values, SYMMETRY_PERCENTILES[1]
+    low, high = (
+        np.percentile(values, SYMMETRY_PERCENTILES[0]),
+        np.percentile(values, SYMMETRY_PERCENTILES[1]),
     )
     ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
     one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)

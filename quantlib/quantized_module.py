@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
 from quantlib.core.array import QuantizedArray
-from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.errors import TensorError
@@ -22,11 +21,14 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
+    from quantlib.core.quantizer import UniformQuantizer
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
     from quantlib.graph.model import Graph
 
     Observer: TypeAlias = Callable[[QuantizedLayer, LayerRun], None]
     Trace: TypeAlias = dict[str, dict[int | str, Any]]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -264,6 +266,6 @@ def _codes_of(value: Value) -> IntArray:
     return value.codes.astype(np.int64) if isinstance(value, Tensor) else value
 
 
-def _one_or_all(items: tuple[Any, ...]) -> Any:
+def _one_or_all(items: tuple[_T, ...]) -> _T | tuple[_T, ...]:
     """Return the only item, or the tuple when there are several."""
     return items[0] if len(items) == 1 else items

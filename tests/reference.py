@@ -55,9 +55,7 @@ def statistics(case: dict[str, Any]) -> dict[str, ql.MinMaxQuantizationStats]:
     found = {}
     for name, entry in case["tensors"].items():
         kind = np.dtype(entry["stats_dtype"]).type
-        found[name] = ql.MinMaxQuantizationStats(
-            rmax=kind(entry["rmax"]), rmin=kind(entry["rmin"])
-        )
+        found[name] = ql.MinMaxQuantizationStats(rmax=kind(entry["rmax"]), rmin=kind(entry["rmin"]))
     return found
 
 

@@ -108,7 +108,5 @@ def test_a_concat_that_the_reference_refuses_still_works(name: str, key: str) ->
     module = reference.quantized(name, case, None)
     outputs = module.forward(found.evaluation)
     n_bits = case["n_bits"] if isinstance(case["n_bits"], int) else case["n_bits"]["op_weights"]
-    agreement = np.mean(
-        np.argmax(outputs, 1) == np.argmax(found.arrays["float_y"], 1)  # type: ignore[arg-type]
-    )
+    agreement = np.mean(np.argmax(outputs, 1) == np.argmax(found.arrays["float_y"], 1))
     assert agreement > (0.9 if n_bits >= 3 else 0.3)

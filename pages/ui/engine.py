@@ -179,7 +179,7 @@ def sweep_job(source: Source, configs: Sequence[QuantizationConfig]) -> Job[Swee
             ):  # fmt: skip
                 add(result)
 
-    return Job.start(work, total=len(configs), about=(source, tuple(configs)))
+    return Job.start(work, total=len(configs), source=source)
 
 
 def _shape(shape: tuple[int | str | None, ...]) -> str:

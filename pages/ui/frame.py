@@ -24,7 +24,12 @@ PAGES = Path(__file__).parents[1]
 
 _MENU = (
     ("home", "Home", ":material/home:", "Choose a model and data."),
-    ("learn", "Learn", ":material/school:", "How uniform quantization works, with movable numbers."),
+    (
+        "learn",
+        "Learn",
+        ":material/school:",
+        "How uniform quantization works, with movable numbers.",
+    ),
     ("calibration", "Calibration", ":material/bar_chart:", "Are the ranges right?"),
     ("bitwidths", "Bit widths", ":material/width:", "Does every accumulator fit the limit?"),
     ("sweep", "Sweep", ":material/grid_on:", "Which widths and signs keep the accuracy?"),
@@ -57,7 +62,7 @@ def run() -> None:
         _entered.reset(token)
 
 
-def _navigation() -> st.Page:  # type: ignore[valid-type]
+def _navigation() -> st.Page:
     st.set_page_config(page_title="Quantization explorer", page_icon="🪜", layout="wide")
     pages = [
         st.Page(PAGES / f"{stem}.py", title=title, icon=icon, url_path=stem, help=purpose)

@@ -25,13 +25,13 @@ class Job(Generic[_T]):
         Results so far; they survive a cancel.
     error : QuantlibError or None
         What ended the work early.
-    about : object
+    source : object
         What the job was started for.
     """
 
-    def __init__(self, *, total: int, about: object) -> None:
+    def __init__(self, *, total: int, source: object) -> None:
         self.total = total
-        self.about = about
+        self.source = source
         self.results: list[_T] = []
         self.error: QuantlibError | None = None
         self.started_s = time.monotonic()
@@ -44,10 +44,10 @@ class Job(Generic[_T]):
         work: Callable[[Callable[[], bool], Callable[[_T], None]], None],
         *,
         total: int,
-        about: object,
+        source: object,
     ) -> Job[_T]:
         """Run ``work(go_on, add)`` in a daemon thread."""
-        job: Job[_T] = cls(total=total, about=about)
+        job: Job[_T] = cls(total=total, source=source)
 
         def run() -> None:
             try:

@@ -68,8 +68,7 @@ def scheme(chosen: Scheme) -> str:
     """Return a scheme in words: "4 bits, signed auto, symmetric yes"."""
     words = {None: "auto", True: "yes", False: "no"}
     return (
-        f"{chosen.n_bits} bits, signed {words[chosen.signed]}, "
-        f"symmetric {words[chosen.symmetric]}"
+        f"{chosen.n_bits} bits, signed {words[chosen.signed]}, symmetric {words[chosen.symmetric]}"
     )
 
 
@@ -198,7 +197,7 @@ def grey_image(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
     """Return a 2-D array as a grey image, 16 pixels per value, smallest value black."""
     low, high = float(values.min()), float(values.max())
     grey = (values - low) / ((high - low) or 1.0) * 255
-    return np.kron(grey.astype(np.uint8), np.ones((16, 16), dtype=np.uint8))
+    return np.asarray(grey.astype(np.uint8).repeat(16, axis=0).repeat(16, axis=1))
 
 
 def csv(table: pd.DataFrame) -> bytes:

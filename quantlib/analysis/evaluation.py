@@ -227,9 +227,10 @@ def evaluate(
     for inputs, batch in reference.batches():
         current = batch
         first = module.run(*inputs, observe=note)[0]
-        is_tensor = isinstance(first, Tensor)
-        produced.append(first.rounded().values if is_tensor else np.asarray(first))
-        output_step = float(first.quantizer.scale) if is_tensor else 1.0
+        if isinstance(first, Tensor):
+            output_step = float(first.quantizer.scale)
+            first = first.rounded().values
+        produced.append(first)
         expected.append(batch[graph.output_names[0]])
     _tally_calibration(module, tallies)
     y, y_float = np.concatenate(produced), np.concatenate(expected)
@@ -288,7 +289,9 @@ def _summary(layer: QuantizedLayer, tally: _LayerTally) -> LayerSummary:
         input_name=variables[0] if variables else "",
         weight_name=weight_name,
         output_name=layer.node.outputs[0],
-        fan_in=layer.op.fan_in(weight.shape) if isinstance(layer.op, Gemm | Conv) and weight else None,
+        fan_in=layer.op.fan_in(weight.shape)
+        if isinstance(layer.op, Gemm | Conv) and weight
+        else None,
         input_grid=layer.operand_grid if isinstance(layer.op, MixingOp) else None,
         weight_grid=weight.quantizer if weight else None,
         accumulator=accumulator,

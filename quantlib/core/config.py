@@ -73,7 +73,7 @@ def n_bits_of_model(n_bits: int | Mapping[str, int]) -> dict[str, int]:
         check_n_bits(n_bits)
         edge = max(DEFAULT_MODEL_BITS, n_bits)
         return dict(zip(N_BITS_KEYS, (edge, n_bits, n_bits, edge), strict=True))
-    if not hasattr(n_bits, "keys"):
+    if isinstance(n_bits, int) or not hasattr(n_bits, "keys"):
         raise OptionsError(f"n_bits is {n_bits!r}; give an integer or a mapping of widths.")
     given = dict(n_bits)
     unknown = sorted(set(given) - set(N_BITS_KEYS))
@@ -166,9 +166,7 @@ class QuantizationConfig:
 
     def to_json(self) -> str:
         """Return the configuration as JSON text with its schema version."""
-        return json.dumps(
-            {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=2
-        )
+        return json.dumps({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=2)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> QuantizationConfig:
@@ -195,7 +193,8 @@ class QuantizationConfig:
             )
         for part in ("weights", "activations"):
             document[part] = _member(Scheme, document.get(part), path=f"$.{part}")
-        return _member(cls, document, path="$")
+        config: QuantizationConfig = _member(cls, document, path="$")
+        return config
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

@@ -67,7 +67,7 @@ class QuantizationOptions:
     @property
     def offset(self) -> int:
         """How far the grid reaches below 0: ``2**(n_bits-1)`` if signed, else 0."""
-        return 2 ** (self.n_bits - 1) if self.is_signed else 0
+        return 1 << (self.n_bits - 1) if self.is_signed else 0
 
     @property
     def qmin(self) -> int:
@@ -77,7 +77,7 @@ class QuantizationOptions:
     @property
     def qmax(self) -> int:
         """Highest code."""
-        return 2**self.n_bits - 1 - self.offset
+        return (1 << self.n_bits) - 1 - self.offset
 
     def same_grid(self, other: QuantizationOptions) -> bool:
         """Tell whether codes of `other` need no requantization (the reference's rule)."""

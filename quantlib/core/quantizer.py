@@ -108,7 +108,7 @@ class UniformQuantizer:
     @property
     def qmax(self) -> int:
         """Highest code that clipping lets through."""
-        return 2**self.n_bits - 1 - self.offset
+        return (1 << self.n_bits) - 1 - self.offset
 
     def quant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.int64) -> Codes:
         """Quantize real values; float32 arrays are divided in float32, all else in float64."""
@@ -123,9 +123,7 @@ class UniformQuantizer:
 
     def dequant(self, qvalues: npt.ArrayLike) -> FloatArray:
         """Return the float64 values of integer codes."""
-        return affine.dequantize(
-            np.asarray(qvalues), scale=self.scale, zero_point=self.zero_point
-        )
+        return affine.dequantize(np.asarray(qvalues), scale=self.scale, zero_point=self.zero_point)
 
     def dump_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `load_dict` reads back."""

@@ -43,7 +43,8 @@ def check_inputs(
             f"({names}); give one array per input."
         )
     checked = tuple(
-        _fit(np.asarray(array), info, what) for array, info in zip(arrays, graph.inputs, strict=True)
+        _fit(np.asarray(array), info, what)
+        for array, info in zip(arrays, graph.inputs, strict=True)
     )
     counts = {len(array) for array in checked}
     if len(counts) > 1:
@@ -67,7 +68,9 @@ def _fit(array: AnyArray, info: TensorInfo, what: str) -> AnyArray:
         for size, actual in zip(info.shape[1:], array.shape[1:], strict=True)
     )
     if not fits:
-        raise TensorError(f"{label} has shape {found}; the model wants {shape}.{_repair(array, info)}")
+        raise TensorError(
+            f"{label} has shape {found}; the model wants {shape}.{_repair(array, info)}"
+        )
     if array.size == 0:
         raise TensorError(f"{label} has no samples (shape {found}); give at least one.")
     with np.errstate(over="ignore"):

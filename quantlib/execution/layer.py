@@ -147,8 +147,8 @@ def round_low_bits(accumulator: Codes, lsbs_to_remove: int) -> Codes:
         return accumulator
     step = 2**lsbs_to_remove
     if accumulator.dtype.kind == "i":
-        return (accumulator + step // 2) // step * step
-    rounded = accumulator.astype(np.float64)
+        return np.asarray((accumulator + step // 2) // step * step)
+    rounded: Codes = accumulator.astype(np.float64)
     rounded += step // 2
     rounded /= step
     np.floor(rounded, out=rounded)

@@ -42,14 +42,14 @@ def plan(graph: Graph) -> tuple[NodePlan, ...]:
     sources = {info.name: frozenset([info.name]) for info in graph.inputs}
     plans = []
     for node in graph.nodes:
-        decided = _treat(node, graph, sources)
+        decided = _treat(node, sources)
         sources.update(dict.fromkeys(node.outputs, decided.sources))
         plans.append(decided)
     return tuple(plans)
 
 
-def _treat(node: Node, graph: Graph, sources: Mapping[str, frozenset[str]]) -> NodePlan:
-    """Decide one node; see `concrete` operators' rules in `quantlib.ops`."""
+def _treat(node: Node, sources: Mapping[str, frozenset[str]]) -> NodePlan:
+    """Decide one node from what its inputs are computed from."""
     of_inputs = [sources.get(name, frozenset()) for name in node.inputs]
     read = frozenset().union(*of_inputs)
     op_class = None if node.domain else ONNX_OPS_TO_QUANTIZED_IMPL.get(node.op_type)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
 from quantlib.arrays import AnyArray, read_only
@@ -106,7 +106,9 @@ def _checked(data: bytes, label: str) -> onnx.ModelProto:
             f"{label}: the model breaks a rule of ONNX: {_first_line(error)} Export it again."
         ) from None
     except Exception as error:
-        raise ModelLoadError(f"{label}: the model cannot be checked: {_first_line(error)}") from None
+        raise ModelLoadError(
+            f"{label}: the model cannot be checked: {_first_line(error)}"
+        ) from None
     try:
         open_session(model.SerializeToString())
     except Exception as error:
@@ -120,7 +122,9 @@ def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model the checker accepts: it wants a shape for every output, runtimes do not."""
     if all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
         return model
-    filled = onnx.shape_inference.infer_shapes(model)
+    filled = onnx.ModelProto.FromString(
+        onnx.shape_inference.infer_shapes(model).SerializeToString()
+    )
     known = [v for v in filled.graph.output if v.type.tensor_type.HasField("shape")]
     del filled.graph.output[:]
     filled.graph.output.extend(known)

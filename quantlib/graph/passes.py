@@ -7,8 +7,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from quantlib.arrays import read_only
-from quantlib.graph.node_functions import NodeFunction, serialize_node
 from quantlib.graph.model import Node
+from quantlib.graph.node_functions import NodeFunction, serialize_node
 
 if TYPE_CHECKING:
     from quantlib.graph.model import Graph
@@ -91,8 +91,10 @@ def _matmul_and_bias(
         if weight is None or weight.ndim != 2 or matmul.inputs[0] in graph.constants:
             continue
         shape = graph.constants[bias].shape
-        if shape[-1:] == weight.shape[-1:] and all(size == 1 for size in shape[:-1][-1:]) and (
-            len(shape) <= 2
+        if (
+            shape[-1:] == weight.shape[-1:]
+            and all(size == 1 for size in shape[:-1][-1:])
+            and (len(shape) <= 2)
         ):
             return matmul, bias
     return None

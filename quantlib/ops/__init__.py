@@ -4,7 +4,6 @@ Importing the package fills the registry.
 """
 
 from quantlib.ops import arithmetic, conv, linear, movers, pooling, reduction, univariate
-
 from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 
 __all__ = [

@@ -65,11 +65,15 @@ class Add(MixingOp):
         left, right = (
             affine.quantize(
                 x.quantizer.dequant(x.codes),
-                scale=scale, zero_point=0, qmin=None, qmax=None, dtype=np.float64,
+                scale=scale,
+                zero_point=0,
+                qmin=None,
+                qmax=None,
+                dtype=np.float64,
             )
             for x in (a, b)
         )
-        return left + self.sign * right
+        return np.asarray(left + self.sign * right)
 
     def dequantize(
         self,

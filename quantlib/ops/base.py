@@ -98,14 +98,13 @@ class MixingOp(QuantizedOp):
         del operands
         return 0
 
-    def output_params(
-        self, *operands: Tensor | None
-    ) -> UniformQuantizationParameters | None:
+    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
         """Return scale and zero point under which the accumulator itself is a graph output.
 
         None when the operator returns requantized values there too.
         """
         del operands
+        return None
 
 
 class MovingOp(QuantizedOp):

@@ -41,11 +41,17 @@ def product_bound(magnitude: int, weights: Codes, *, axis: int | tuple[int, ...]
 def matmul(a: Codes, b: Codes, *, bound: int) -> Codes:
     """Return ``a @ b`` exactly, given a bound of its entries and partial sums."""
     kind = carrier(bound)
-    return np.matmul(a.astype(kind, copy=False), b.astype(kind, copy=False))
+    product: Codes = np.matmul(a.astype(kind, copy=False), b.astype(kind, copy=False))
+    return product
 
 
 def convolve(
-    x: Codes, w: Codes, *, strides: tuple[int, ...], dilations: tuple[int, ...], group: int,
+    x: Codes,
+    w: Codes,
+    *,
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    group: int,
     bound: int,
 ) -> Codes:
     """Return the convolution of padded `x` with `w` exactly.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from quantlib.arrays import carrier
 from quantlib.ops import kernels
 from quantlib.ops.base import MixingOp
 from quantlib.ops.registry import register_op
@@ -75,7 +76,7 @@ class AveragePool(MixingOp):
         assert x is not None
         zero_point = int(np.asarray(x.quantizer.zero_point))
         bound = max(x.magnitude, abs(zero_point)) * int(np.prod(self.window.kernel))
-        return self._sums(x.codes.astype(kernels.carrier(bound), copy=False), zero_point)
+        return self._sums(x.codes.astype(carrier(bound), copy=False), zero_point)
 
     def dequantize(
         self,
@@ -105,9 +106,7 @@ class MaxPool(MixingOp):
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read the window."""
         del opsets
-        return cls(
-            Window.from_attributes(node.attributes, tuple(node.attributes["kernel_shape"]))
-        )
+        return cls(Window.from_attributes(node.attributes, tuple(node.attributes["kernel_shape"])))
 
     def _max(self, x: AnyArray, pad_value: float, beyond: float) -> AnyArray:
         spatial = x.shape[2:]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -71,7 +71,9 @@ class _Reduction(MixingOp):
         assert x is not None
         count = self._count(operands, x)
         scale = np.float64(x.quantizer.scale / (count if self.mean else 1))
-        return UniformQuantizationParameters(scale, count * int(np.asarray(x.quantizer.zero_point)), 0)
+        return UniformQuantizationParameters(
+            scale, count * int(np.asarray(x.quantizer.zero_point)), 0
+        )
 
     def dequantize(
         self,
@@ -126,7 +128,7 @@ class GlobalAveragePool(_Reduction):
         return tuple(range(2, ndim))
 
 
-def _members(node: Node, opsets: Mapping[str, int]) -> dict[str, object]:
+def _members(node: Node, opsets: Mapping[str, int]) -> dict[str, Any]:
     axes = node.attributes.get("axes")
     return {
         "function": NodeFunction(node, opsets),

@@ -94,8 +94,8 @@ def test_a_width_is_the_smallest_that_holds_the_range(low: int, extent: int) -> 
 
     def holds(width: int) -> bool:
         if low >= 0:
-            return high < 2**width
-        return low >= -(2 ** (width - 1)) and high < 2 ** (width - 1)
+            return high < 1 << width
+        return low >= -(1 << (width - 1)) and high < 1 << (width - 1)
 
     assert holds(bits)
     assert bits == 1 or not holds(bits - 1)

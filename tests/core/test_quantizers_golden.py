@@ -15,13 +15,11 @@ def infinite(case: dict[str, Any]) -> bool:
     return not np.isfinite(case["scale"])
 
 
-def options(case: dict[str, Any]) -> dict[str, bool]:
+def options(case: dict[str, Any]) -> dict[str, Any]:
     return {"is_signed": case["is_signed"], "is_symmetric": case["is_symmetric"]}
 
 
-@pytest.mark.parametrize(
-    "case", [pytest.param(c, id=str(i)) for i, c in CASES if not infinite(c)]
-)
+@pytest.mark.parametrize("case", [pytest.param(c, id=str(i)) for i, c in CASES if not infinite(c)])
 def test_a_quantized_array_equals_the_reference(case: dict[str, Any]) -> None:
     values = np.array(case["values"], dtype=case["dtype"]).reshape(case["shape"])
     array = ql.QuantizedArray(case["n_bits"], values, **options(case))

@@ -32,7 +32,10 @@ def pair(op_type: str) -> tuple[Any, ...]:
 
 
 CASES: dict[str, tuple[Any, ...]] = {
-    "gemm": ([node("Gemm", "x w b", transB=1)], ROW, {"w": models.normal(5, 6), "b": models.normal(5)}),
+    "gemm": (
+        [node("Gemm", "x w b", transB=1)], ROW,
+        {"w": models.normal(5, 6), "b": models.normal(5)},
+    ),
     "gemm-alpha-beta": (
         [node("Gemm", "x w b", alpha=0.5, beta=2.0)], ROW,
         {"w": models.normal(6, 5), "b": models.normal(5)},
@@ -40,7 +43,11 @@ CASES: dict[str, tuple[Any, ...]] = {
     "matmul": ([node("MatMul", "x w")], ROW, {"w": models.normal(6, 5)}),
     "matmul-3d": ([node("MatMul", "x w")], LINE, {"w": models.normal(11, 5)}),
     "matmul-of-two": (
-        [*PAIR, helper.make_node("Transpose", ["b"], ["t"], "tr", perm=[1, 0]), node("MatMul", "a t")],
+        [
+            *PAIR,
+            helper.make_node("Transpose", ["b"], ["t"], "tr", perm=[1, 0]),
+            node("MatMul", "a t"),
+        ],
         ROW, PAIR_WEIGHTS,
     ),
     "conv": (
@@ -86,10 +93,21 @@ CASES: dict[str, tuple[Any, ...]] = {
     "add": pair("Add"),
     "sub": pair("Sub"),
     "mul": pair("Mul"),
-    "div": ([*PAIR, helper.make_node("Sigmoid", ["b"], ["e"], "exp"), helper.make_node("Add", ["e", "one"], ["f"], "shift"), node("Div", "a f")], ROW, {**PAIR_WEIGHTS, "one": np.float32(1)}),
+    "div": (
+        [
+            *PAIR,
+            helper.make_node("Sigmoid", ["b"], ["e"], "squash"),
+            helper.make_node("Add", ["e", "one"], ["f"], "shift"),
+            node("Div", "a f"),
+        ],
+        ROW, {**PAIR_WEIGHTS, "one": np.float32(1)},
+    ),
     "concat": ([*PAIR, node("Concat", "a b", axis=1)], ROW, PAIR_WEIGHTS),
     "flatten": ([node("Flatten")], IMAGE, {}),
-    "pad": ([node("Pad", "x p v")], IMAGE, {"p": np.array([0, 0, 1, 2, 0, 0, 2, 0]), "v": np.float32(0.5)}),
+    "pad": (
+        [node("Pad", "x p v")], IMAGE,
+        {"p": np.array([0, 0, 1, 2, 0, 0, 2, 0]), "v": np.float32(0.5)},
+    ),
     "reshape": ([node("Reshape", "x s")], IMAGE, {"s": np.array([0, 4, -1])}),
     "transpose": ([node("Transpose", perm=[0, 3, 1, 2])], IMAGE, {}),
     "relu": ([node("Relu")], ROW, {}),
@@ -128,9 +146,7 @@ def test_a_fine_grid_approaches_the_float_result(case: str) -> None:
 def test_every_integer_operator_is_checked() -> None:
     checked = {n.op_type for nodes, *_ in CASES.values() for n in nodes}
     registered = {
-        name
-        for name, cls in ql.ONNX_OPS_TO_QUANTIZED_IMPL.items()
-        if issubclass(cls, MixingOp)
+        name for name, cls in ql.ONNX_OPS_TO_QUANTIZED_IMPL.items() if issubclass(cls, MixingOp)
     }
     assert registered <= checked
 

@@ -39,9 +39,7 @@ def test_products_are_exact_around_the_limits_of_each_carrier(exponent: int, off
     image = x.reshape(1, 3, 1, 1)
     kernel = w.T.reshape(1, 3, 1, 1)
     ones = (1, 1)
-    result = kernels.convolve(
-        image, kernel, strides=ones, dilations=ones, group=1, bound=bound
-    )
+    result = kernels.convolve(image, kernel, strides=ones, dilations=ones, group=1, bound=bound)
     assert int(result[0, 0, 0, 0]) == exact
 
 

@@ -61,9 +61,7 @@ def small_multiples(
     return theme.framed(figure, height=60 + 160 * rows)
 
 
-def _bars(
-    measured: Histogram, quantizer: UniformQuantizer | None, *, bins: int
-) -> list[go.Bar]:
+def _bars(measured: Histogram, quantizer: UniformQuantizer | None, *, bins: int) -> list[go.Bar]:
     """Return bars of values inside and outside the grid's range."""
     step = max(1, len(measured.counts) // bins)
     counts = np.add.reduceat(measured.counts, np.arange(0, len(measured.counts), step))
@@ -94,14 +92,13 @@ def _grid_lines(measured: Histogram, quantizer: UniformQuantizer) -> list[go.Sca
     reals = quantizer.dequant(codes)
     top = float(measured.counts.max())
     gaps = np.full(len(reals), np.nan)
-    thinned = len(keep) < quantizer.qmax - quantizer.qmin + 1
+    every = round((quantizer.qmax - quantizer.qmin) / max(1, len(keep) - 1))
     return [
         go.Scatter(
             x=np.column_stack([reals, reals, gaps]).ravel(),
             y=np.tile([0.7 if top > 1 else 0.1, top, np.nan], len(reals)),
             mode="lines", line={"color": theme.GRID, "width": 1}, opacity=0.7,
-            name=f"grid, every {round((quantizer.qmax - quantizer.qmin) / max(1, len(keep) - 1))}th code"
-            if thinned else "grid",
+            name=f"grid, every {every}th code" if every > 1 else "grid",
             customdata=np.repeat(codes, 3),
             hovertemplate="code %{customdata} = %{x:.5g}<extra></extra>",
         )

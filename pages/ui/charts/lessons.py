@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from pages.ui.charts import theme
 
 if TYPE_CHECKING:
+    from quantlib.arrays import AnyArray
     from quantlib.core.quantizer import UniformQuantizer
 
 MAX_TICKS = 33
@@ -48,11 +49,12 @@ def number_line(quantizer: UniformQuantizer, *, value: float) -> go.Figure:
     )  # fmt: skip
     for edge, label in ((float(stats.rmin), "α"), (float(stats.rmax), "β")):
         figure.add_vline(x=edge, line={"color": theme.FLOAT, "dash": "dash"}, row="all", col=1)
-        figure.add_annotation(
-            x=edge, y=0.95, text=label, showarrow=False, xshift=10, row=1, col=1
-        )
-    lines = ((2, x, "real value", theme.FLOAT, "dash"), (2, y, "dequantized", theme.DEQUANTIZED, "solid"),
-             (3, y - x, "error", theme.CLIPPED, "solid"))  # fmt: skip
+        figure.add_annotation(x=edge, y=0.95, text=label, showarrow=False, xshift=10, row=1, col=1)
+    lines = (
+        (2, x, "real value", theme.FLOAT, "dash"),
+        (2, y, "dequantized", theme.DEQUANTIZED, "solid"),
+        (3, y - x, "error", theme.CLIPPED, "solid"),
+    )
     for row, series, name, colour, dash in lines:
         figure.add_trace(
             go.Scatter(x=x, y=series, mode="lines", name=name,
@@ -72,7 +74,7 @@ def number_line(quantizer: UniformQuantizer, *, value: float) -> go.Figure:
     return theme.framed(figure, height=560)
 
 
-def _grid(figure: go.Figure, codes: np.ndarray, reals: np.ndarray) -> None:  # type: ignore[type-arg]
+def _grid(figure: go.Figure, codes: AnyArray, reals: AnyArray) -> None:
     """Draw the codes as ticks on the real axis, labelled while there is room."""
     keep = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), MAX_TICKS)).astype(int))
     drawn = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), 513)).astype(int))

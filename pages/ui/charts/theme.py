@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 FLOAT = "#8A8A8A"
 DEQUANTIZED = "#2E86C1"
@@ -45,6 +48,9 @@ def plain(name: str, limit: int = 28) -> str:
     """Return a name from outside as chart text: no tags, no templates, bounded."""
     clean = "".join(c if c.isprintable() else "�" for c in name)
     short = clean if len(clean) <= limit else "…" + clean[-(limit - 1) :]
-    return short.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace(
-        "%{", "%\u200b{"
+    return (
+        short.replace("&", "&amp;")
+        .replace("<", "&lt;")
+        .replace(">", "&gt;")
+        .replace("%{", "%\u200b{")
     )
