@@ -215,12 +215,10 @@ def _from_npz(data: bytes, graph: Graph, name: str, notes: list[str]) -> tuple[A
                 arrays[key] = _read_npy(stream, f"{name}, array {key!r}")
     if not arrays:
         raise DataLoadError(f"{name}: the archive holds no arrays; save them with numpy.savez.")
-    return _by_role(arrays, graph, name, notes)
+    return _by_role(arrays, graph, name)
 
 
-def _by_role(
-    arrays: dict[str, AnyArray], graph: Graph, name: str, notes: list[str]
-) -> tuple[Any, Any, Any]:
+def _by_role(arrays: dict[str, AnyArray], graph: Graph, name: str) -> tuple[Any, Any, Any]:
     """Sort an archive's arrays into calibration, evaluation and labels."""
     lowered = {key.lower(): value for key, value in arrays.items()}
 

@@ -24,8 +24,23 @@ if TYPE_CHECKING:
         Network,
     )
 
-OPSET = 21
-IR_VERSION = 10
+# Concrete ML reads this operator set only, and wants every attribute of a window spelled out.
+OPSET = 14
+CONV_WINDOW: dict[str, Any] = {
+    "kernel_shape": [3, 3],
+    "pads": [1, 1, 1, 1],
+    "strides": [1, 1],
+    "dilations": [1, 1],
+    "group": 1,
+}
+POOL_WINDOW: dict[str, Any] = {
+    "kernel_shape": [2, 2],
+    "pads": [0, 0, 0, 0],
+    "strides": [2, 2],
+    "ceil_mode": 0,
+    "count_include_pad": 1,
+}
+IR_VERSION = 7
 PARAMETERS = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -62,8 +77,7 @@ class GraphWriter:
         for layer in layers:
             match layer:
                 case Conv(name):
-                    window = {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "strides": [1, 1]}
-                    x = self._node(name, "Conv", [x, *self._parameters(name)], **window)
+                    x = self._node(name, "Conv", [x, *self._parameters(name)], **CONV_WINDOW)
                 case Gemm(name):
                     x = self._node(name, "Gemm", [x, *self._parameters(name)], transB=1)
                 case BatchNorm(name, _, epsilon, momentum):
@@ -73,7 +87,7 @@ class GraphWriter:
                 case Relu():
                     x = self._node(scope, "Relu", [x])
                 case AveragePool():
-                    x = self._node(scope, "AveragePool", [x], kernel_shape=[2, 2], strides=[2, 2])
+                    x = self._node(scope, "AveragePool", [x], **POOL_WINDOW)
                 case Flatten():
                     x = self._node(scope, "Flatten", [x], axis=1)
                 case Residual(name, body):

@@ -36,6 +36,7 @@ _CONCRETE_ML = '''\
 
 import numpy as np
 import onnx
+import onnx.version_converter
 from concrete.ml.quantization import PostTrainingAffineQuantization
 from concrete.ml.torch.numpy_module import NumpyModule
 
@@ -45,9 +46,11 @@ COMPILE = False  # minutes; True prints the circuit's own report
 
 data = np.load({data!r})
 calibration = data["calibration"].astype(np.float32)
-model = NumpyModule(onnx.load({model!r}))
+model = onnx.load({model!r})
+if model.opset_import[0].version != 14:  # Concrete ML takes no other operator set
+    model = onnx.version_converter.convert_version(model, 14)
 quantizer = PostTrainingAffineQuantization(
-    N_BITS, model, rounding_threshold_bits=ROUNDING_THRESHOLD_BITS
+    N_BITS, NumpyModule(model), rounding_threshold_bits=ROUNDING_THRESHOLD_BITS
 )
 module = quantizer.quantize_module(calibration)
 

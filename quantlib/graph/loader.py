@@ -115,16 +115,14 @@ def _checked(data: bytes, label: str) -> onnx.ModelProto:
         raise ModelLoadError(
             f"{label}: ONNX Runtime does not load the model: {_first_line(error)}"
         ) from None
-    return model
+    return model  # type: ignore[no-any-return]
 
 
 def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model the checker accepts: it wants a shape for every output, runtimes do not."""
     if all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
         return model
-    filled = onnx.ModelProto.FromString(
-        onnx.shape_inference.infer_shapes(model).SerializeToString()
-    )
+    filled: onnx.ModelProto = onnx.shape_inference.infer_shapes(model)
     known = [v for v in filled.graph.output if v.type.tensor_type.HasField("shape")]
     del filled.graph.output[:]
     filled.graph.output.extend(known)

@@ -5,8 +5,19 @@ On functions of one integer tensor they become a table look-up under encryption.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from quantlib.graph.node_functions import NodeFunction
 from quantlib.ops.base import FloatOp
 from quantlib.ops.registry import register_op
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.arrays import AnyArray
+    from quantlib.graph.model import Node
 
 
 @register_op(
@@ -21,6 +32,28 @@ class Univariate(FloatOp):
 
 @register_op("BatchNormalization")
 class BatchNormalization(FloatOp):
-    """Normalization with constant statistics; its range ignores 0.1 % of values on each side."""
+    """Normalization with constant statistics; its range ignores 0.1 % of values on each side.
+
+    Computed here and not by the onnx package: the order of the four operations decides the last
+    bit, the last bit decides ties, and Concrete ML divides before it multiplies.
+    """
 
     clips_outliers = True
+
+    def __init__(self, function: NodeFunction, *, epsilon: float) -> None:
+        super().__init__(function)
+        self.epsilon = epsilon
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Read epsilon (default 1e-5)."""
+        return cls(NodeFunction(node, opsets), epsilon=node.attributes.get("epsilon", 1e-5))
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Compute ``(x - mean) / sqrt(var + epsilon) * scale + bias`` per channel (axis 1)."""
+        x, *constants = inputs
+        assert x is not None
+        shape = (1, -1, *(1,) * (x.ndim - 2))
+        scale, bias, mean, variance = (np.reshape(c, shape) for c in constants if c is not None)
+        spread = np.sqrt(variance + variance.dtype.type(self.epsilon))
+        return ((x - mean) / spread * scale + bias,)

@@ -1,0 +1,282 @@
+"""What only a browser shows: addresses, the menu, uploads, downloads, clicks, narrow windows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import expect
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from playwright.sync_api import Browser, ConsoleMessage, Locator, Page
+
+pytestmark = pytest.mark.browser
+
+SAMPLES = Path(__file__).parents[2] / "sample_models"
+TITLES = {
+    "": "Home",
+    "home": "Home",
+    "learn": "Learn",
+    "calibration": "Calibration",
+    "bitwidths": "Bit widths",
+    "sweep": "Sweep",
+    "compare": "Compare",
+    "export": "Export",
+}
+SLOW = 30_000
+"""Milliseconds; the first request to a server imports ONNX Runtime."""
+
+
+@pytest.fixture(autouse=True)
+def faults(page: Page) -> Iterator[list[str]]:
+    """Collect what the browser complains about; nothing may be left at the end."""
+    found: list[str] = []
+
+    def console(message: ConsoleMessage) -> None:
+        # Below a page's path Streamlit's client first looks for its server there: two 404s.
+        is_probe = "/_stcore/" in str(message.location.get("url", ""))
+        if message.type == "error" and not is_probe:
+            found.append(f"{message.text} {message.location}")
+
+    page.on("console", console)
+    page.on("pageerror", lambda error: found.append(str(error)))
+    yield found
+    assert not found
+
+
+def open_screen(page: Page, url: str, title: str) -> None:
+    page.goto(url)
+    settle(page, title)
+
+
+def settle(page: Page, title: str) -> None:
+    """Wait until the script of the screen has run to its end without an exception."""
+    expect(page.get_by_role("heading", name=title, level=2, exact=True)).to_be_visible(timeout=SLOW)
+    app = page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW)
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    expect(page.get_by_text("Page not found")).to_have_count(0)
+
+
+def click_menu(page: Page, title: str) -> None:
+    page.get_by_test_id("stSidebarNavLink").filter(has_text=title).click()
+    settle(page, title)
+
+
+def figures(page: Page) -> Locator:
+    return page.get_by_test_id("stMetricValue")
+
+
+def slider(page: Page, label: str = "Weight bits") -> Locator:
+    return page.get_by_role("slider", name=label)
+
+
+def move_to(page: Page, bits: int) -> None:
+    """Move the weight bits by the arrow keys, one step at a time."""
+    handle = slider(page)
+    while (now := int(handle.get_attribute("aria-valuenow") or 0)) != bits:
+        step = 1 if bits > now else -1
+        handle.press("ArrowRight" if step > 0 else "ArrowLeft")
+        expect(handle).to_have_attribute("aria-valuenow", str(now + step))
+
+
+def give_file(page: Page, position: int, name: str, content: bytes) -> None:
+    page.get_by_test_id("stFileUploaderDropzoneInput").nth(position).set_input_files(
+        {"name": name, "mimeType": "application/octet-stream", "buffer": content}
+    )
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path or "root") for path in TITLES])
+def test_a_screen_opens_by_its_address_on_a_fresh_server(
+    page: Page, fresh_url: str, path: str
+) -> None:
+    open_screen(page, f"{fresh_url}/{path}?config.weight_bits=7", TITLES[path])
+    expect(slider(page)).to_have_attribute("aria-valuenow", "7")
+    expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
+    if path != "learn":
+        expect(figures(page).first).to_contain_text("dB")
+
+
+def test_a_key_press_moves_figures_charts_and_address(
+    page: Page, app_url: str, browser: Browser
+) -> None:
+    open_screen(page, f"{app_url}/bitwidths", "Bit widths")
+    bar = page.locator(".js-plotly-plot .barlayer path").first
+    expect(bar).to_be_visible(timeout=SLOW)
+    before, drawn = figures(page).nth(0).inner_text(), bar.get_attribute("d")
+    assert drawn
+    move_to(page, 5)
+    expect(figures(page).nth(0)).not_to_have_text(before)
+    expect(bar).not_to_have_attribute("d", drawn)
+    expect(page).to_have_url(re.compile(r"/bitwidths\?config\.weight_bits=5$"))
+    settle(page, "Bit widths")
+    shown = figures(page).all_inner_texts()
+
+    other = browser.new_context()
+    try:
+        second = other.new_page()
+        open_screen(second, page.url, "Bit widths")
+        expect(slider(second)).to_have_attribute("aria-valuenow", "5")
+        expect(figures(second)).to_have_text(shown)
+    finally:
+        other.close()
+
+
+def test_the_configuration_survives_the_menu_reload_and_back(page: Page, app_url: str) -> None:
+    open_screen(page, f"{app_url}/compare", "Compare")
+    first = figures(page).nth(0).inner_text()
+    move_to(page, 6)
+    expect(figures(page).nth(0)).not_to_have_text(first)
+    shown = figures(page).nth(0).inner_text()
+    for title in ("Export", "Learn", "Sweep", "Home", "Bit widths", "Calibration"):
+        click_menu(page, title)
+        expect(slider(page)).to_have_attribute("aria-valuenow", "6")
+        expect(page).to_have_url(re.compile(r"config\.weight_bits=6"))
+        if title != "Learn":
+            expect(figures(page).nth(0)).to_have_text(shown)
+    page.reload()
+    settle(page, "Calibration")
+    expect(slider(page)).to_have_attribute("aria-valuenow", "6")
+    expect(figures(page).nth(0)).to_have_text(shown)
+    page.go_back()
+    settle(page, "Bit widths")
+    expect(slider(page)).to_have_attribute("aria-valuenow", "6")
+    expect(figures(page).nth(0)).to_have_text(shown)
+
+
+def test_an_uploaded_model_and_its_data_reach_every_screen(page: Page, app_url: str) -> None:
+    open_screen(page, f"{app_url}/home?config.model=iris_linear", "Home")
+    sample = figures(page).all_inner_texts()
+    open_screen(page, f"{app_url}/home", "Home")
+    give_file(page, 0, "mine.onnx", (SAMPLES / "iris_linear.onnx").read_bytes())
+    expect(page.get_by_text("mine.onnx is loaded.")).to_be_visible(timeout=SLOW)
+    sidebar = page.get_by_test_id("stSidebar")
+    expect(sidebar.get_by_text("synthetic")).to_be_visible()
+    give_file(page, 1, "mine.npz", (SAMPLES / "iris_linear.npz").read_bytes())
+    expect(page.get_by_text("mine.npz is loaded.")).to_be_visible(timeout=SLOW)
+    expect(sidebar.get_by_text("60 calibration, 50 evaluation samples")).to_be_visible()
+    expect(figures(page)).to_have_text(sample)
+    for title in ("Compare", "Export", "Home"):
+        click_menu(page, title)
+        expect(figures(page)).to_have_text(sample)
+
+
+def test_a_refused_file_is_one_message_and_changes_nothing(page: Page, app_url: str) -> None:
+    open_screen(page, f"{app_url}/home", "Home")
+    shown = figures(page).all_inner_texts()
+    give_file(page, 0, "notes.onnx", b"hello world")
+    alert = page.get_by_test_id("stAlertContentError")
+    expect(alert).to_have_count(1, timeout=SLOW)
+    expect(alert).to_contain_text("notes.onnx: not an ONNX model")
+    expect(figures(page)).to_have_text(shown)
+
+
+def test_a_link_to_a_model_that_is_not_here_asks_for_it(page: Page, app_url: str) -> None:
+    open_screen(page, f"{app_url}/compare?config.model=mine.onnx+%23deadbeef", "Compare")
+    expect(page.get_by_test_id("stAlertContentInfo")).to_contain_text("mine.onnx #deadbeef")
+    page.get_by_test_id("stMain").get_by_text("Go to Home").click()
+    settle(page, "Home")
+    # One cannot upload on a screen that stops before its uploader.
+    expect(page.get_by_test_id("stFileUploaderDropzoneInput").first).to_be_attached()
+
+
+def small_sweep(page: Page, app_url: str) -> None:
+    widths = "sweep.weight_bits=3&sweep.weight_bits=6"
+    widths += "&sweep.activation_bits=3&sweep.activation_bits=6"
+    open_screen(page, f"{app_url}/sweep?config.model=iris_linear&{widths}", "Sweep")
+    expect(page.get_by_text("4 configurations", exact=True)).to_be_visible()
+    expect(page.get_by_text("No sweep yet.")).to_be_visible()
+    page.get_by_role("button", name="Start").click()
+    expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("button", name="Cancel")).to_have_count(0, timeout=SLOW)
+    expect(page.get_by_role("button", name="Start")).to_be_enabled(timeout=SLOW)
+    settle(page, "Sweep")
+
+
+def selected_bits(page: Page) -> tuple[str, str]:
+    """Return the widths of weights and activations that the selection names."""
+    line = page.get_by_test_id("stMarkdown").filter(has_text="Selected:")
+    expect(line).to_be_visible(timeout=SLOW)
+    found = re.search(r"weights (\d+) bits.*activations (\d+) bits", line.inner_text())
+    assert found
+    return found[1], found[2]
+
+
+def test_a_row_of_a_sweep_is_selected_and_adopted(page: Page, app_url: str) -> None:
+    small_sweep(page, app_url)
+    page.get_by_role("tab", name="Table").click()
+    # The grid is a canvas: a header of 35 pixels, then rows; boxes to tick are on the left.
+    canvas = page.get_by_test_id("stDataFrame").locator("canvas").first
+    expect(canvas).to_be_visible()
+    canvas.click(position={"x": 18, "y": 35 + 17})
+    weights, activations = selected_bits(page)
+    page.get_by_role("button", name="Adopt").click()
+    expect(slider(page)).to_have_attribute("aria-valuenow", weights)
+    expect(slider(page, "Activation bits")).to_have_attribute("aria-valuenow", activations)
+    expect(page).to_have_url(re.compile(rf"config\.weight_bits={weights}\b"))
+    settle(page, "Sweep")
+
+
+def test_a_cell_of_the_heat_map_is_selected_and_adopted(page: Page, app_url: str) -> None:
+    small_sweep(page, app_url)
+    cell = page.locator(".js-plotly-plot").first.locator(".scatterlayer .point").first
+    box = cell.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    weights, activations = selected_bits(page)
+    page.get_by_role("button", name="Adopt").click()
+    expect(slider(page)).to_have_attribute("aria-valuenow", weights)
+    expect(slider(page, "Activation bits")).to_have_attribute("aria-valuenow", activations)
+
+
+def test_a_downloaded_configuration_restores_the_controls(page: Page, app_url: str) -> None:
+    open_screen(page, f"{app_url}/export?config.weight_bits=7&config.limit=12", "Export")
+    shown = figures(page).all_inner_texts()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Configuration (JSON)").click()
+    download = waiting.value
+    assert download.suggested_filename == "digits_cnn-w7a4.json"
+    content = Path(download.path()).read_bytes()
+    document: dict[str, Any] = json.loads(content)
+    assert (document["weights"]["n_bits"], document["limit_bits"]) == (7, 12)
+    move_to(page, 5)
+    expect(figures(page).nth(0)).not_to_have_text(shown[0])
+    give_file(page, 0, "chosen.json", content)
+    expect(page.get_by_text("chosen.json is loaded.")).to_be_visible(timeout=SLOW)
+    expect(slider(page)).to_have_attribute("aria-valuenow", "7")
+    expect(figures(page)).to_have_text(shown)
+    expect(page).to_have_url(re.compile(r"config\.weight_bits=7"))
+
+
+def test_every_table_and_script_downloads(page: Page, app_url: str) -> None:
+    for stem, label, start in (
+        ("bitwidths", "Table (CSV)", b"layer,operator,width (bits)"),
+        ("calibration", "Table (CSV)", b"layer,operator,treatment"),
+        ("export", "quantlib script", b""),
+        ("export", "Concrete ML script", b""),
+    ):
+        open_screen(page, f"{app_url}/{stem}", TITLES[stem])
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=label).click()
+        content = Path(waiting.value.path()).read_bytes()
+        assert content.startswith(start), stem
+        assert len(content) > 100, stem
+
+
+@pytest.mark.parametrize("path", [pytest.param(path, id=path or "root") for path in TITLES])
+def test_a_screen_fits_a_narrow_window(page: Page, app_url: str, path: str) -> None:
+    page.set_viewport_size({"width": 400, "height": 800})
+    open_screen(page, f"{app_url}/{path}", TITLES[path])
+    if path in ("bitwidths", "calibration", "compare", "learn"):
+        expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=SLOW)
+    too_wide = page.evaluate(
+        """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]
+            .map(element => element.scrollWidth - element.clientWidth)"""
+    )
+    assert too_wide == [0, 0]
