@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import streamlit as st
 
 from pages.ui import samples, state, text
+from quantlib.errors import OptionsError
 
 _WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] + 1)]
 _EDGE_BITS = [state.AUTO, *_WIDTHS]
@@ -67,7 +70,7 @@ def configuration() -> None:
             "Rounding threshold (bits)", _ROUNDING, key=keys["rounding"], bind="query-params",
             help="Accumulators wider than this lose their lowest bits before the table look-up.",
         )  # fmt: skip
-        st.number_input(
+        st.slider(
             "Accumulator limit (bits)", *state.LIMITS, 16, key=keys["limit"], bind="query-params",
             help="Widest integer the target takes: 16 for today's Concrete, 8 and 7 for older "
             "versions. It changes no number, only what is marked.",
@@ -81,11 +84,17 @@ def _tristate(label: str, key: str, explanation: str) -> None:
     )  # fmt: skip
 
 
+def _pin() -> None:
+    """Pin the configuration; while controls contradict each other there is none to pin."""
+    with suppress(OptionsError):
+        state.pin(state.config())
+
+
 def pin_controls() -> None:
     """Draw pin and unpin."""
     if state.pinned() is None:
         st.button(
-            "Pin as B", key="config.pin", on_click=lambda: state.pin(state.config()),
+            "Pin as B", key="config.pin", on_click=_pin,
             help="Keeps this configuration; every headline figure then shows its difference to B.",
             width="stretch",
         )  # fmt: skip

@@ -19,6 +19,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from playwright.sync_api import Browser
+
 ROOT = Path(__file__).parents[2]
 FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -70,9 +72,13 @@ def _wait_until_healthy(url: str, server: subprocess.Popen[bytes], log: Path) ->
 
 
 @pytest.fixture(scope="session")
-def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One server for the tests that do not care who came before."""
+def app_url(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """One server, already visited once, for the tests that do not care who came before."""
     with serving(tmp_path_factory.mktemp("server") / "log.txt") as url:
+        visitor = browser.new_page()
+        visitor.goto(url)
+        visitor.get_by_test_id("stMetricValue").first.wait_for(timeout=60_000)
+        visitor.close()
         yield url
 
 

@@ -79,10 +79,18 @@ def slider(page: Page, label: str = "Weight bits") -> Locator:
 def move_to(page: Page, bits: int) -> None:
     """Move the weight bits by the arrow keys, one step at a time."""
     handle = slider(page)
-    while (now := int(handle.get_attribute("aria-valuenow") or 0)) != bits:
+    while (now := int(handle.input_value())) != bits:
         step = 1 if bits > now else -1
         handle.press("ArrowRight" if step > 0 else "ArrowLeft")
-        expect(handle).to_have_attribute("aria-valuenow", str(now + step))
+        expect(handle).to_have_value(str(now + step))
+    expect(page).to_have_url(re.compile(rf"config\.weight_bits={bits}\b"))
+    app = page.get_by_test_id("stApp")
+    expect(app).to_have_attribute("data-test-script-state", "notRunning", timeout=SLOW)
+
+
+def headline(page: Page) -> list[str]:
+    expect(figures(page)).to_have_count(4)
+    return figures(page).all_inner_texts()
 
 
 def give_file(page: Page, position: int, name: str, content: bytes) -> None:
@@ -96,10 +104,21 @@ def test_a_screen_opens_by_its_address_on_a_fresh_server(
     page: Page, fresh_url: str, path: str
 ) -> None:
     open_screen(page, f"{fresh_url}/{path}?config.weight_bits=7", TITLES[path])
-    expect(slider(page)).to_have_attribute("aria-valuenow", "7")
+    expect(slider(page)).to_have_value("7")
     expect(page.get_by_test_id("stAlertContentError")).to_have_count(0)
     if path != "learn":
         expect(figures(page).first).to_contain_text("dB")
+
+
+def test_the_first_visitor_of_a_server_keeps_the_focus(page: Page, fresh_url: str) -> None:
+    open_screen(page, f"{fresh_url}/bitwidths", "Bit widths")
+    expect(figures(page)).to_have_count(4)
+    slider(page).press("ArrowRight")
+    expect(figures(page).nth(3)).not_to_have_text("972 B")
+    expect(slider(page)).to_have_value("5")
+    expect(slider(page)).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(slider(page)).to_have_value("6")
 
 
 def test_a_key_press_moves_figures_charts_and_address(
@@ -108,50 +127,57 @@ def test_a_key_press_moves_figures_charts_and_address(
     open_screen(page, f"{app_url}/bitwidths", "Bit widths")
     bar = page.locator(".js-plotly-plot .barlayer path").first
     expect(bar).to_be_visible(timeout=SLOW)
-    before, drawn = figures(page).nth(0).inner_text(), bar.get_attribute("d")
-    assert drawn
+    before, drawn = headline(page)[0], bar.get_attribute("d")
+    assert drawn is not None
     move_to(page, 5)
     expect(figures(page).nth(0)).not_to_have_text(before)
     expect(bar).not_to_have_attribute("d", drawn)
     expect(page).to_have_url(re.compile(r"/bitwidths\?config\.weight_bits=5$"))
     settle(page, "Bit widths")
-    shown = figures(page).all_inner_texts()
+    shown = headline(page)
 
     other = browser.new_context()
     try:
         second = other.new_page()
         open_screen(second, page.url, "Bit widths")
-        expect(slider(second)).to_have_attribute("aria-valuenow", "5")
+        expect(slider(second)).to_have_value("5")
         expect(figures(second)).to_have_text(shown)
     finally:
         other.close()
 
 
-def test_the_configuration_survives_the_menu_reload_and_back(page: Page, app_url: str) -> None:
+def test_the_configuration_survives_the_menu_and_a_reload(page: Page, app_url: str) -> None:
     open_screen(page, f"{app_url}/compare", "Compare")
-    first = figures(page).nth(0).inner_text()
+    first = headline(page)[0]
     move_to(page, 6)
     expect(figures(page).nth(0)).not_to_have_text(first)
-    shown = figures(page).nth(0).inner_text()
+    shown = headline(page)[0]
     for title in ("Export", "Learn", "Sweep", "Home", "Bit widths", "Calibration"):
         click_menu(page, title)
-        expect(slider(page)).to_have_attribute("aria-valuenow", "6")
+        expect(slider(page)).to_have_value("6")
         expect(page).to_have_url(re.compile(r"config\.weight_bits=6"))
         if title != "Learn":
             expect(figures(page).nth(0)).to_have_text(shown)
     page.reload()
     settle(page, "Calibration")
-    expect(slider(page)).to_have_attribute("aria-valuenow", "6")
+    expect(slider(page)).to_have_value("6")
     expect(figures(page).nth(0)).to_have_text(shown)
+
+
+def test_back_keeps_the_configuration(page: Page, app_url: str) -> None:
+    open_screen(page, f"{app_url}/compare?config.weight_bits=6", "Compare")
+    shown = headline(page)
+    click_menu(page, "Export")
+    expect(figures(page)).to_have_text(shown)
     page.go_back()
-    settle(page, "Bit widths")
-    expect(slider(page)).to_have_attribute("aria-valuenow", "6")
-    expect(figures(page).nth(0)).to_have_text(shown)
+    settle(page, "Compare")
+    expect(slider(page)).to_have_value("6")
+    expect(figures(page)).to_have_text(shown)
 
 
 def test_an_uploaded_model_and_its_data_reach_every_screen(page: Page, app_url: str) -> None:
     open_screen(page, f"{app_url}/home?config.model=iris_linear", "Home")
-    sample = figures(page).all_inner_texts()
+    sample = headline(page)
     open_screen(page, f"{app_url}/home", "Home")
     give_file(page, 0, "mine.onnx", (SAMPLES / "iris_linear.onnx").read_bytes())
     expect(page.get_by_text("mine.onnx is loaded.")).to_be_visible(timeout=SLOW)
@@ -168,7 +194,7 @@ def test_an_uploaded_model_and_its_data_reach_every_screen(page: Page, app_url: 
 
 def test_a_refused_file_is_one_message_and_changes_nothing(page: Page, app_url: str) -> None:
     open_screen(page, f"{app_url}/home", "Home")
-    shown = figures(page).all_inner_texts()
+    shown = headline(page)
     give_file(page, 0, "notes.onnx", b"hello world")
     alert = page.get_by_test_id("stAlertContentError")
     expect(alert).to_have_count(1, timeout=SLOW)
@@ -179,7 +205,7 @@ def test_a_refused_file_is_one_message_and_changes_nothing(page: Page, app_url: 
 def test_a_link_to_a_model_that_is_not_here_asks_for_it(page: Page, app_url: str) -> None:
     open_screen(page, f"{app_url}/compare?config.model=mine.onnx+%23deadbeef", "Compare")
     expect(page.get_by_test_id("stAlertContentInfo")).to_contain_text("mine.onnx #deadbeef")
-    page.get_by_test_id("stMain").get_by_text("Go to Home").click()
+    page.get_by_role("link", name="Go to Home").click()
     settle(page, "Home")
     # One cannot upload on a screen that stops before its uploader.
     expect(page.get_by_test_id("stFileUploaderDropzoneInput").first).to_be_attached()
@@ -211,13 +237,13 @@ def test_a_row_of_a_sweep_is_selected_and_adopted(page: Page, app_url: str) -> N
     small_sweep(page, app_url)
     page.get_by_role("tab", name="Table").click()
     # The grid is a canvas: a header of 35 pixels, then rows; boxes to tick are on the left.
-    canvas = page.get_by_test_id("stDataFrame").locator("canvas").first
-    expect(canvas).to_be_visible()
-    canvas.click(position={"x": 18, "y": 35 + 17})
+    grid = page.get_by_test_id("stDataFrame")
+    expect(grid.get_by_test_id("data-grid-canvas")).to_be_visible()
+    grid.click(position={"x": 18, "y": 35 + 17})
     weights, activations = selected_bits(page)
     page.get_by_role("button", name="Adopt").click()
-    expect(slider(page)).to_have_attribute("aria-valuenow", weights)
-    expect(slider(page, "Activation bits")).to_have_attribute("aria-valuenow", activations)
+    expect(slider(page)).to_have_value(weights)
+    expect(slider(page, "Activation bits")).to_have_value(activations)
     expect(page).to_have_url(re.compile(rf"config\.weight_bits={weights}\b"))
     settle(page, "Sweep")
 
@@ -231,13 +257,13 @@ def test_a_cell_of_the_heat_map_is_selected_and_adopted(page: Page, app_url: str
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     weights, activations = selected_bits(page)
     page.get_by_role("button", name="Adopt").click()
-    expect(slider(page)).to_have_attribute("aria-valuenow", weights)
-    expect(slider(page, "Activation bits")).to_have_attribute("aria-valuenow", activations)
+    expect(slider(page)).to_have_value(weights)
+    expect(slider(page, "Activation bits")).to_have_value(activations)
 
 
 def test_a_downloaded_configuration_restores_the_controls(page: Page, app_url: str) -> None:
     open_screen(page, f"{app_url}/export?config.weight_bits=7&config.limit=12", "Export")
-    shown = figures(page).all_inner_texts()
+    shown = headline(page)
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Configuration (JSON)").click()
     download = waiting.value
@@ -249,7 +275,7 @@ def test_a_downloaded_configuration_restores_the_controls(page: Page, app_url: s
     expect(figures(page).nth(0)).not_to_have_text(shown[0])
     give_file(page, 0, "chosen.json", content)
     expect(page.get_by_text("chosen.json is loaded.")).to_be_visible(timeout=SLOW)
-    expect(slider(page)).to_have_attribute("aria-valuenow", "7")
+    expect(slider(page)).to_have_value("7")
     expect(figures(page)).to_have_text(shown)
     expect(page).to_have_url(re.compile(r"config\.weight_bits=7"))
 

@@ -256,8 +256,8 @@ def with_one(value: float) -> Callable[[npt.NDArray[np.float64]], bytes]:
 
 
 BAD_DATA: list[Any] = [
-    pytest.param("d.npy", lambda x: npy(x[:, :2]), ("20 x 2", "N x 3"), id="few-columns"),
-    pytest.param("d.npy", lambda x: npy(x[:, :, None]), ("20 x 3 x 1", "N x 3"), id="three-axes"),
+    pytest.param("d.npy", lambda x: npy(x[:, :2]), ("40 x 2", "N x 3"), id="few-columns"),
+    pytest.param("d.npy", lambda x: npy(x[:, :, None]), ("40 x 3 x 1", "N x 3"), id="three-axes"),
     pytest.param("d.npy", lambda x: npy(x[0]), ("N x 3",), id="one-axis"),
     pytest.param("d.npy", lambda x: npy(x[:0]), ("no samples", "at least one"), id="no-samples"),
     pytest.param("d.npy", with_one(np.nan), ("NaN", "remove or replace"), id="nan"),
