@@ -15,6 +15,7 @@ from onnx import numpy_helper
 from quantlib.arrays import AnyArray, read_only
 from quantlib.errors import ModelLoadError, UnsupportedOpError
 from quantlib.graph import passes
+from quantlib.graph.batch import free_batch
 from quantlib.graph.model import Graph, Node, TensorInfo
 from quantlib.graph.runtime import open_session
 
@@ -41,7 +42,7 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
     Parameters
     ----------
     source : path, bytes or onnx.ModelProto
-        The model; at most 512 MiB, with all its tensors inside.
+        The model; at most 512 MiB, with all its tensors inside. A fixed batch size is freed.
     name : str, optional
         What messages and downloads call it; the file's stem by default.
 
@@ -67,7 +68,7 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
             raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
         data, stem = path.read_bytes(), path.stem
     label = name or stem
-    model = _checked(data, label)
+    model = free_batch(_checked(data, label))
     return passes.simplify(_graph_of(model, data, label))
 
 

@@ -74,7 +74,7 @@ class Graph:
     opsets : mapping of str to int
         Version of each operator domain.
     source : bytes
-        The model, with a name of its own for every node.
+        The model, with a name of its own for every node and a free batch axis.
     digest : str
         SHA-256 of the bytes that were given, hexadecimal.
     """

@@ -90,7 +90,8 @@ def move_to(page: Page, bits: int) -> None:
 
 def headline(page: Page) -> list[str]:
     expect(figures(page)).to_have_count(4)
-    return figures(page).all_inner_texts()
+    shown: list[str] = figures(page).all_inner_texts()
+    return shown
 
 
 def give_file(page: Page, position: int, name: str, content: bytes) -> None:
@@ -164,8 +165,21 @@ def test_the_configuration_survives_the_menu_and_a_reload(page: Page, app_url: s
     expect(figures(page).nth(0)).to_have_text(shown)
 
 
-def test_back_keeps_the_configuration(page: Page, app_url: str) -> None:
+def test_the_configuration_of_a_link_survives_the_menu(page: Page, app_url: str) -> None:
     open_screen(page, f"{app_url}/compare?config.weight_bits=6", "Compare")
+    shown = headline(page)
+    for title in ("Export", "Learn", "Home"):
+        click_menu(page, title)
+        expect(slider(page)).to_have_value("6")
+        expect(page).to_have_url(re.compile(r"config\.weight_bits=6"))
+    expect(figures(page)).to_have_text(shown)
+
+
+def test_back_keeps_the_configuration(page: Page, app_url: str) -> None:
+    open_screen(page, f"{app_url}/compare", "Compare")
+    before = headline(page)[0]
+    move_to(page, 6)
+    expect(figures(page).nth(0)).not_to_have_text(before)
     shown = headline(page)
     click_menu(page, "Export")
     expect(figures(page)).to_have_text(shown)

@@ -46,9 +46,14 @@ def controls(at: AppTest) -> dict[str, Any]:
     return {member: at.session_state[f"config.{member}"] for member in DEFAULTS}
 
 
+def choose(at: AppTest, key: str, value: Any) -> None:
+    widget: Any = at.get_by_key(key)
+    widget.set_value(value)
+
+
 def set_controls(at: AppTest, **settings: Any) -> AppTest:
     for member, value in settings.items():
-        at.get_by_key(f"config.{member}").set_value(value)
+        choose(at, f"config.{member}", value)
     return at.run()
 
 
@@ -280,8 +285,8 @@ def ended(at: AppTest, *, seconds: float = 60) -> AppTest:
 
 
 def small_sweep(at: AppTest) -> AppTest:
-    at.get_by_key("sweep.weight_bits").set_value([3, 6])
-    at.get_by_key("sweep.activation_bits").set_value([3, 6])
+    choose(at, "sweep.weight_bits", [3, 6])
+    choose(at, "sweep.activation_bits", [3, 6])
     at.run()
     at.button(key="sweep.start").click().run()
     assert not at.exception
@@ -298,7 +303,7 @@ def test_a_sweep_before_its_start_says_what_to_do(open_screen: OpenScreen) -> No
 
 def test_an_empty_grid_is_one_error_and_cannot_start(open_screen: OpenScreen) -> None:
     at = open_screen("pages/sweep.py")
-    at.get_by_key("sweep.weight_bits").set_value([])
+    choose(at, "sweep.weight_bits", [])
     at.run()
     assert not at.exception
     [error] = at.error
@@ -319,7 +324,7 @@ def test_a_sweep_runs_to_its_end_and_shows_figures_and_table(open_screen: OpenSc
     assert heat["type"] == "heatmap"
     assert (heat["x"], heat["y"]) == ([3, 6], [3, 6])
     for name in ("score", "agreement", "SQNR (dB)"):
-        at.get_by_key("sweep.measure").set_value(name)
+        choose(at, "sweep.measure", name)
         at.run()
         assert not at.exception
         assert len(at.get("plotly_chart")) == 2
