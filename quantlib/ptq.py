@@ -132,6 +132,9 @@ class _Calibration:
         self.config = config
         self.statistics = statistics
         self.plans = plan(graph)
+        self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
+        for node, node_plan in zip(graph.nodes, self.plans, strict=True):
+            self.sources.update(dict.fromkeys(node.outputs, node_plan.sources))
         self.linear_only = all(issubclass(p.op_class, Gemm) for p in self.plans)
         self.values: dict[str, Value] = {}
 
@@ -177,14 +180,7 @@ class _Calibration:
 
     def _reads(self, node: Node, name: str) -> bool:
         """Tell whether a node's inputs are functions of the model input `name`."""
-        return any(self._sources.get(i, frozenset()) >= {name} for i in node.inputs)
-
-    @property
-    def _sources(self) -> dict[str, frozenset[str]]:
-        found = {info.name: frozenset([info.name]) for info in self.graph.inputs}
-        for node, node_plan in zip(self.graph.nodes, self.plans, strict=True):
-            found.update(dict.fromkeys(node.outputs, node_plan.sources))
-        return found
+        return any(name in self.sources.get(i, ()) for i in node.inputs)
 
     def _layer(self, node: Node, node_plan: NodePlan) -> QuantizedLayer:
         """Calibrate one node and leave the data of its outputs for the next."""
@@ -213,7 +209,7 @@ class _Calibration:
             layer = dataclasses.replace(layer, op=op)
         results = layer.op.float_results(*reals)
         layer = dataclasses.replace(layer, outputs=self._output_grids(layer, results, tensors))
-        layer, outputs = self._quantized(layer)
+        layer, outputs = self._quantized(layer, results)
         for name, real, output in zip(node.outputs, results, outputs, strict=False):
             if not isinstance(output, Tensor):
                 self.values[name] = output
@@ -223,16 +219,22 @@ class _Calibration:
                 self.values[name] = output.rounded()
         return layer
 
-    def _quantized(self, layer: QuantizedLayer) -> tuple[QuantizedLayer, tuple[Value, ...]]:
-        """Run a layer on the calibration data; rounding learns how many bits to remove."""
+    def _quantized(
+        self, layer: QuantizedLayer, reals: tuple[AnyArray, ...]
+    ) -> tuple[QuantizedLayer, tuple[Value, ...]]:
+        """Run a layer on the calibration data; rounding learns how many bits to remove.
+
+        What runs in float has run already: `reals` are its results.
+        """
+        if isinstance(layer.op, FloatOp):
+            return layer, layer.wrap(reals)
         run = layer.run(self.values)
-        if not isinstance(layer.op, FloatOp):
-            grids = tuple(
-                operand.quantizer
-                for i, operand in enumerate(run.operands)
-                if isinstance(operand, Tensor) and i not in layer.constants
-            )
-            layer = dataclasses.replace(layer, input_grids=grids)
+        grids = tuple(
+            operand.quantizer
+            for i, operand in enumerate(run.operands)
+            if isinstance(operand, Tensor) and i not in layer.constants
+        )
+        layer = dataclasses.replace(layer, input_grids=grids)
         threshold = self.config.rounding_threshold_bits
         op = layer.op
         if threshold is None or run.accumulator is None or layer.is_graph_output:
@@ -286,17 +288,18 @@ class _Calibration:
             if name in self.graph.constants:
                 value = self.graph.constants[name]
                 is_number = value.dtype.kind in "fb"
-                constants[i] = self._weight(value) if quantized and is_number else value
+                constants[i] = self._weight(name) if quantized and is_number else value
         return constants
 
-    def _weight(self, values: AnyArray) -> Tensor:
+    def _weight(self, name: str) -> Tensor:
         """Quantize a constant; truth values take one unsigned bit."""
+        values, fact = self.graph.constants[name], self.graph.fact
         if values.dtype.kind == "b":
-            options, values = QuantizationOptions(1), values.astype(np.float64)
+            values, options = values.astype(np.float64), QuantizationOptions(1)
         else:
-            symmetric = looks_symmetric(values)
+            symmetric = fact(("looks symmetric", name), lambda: looks_symmetric(values))
             options = self.config.weights.options(auto_signed=symmetric, auto_symmetric=symmetric)
-        stats = MinMaxQuantizationStats.from_values(values)
+        stats = fact(("range", name), lambda: MinMaxQuantizationStats.from_values(values))
         return Tensor(UniformQuantizer.from_stats(options, stats), values=values)
 
 
@@ -306,10 +309,7 @@ def looks_symmetric(values: AnyArray) -> bool:
     With v3, v97 the 3rd and 97th percentile and ``r = abs(v3 / v97)`` (0 when ``abs(v97) <
     0.001``): not both on one side of 0, and ``1/3 <= r <= 3``.
     """
-    low, high = (
-        np.percentile(values, SYMMETRY_PERCENTILES[0]),
-        np.percentile(values, SYMMETRY_PERCENTILES[1]),
-    )
+    low, high = np.percentile(values, SYMMETRY_PERCENTILES)
     ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
     one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
     return not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quantlib.arrays import carrier
 from quantlib.core.quantizer import UniformQuantizer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from quantlib.arrays import Codes, FloatArray
     from quantlib.core.options import QuantizationOptions
+
+_T = TypeVar("_T")
 
 
 class Tensor:
@@ -31,7 +35,7 @@ class Tensor:
     is done here, and an operator that only needs one form never pays for the other.
     """
 
-    __slots__ = ("_clipped", "_codes", "_values", "quantizer")
+    __slots__ = ("_clipped", "_codes", "_derived", "_values", "quantizer")
 
     def __init__(
         self,
@@ -44,6 +48,7 @@ class Tensor:
         self.quantizer = quantizer
         self._values = values
         self._codes = codes
+        self._derived: dict[str, Any] = {}
         self._clipped = codes is None and not quantizer.no_clipping
 
     @property
@@ -69,6 +74,19 @@ class Tensor:
             return max(abs(self.quantizer.qmin), abs(self.quantizer.qmax))
         codes = self.codes
         return int(max(abs(codes.max(initial=0)), abs(codes.min(initial=0))))
+
+    def derived(self, key: str, compute: Callable[[], _T]) -> _T:
+        """Return something computed from the codes, once per `key`: worth it for weights."""
+        if key not in self._derived:
+            self._derived[key] = compute()
+        found: _T = self._derived[key]
+        return found
+
+    def centred(self) -> Codes:
+        """Return ``codes - zero_point``, computed once."""
+        return self.derived(
+            "centred", lambda: self.codes - self.codes.dtype.type(self.quantizer.zero_point)
+        )
 
     @property
     def n_bits(self) -> int:

@@ -106,8 +106,14 @@ class QuantizedLayer:
             operands = self.on_grid(arguments)
             return LayerRun(operands, None, self.op.move(*operands))
         reals = real_values(arguments)
-        results = self.op.float_results(*reals)
-        return LayerRun(reals, None, tuple(map(_wrap, results, self.outputs)))
+        return LayerRun(reals, None, self.wrap(self.op.float_results(*reals)))
+
+    def wrap(self, results: tuple[AnyArray, ...]) -> tuple[Value, ...]:
+        """Put float results on their output grids; raw ones have none."""
+        return tuple(
+            result if grid is None else Tensor(grid, values=result)
+            for result, grid in zip(results, self.outputs, strict=False)
+        )
 
     def on_grid(self, arguments: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
         """Requantize variable tensors to the input grid; constants are on theirs."""
@@ -154,7 +160,3 @@ def round_low_bits(accumulator: Codes, lsbs_to_remove: int) -> Codes:
     np.floor(rounded, out=rounded)
     rounded *= step
     return rounded
-
-
-def _wrap(result: AnyArray, quantizer: UniformQuantizer | None) -> Value:
-    return result if quantizer is None else Tensor(quantizer, values=result)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from quantlib.arrays import AnyArray
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Graph:
         The model, with a name of its own for every node and a free batch axis.
     digest : str
         SHA-256 of the bytes that were given, hexadecimal.
+    facts : dict
+        What was computed from the constants alone, shared by all configurations; see `fact`.
     """
 
     name: str
@@ -87,6 +91,14 @@ class Graph:
     opsets: Mapping[str, int]
     source: bytes
     digest: str
+    facts: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    def fact(self, key: Any, compute: Callable[[], _T]) -> _T:
+        """Return what `compute` says about the graph's constants, asked once per `key`."""
+        if key not in self.facts:
+            self.facts[key] = compute()
+        found: _T = self.facts[key]
+        return found
 
     @property
     def n_parameters(self) -> int:

@@ -72,16 +72,17 @@ class Conv(MixingOp):
         x, w = operands[0], operands[1]
         assert x is not None and w is not None
         window = self._window(w.codes)
-        centred = w.codes - w.codes.dtype.type(w.quantizer.zero_point)
+        axes = tuple(range(1, len(w.shape)))
+        largest = w.derived("sum", lambda: kernels.absolute_sum(w.centred(), axis=axes))
         zero_point = int(np.asarray(x.quantizer.zero_point))
         magnitude = max(x.magnitude, abs(zero_point))
         return kernels.convolve(
             kernels.pad_spatial(x.codes, window.pads_for(x.shape[2:]), zero_point),
-            centred,
+            w.centred(),
             strides=window.strides,
             dilations=window.dilations,
             group=self.group,
-            bound=kernels.product_bound(magnitude, centred, axis=tuple(range(1, centred.ndim))),
+            bound=kernels.product_bound(magnitude, largest),
         )
 
     @staticmethod
@@ -90,7 +91,7 @@ class Conv(MixingOp):
         axes = tuple(range(1, w.codes.ndim))
         zx, zw = np.float64(x.quantizer.zero_point), np.float64(w.quantizer.zero_point)
         fan_in = int(np.prod(w.codes.shape[1:]))
-        sums = w.codes.sum(axis=axes, dtype=np.float64)
+        sums = w.derived("sums", lambda: w.codes.sum(axis=axes, dtype=np.float64))
         return _per_channel(fan_in * zx * zw - zx * sums, w.codes.ndim)
 
     def dequantize(

@@ -27,9 +27,17 @@ if TYPE_CHECKING:
 _INT64_MAX = 2**63 - 1
 
 
-def product_bound(magnitude: int, weights: Codes, *, axis: int | tuple[int, ...]) -> int:
-    """Return a bound of ``sum(x * w)`` over `axis` for any ``abs(x) <= magnitude``."""
-    total = int(np.abs(weights).sum(axis=axis, dtype=np.float64).max(initial=0)) * magnitude
+def absolute_sum(weights: Codes, *, axis: int | tuple[int, ...]) -> int:
+    """Return the largest sum of absolute values over `axis`."""
+    return int(np.abs(weights).sum(axis=axis, dtype=np.float64).max(initial=0))
+
+
+def product_bound(magnitude: int, largest_sum: int) -> int:
+    """Return a bound of ``sum(x * w)`` for any ``abs(x) <= magnitude``.
+
+    `largest_sum` is `absolute_sum` of the weights; the bound holds for every partial sum.
+    """
+    total = largest_sum * magnitude
     if total > _INT64_MAX:
         raise OptionsError(
             f"an accumulator could reach {total}, beyond 64 bits; use fewer weight or activation "

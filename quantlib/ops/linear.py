@@ -65,17 +65,17 @@ class Gemm(MixingOp):
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
     ) -> Codes:
         del output
-        a, b, left, right = self._operands(*operands)
-        centred = right - right.dtype.type(b.quantizer.zero_point)
-        bound = kernels.product_bound(a.magnitude, centred, axis=-2)
-        return kernels.matmul(left, centred, bound=bound)
+        a, b, left, _ = self._operands(*operands)
+        right = b.centred().T if self.transB else b.centred()
+        largest = b.derived("sum", lambda: kernels.absolute_sum(right, axis=-2))
+        return kernels.matmul(left, right, bound=kernels.product_bound(a.magnitude, largest))
 
     def _constant(self, *operands: Tensor | None) -> FloatArray:
         """Return ``K*za*zb - za * sum(Bq)``, what the accumulator lacks."""
         a, b, _, right = self._operands(*operands)
         za = np.float64(a.quantizer.zero_point)
         zb = np.float64(b.quantizer.zero_point)
-        sums = right.sum(axis=-2, keepdims=True, dtype=np.float64)
+        sums = b.derived("sums", lambda: right.sum(axis=-2, keepdims=True, dtype=np.float64))
         return np.asarray(right.shape[-2] * za * zb - za * sums)
 
     def _scale(self, *operands: Tensor | None) -> np.float64:
