@@ -39,7 +39,7 @@ with right:
         "Load a configuration (.json)", key="export.file", type="json", on_change=load,
         help="A file that was downloaded here. Every control follows it.",
     )  # fmt: skip
-    message = st.session_state.get("export.message")
+    message = st.session_state.pop("export.message", None)
     if message:
         (st.success if message[0] else st.error)(text.plain(message[1], limit=600))
 

@@ -50,7 +50,7 @@ right.file_uploader(
     help="An .npz with arrays calibration, evaluation and labels; or one array or table, of which "
     "one half calibrates and the other evaluates. A last extra .csv column is the label.",
 )  # fmt: skip
-message = st.session_state.get("home.message")
+message = st.session_state.pop("home.message", None)
 if message:
     (st.success if message[0] else st.error)(text.plain(message[1], limit=600))
 

@@ -131,9 +131,14 @@ def results_of(found: Job[SweepResult]) -> None:
             f"{text.size(result.weight_bytes)}, {label} {measure(result) or 0.0:.4g}"
         )
         columns = st.columns(3)
-        columns[0].button("Adopt", key="sweep.adopt", type="primary",
-                          on_click=state.adopt, args=(result.config,))  # fmt: skip
-        columns[1].button("Pin as B", key="sweep.pin", on_click=state.pin, args=(result.config,))
+        adopted = columns[0].button(
+            "Adopt", key="sweep.adopt", type="primary", on_click=state.adopt, args=(result.config,)
+        )
+        pinned = columns[1].button(
+            "Pin as B", key="sweep.pin", on_click=state.pin, args=(result.config,)
+        )
+        if adopted or pinned:  # sidebar and headline lie outside this fragment
+            st.rerun()
         columns[2].page_link(frame.PAGES / "compare.py", label="Open Compare")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import runpy
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +55,7 @@ class Current:
 def run() -> None:
     """Draw the menu and run the chosen page; the whole of ``app.py``."""
     page = _navigation()
+    _sidebar()  # drawn by app.py, so that Streamlit carries its values from screen to screen
     token = _entered.set(True)
     try:
         page.run()
@@ -85,12 +86,10 @@ def begin(stem: str, sentence: str, *, headline: bool = True) -> Current:
     """
     if not _entered.get():
         _navigation()
+        if state.first_run():  # the next run goes through app.py: draw the controls only there
+            st.rerun()
+        _sidebar()
     title = next(name for key, name, *_ in _MENU if key == stem)
-    with st.sidebar:
-        inputs.model_picker()
-        data_line = st.empty()
-        inputs.configuration()
-        inputs.pin_controls()
     st.header(title, anchor=False)
     st.caption(sentence)
     found = state.source()
@@ -100,11 +99,22 @@ def begin(stem: str, sentence: str, *, headline: bool = True) -> Current:
         config = state.config()
         assert found is not None
         card = engine.data_card(found)
-        data_line.caption(_data_words(card))
         current = Current(found, config)
         if headline:
             _headline(current, card)
     return current
+
+
+def _sidebar() -> None:
+    """Draw model, data and configuration."""
+    with st.sidebar:
+        inputs.model_picker()
+        found = state.source()
+        if found is not None:
+            with suppress(QuantlibError):  # the page shows what is wrong
+                st.caption(_data_words(engine.data_card(found)))
+        inputs.configuration()
+        inputs.pin_controls()
 
 
 def _ask_for_upload() -> None:

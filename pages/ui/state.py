@@ -38,6 +38,13 @@ KEYS = {
 """Widget key of each member; it is also the member's name in a link."""
 
 
+def first_run() -> bool:
+    """Tell, once per session, that nothing has run before."""
+    started = "state.started" in st.session_state
+    st.session_state["state.started"] = True
+    return not started
+
+
 def uploads() -> dict[str, dict[str, str]]:
     """Return uploaded models: option name to digest and file name."""
     found: dict[str, dict[str, str]] = st.session_state.setdefault("state.uploads", {})
