@@ -5,7 +5,7 @@ import streamlit as st
 from pages.ui import engine, frame, samples, state, text
 from quantlib.errors import QuantlibError
 
-current = frame.begin("home", "Choose a model; every other screen follows it.")
+current = frame.begin_without_model("home", "Choose a model; every other screen follows it.")
 
 COLUMNS = 4
 
@@ -54,6 +54,8 @@ message = st.session_state.pop("home.message", None)
 if message:
     (st.success if message[0] else st.error)(text.plain(message[1], limit=600))
 
+if current is None:
+    st.stop()
 st.subheader("Current model", anchor=False)
 model, data = engine.model_card(current.source), engine.data_card(current.source)
 left, right = st.columns([2, 3])

@@ -84,6 +84,14 @@ def begin(stem: str, sentence: str, *, headline: bool = True) -> Current:
 
     Ends the script with a message when the model is missing or the controls contradict.
     """
+    current = begin_without_model(stem, sentence, headline=headline)
+    if current is None:
+        st.stop()
+    return current
+
+
+def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> Current | None:
+    """Do the same for a page that has something to offer without a model: return None then."""
     if not _entered.get():
         _navigation()
         if state.first_run():  # the next run goes through app.py: draw the controls only there
@@ -95,14 +103,14 @@ def begin(stem: str, sentence: str, *, headline: bool = True) -> Current:
     found = state.source()
     if found is None:
         _ask_for_upload()
-    with shown_errors(stop=True):
-        config = state.config()
-        assert found is not None
+        return None
+    with shown_errors():
+        current = Current(found, state.config())
         card = engine.data_card(found)
-        current = Current(found, config)
         if headline:
             _headline(current, card)
-    return current
+        return current
+    return None
 
 
 def _sidebar() -> None:
@@ -118,13 +126,12 @@ def _sidebar() -> None:
 
 
 def _ask_for_upload() -> None:
-    """Say which model a link names, and stop."""
+    """Say which model a link names."""
     st.info(
         f"This link names the model {text.plain(state.model_name())}, which is not on this "
         "server. Upload the same file on Home, or choose a sample in the sidebar."
     )
     st.page_link(PAGES / "home.py", label="Go to Home")
-    st.stop()
 
 
 def _data_words(card: engine.DataCard) -> str:
@@ -198,11 +205,9 @@ def _score_metric(
 
 
 @contextmanager
-def shown_errors(*, stop: bool = False) -> Iterator[None]:
+def shown_errors() -> Iterator[None]:
     """Show the project's own errors as one message; anything else stays loud."""
     try:
         yield
     except QuantlibError as error:
         st.error(text.plain(str(error), limit=600), icon=":material/error:")
-        if stop:
-            st.stop()

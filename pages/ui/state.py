@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.ui import engine, samples
 from quantlib.core.config import QuantizationConfig, Scheme
-from quantlib.errors import ConfigurationError
+from quantlib.errors import ConfigurationError, DataLoadError
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
@@ -63,9 +63,10 @@ def add_model(data: bytes, file_name: str) -> str:
 
 def add_data(data: bytes, file_name: str) -> None:
     """Check and keep uploaded data for the current model. Raises what is wrong with it."""
-    digest = engine.register(data, name=file_name)
     current = source()
-    assert current is not None
+    if current is None:
+        raise DataLoadError(f"{file_name}: there is no model yet; upload or choose one first.")
+    digest = engine.register(data, name=file_name)
     engine.check(engine.Source(current.model, digest))
     st.session_state.setdefault("state.data", {})[model_name()] = digest
 
