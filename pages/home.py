@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.ui import engine, frame, samples, state, text
+from pages.ui.charts import theme
 from quantlib.errors import QuantlibError
 
 current = frame.begin_without_model("home", "Choose a model; every other screen follows it.")
@@ -76,12 +77,17 @@ with left:
     ):
         st.page_link(frame.PAGES / f"{page}.py", label=label, icon=":material/arrow_forward:")
 with right:
-    nodes = {"node": 0, "operator": 1, "treatment": 2}
+    st.markdown(text.verdict(model.preflight))
+    table = text.preflight_table(model.preflight)
     st.dataframe(
-        {title: [node[i] for node in model.nodes] for title, i in nodes.items()},
-        hide_index=True, height=320, alt="Each node of the model and how it is treated",
+        theme.coloured(table, "treatment"), hide_index=True, height=320,
+        alt="Each node of the model, how it is treated and whether Concrete ML takes it",
     )  # fmt: skip
     st.caption(
         "Integer operators need accumulators within the limit; functions of one integer tensor "
-        "become table look-ups; float islands are quantized by nobody."
+        "become table look-ups, numbered here; float islands are quantized by nobody."
     )
+    st.download_button(
+        "Table (CSV)", lambda: text.csv(table), on_click="ignore", key="home.csv",
+        file_name=f"{text.safe_name(state.file_name())}-nodes.csv", mime="text/csv",
+    )  # fmt: skip

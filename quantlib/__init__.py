@@ -1,5 +1,6 @@
 """Uniform quantization of ONNX models, in the integers of Concrete ML."""
 
+from quantlib.analysis.preflight import NodeReport, Preflight, inspect_model
 from quantlib.core.array import QuantizedArray
 from quantlib.core.config import QuantizationConfig, Scheme
 from quantlib.core.options import QuantizationOptions
@@ -30,8 +31,10 @@ __all__ = [
     "Graph",
     "MinMaxQuantizationStats",
     "ModelLoadError",
+    "NodeReport",
     "OptionsError",
     "PostTrainingAffineQuantization",
+    "Preflight",
     "QuantizationConfig",
     "QuantizationOptions",
     "QuantizedArray",
@@ -42,6 +45,7 @@ __all__ = [
     "UniformQuantizationParameters",
     "UniformQuantizer",
     "UnsupportedOpError",
+    "inspect_model",
     "load_model",
     "quantize",
 ]

@@ -14,7 +14,7 @@ from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
-from quantlib.errors import OptionsError, TensorError
+from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.treatments import NodePlan, plan
@@ -153,6 +153,15 @@ class _Calibration:
                 layers.append(self._layer(node, node_plan))
             except OptionsError as error:
                 raise OptionsError(f"layer {node.name!r}: {error}") from None
+            except QuantlibError:
+                raise
+            except (ValueError, IndexError, TypeError, MemoryError) as error:
+                raise UnsupportedOpError(
+                    f"node {node.name!r}: operator {node.op_type!r} cannot be executed on this "
+                    f"data ({error}); check the model and the shape of the data.",
+                    op_type=node.op_type,
+                    node_name=node.name,
+                ) from error
         inputs = tuple(self._input_grid(info.name, layers) for info in graph.inputs)
         return QuantizedModule(graph, self.config, tuple(layers), inputs, data)
 

@@ -7,7 +7,7 @@ in bounded caches. No page sees a module, a session of ONNX Runtime or a whole a
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,10 +19,10 @@ import quantlib as ql
 from pages.ui.jobs import Job
 from quantlib.analysis.evaluation import Evaluation, evaluate
 from quantlib.analysis.histograms import Histogram, activation_histograms, weight_histograms
+from quantlib.analysis.preflight import Preflight, inspect_model
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sweep import SweepResult, sweep
 from quantlib.data import Dataset, load_data, synthetic_data
-from quantlib.execution.treatments import plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,9 +61,7 @@ class ModelCard:
     outputs: tuple[str, ...]
     n_parameters: int
     size_bytes: int
-    operators: tuple[tuple[str, int], ...]
-    nodes: tuple[tuple[str, str, str], ...]
-    """Name, operator and treatment of each node."""
+    preflight: Preflight
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +111,13 @@ def check(source: Source) -> None:
 def model_card(source: Source) -> ModelCard:
     """Return what the model is and how each node will be treated."""
     graph = _workspace(source).graph
-    kinds = Counter(node.op_type for node in graph.nodes)
     return ModelCard(
         name=graph.name,
         inputs=tuple(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs),
         outputs=tuple(f"{o.name} {_shape(o.shape)} {o.dtype}" for o in graph.outputs),
         n_parameters=graph.n_parameters,
         size_bytes=len(graph.source),
-        operators=tuple(kinds.most_common()),
-        nodes=tuple(
-            (node.name, node.op_type, str(decided.treatment))
-            for node, decided in zip(graph.nodes, plan(graph), strict=True)
-        ),
+        preflight=inspect_model(graph),
     )
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from quantlib.analysis.evaluation import Evaluation, LayerSummary, Score
+    from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.sweep import SweepResult
     from quantlib.core.config import QuantizationConfig, Scheme
     from quantlib.core.quantizer import UniformQuantizer
@@ -141,6 +142,36 @@ def layer_table(found: Evaluation) -> pd.DataFrame:
             "SQNR (dB)": [layer.sqnr_db for layer in found.layers],
         }
     )
+
+
+def preflight_table(found: Preflight) -> pd.DataFrame:
+    """Return one row per node before anything runs."""
+    nodes = found.nodes
+    return pd.DataFrame(
+        {
+            "node": [node.name for node in nodes],
+            "operator": [node.op_type for node in nodes],
+            "treatment": [str(node.treatment) for node in nodes],
+            "look-up": pd.array([node.segment for node in nodes], dtype="Int64"),
+            "fan-in": pd.array([node.fan_in for node in nodes], dtype="Int64"),
+            "MACs per sample": pd.array([node.macs for node in nodes], dtype="Int64"),
+            "Concrete ML": [node.refusal or "accepts it" for node in nodes],
+        }
+    )
+
+
+def verdict(found: Preflight) -> str:
+    """Return what Concrete ML would say of the model, in a sentence of Markdown."""
+    refused = found.refused
+    if refused:
+        first = refused[0]
+        return (
+            f"Concrete ML would refuse {len(refused)} of {len(found.nodes)} nodes: "
+            f"{plain(first.name)}, {plain(first.refusal, 120)}."
+        )
+    if found.refusal:
+        return f"Concrete ML would take all nodes; {plain(found.refusal, 120)}."
+    return f"Concrete ML takes all {len(found.nodes)} nodes."
 
 
 def flip_table(found: Evaluation, class_names: Sequence[str] | None) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quantlib.graph.model import Graph, Node
+    from quantlib.graph.model import Graph, Node, Shape
 
 _SHAPE_OPS = {"Shape", "Size"}
 
@@ -42,13 +42,15 @@ def plan(graph: Graph) -> tuple[NodePlan, ...]:
     sources = {info.name: frozenset([info.name]) for info in graph.inputs}
     plans = []
     for node in graph.nodes:
-        decided = _treat(node, sources)
+        decided = _treat(node, sources, graph.shapes)
         sources.update(dict.fromkeys(node.outputs, decided.sources))
         plans.append(decided)
     return tuple(plans)
 
 
-def _treat(node: Node, sources: Mapping[str, frozenset[str]]) -> NodePlan:
+def _treat(
+    node: Node, sources: Mapping[str, frozenset[str]], shapes: Mapping[str, Shape]
+) -> NodePlan:
     """Decide one node from what its inputs are computed from."""
     of_inputs = [sources.get(name, frozenset()) for name in node.inputs]
     read = frozenset().union(*of_inputs)
@@ -57,6 +59,9 @@ def _treat(node: Node, sources: Mapping[str, frozenset[str]]) -> NodePlan:
     if not read or (not node.domain and node.op_type in _SHAPE_OPS):
         return NodePlan(Treatment.RAW, FloatOp, frozenset())
     if op_class is None:
+        return NodePlan(Treatment.FLOAT, FloatOp, new)
+    vectors = op_class is Gemm and any(len(shapes.get(i, "ab")) < 2 for i in node.inputs[:2])
+    if vectors or sum(map(bool, node.outputs)) > 1:
         return NodePlan(Treatment.FLOAT, FloatOp, new)
     if issubclass(op_class, MixingOp):
         if node.op_type in {"Add", "Sub", "Mul", "Div"}:

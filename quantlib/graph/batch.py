@@ -7,6 +7,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from quantlib.graph.runtime import open_session
+from quantlib.graph.shapes import infer_shapes
 
 BATCH = "batch"
 """The symbol that replaces the fixed size."""
@@ -24,7 +25,7 @@ def free_batch(model: onnx.ModelProto) -> onnx.ModelProto:
         return model
     freed = onnx.ModelProto()
     freed.CopyFrom(model)
-    first_sizes = _first_sizes(model)
+    first_sizes = {name: shape[0] for name, shape in infer_shapes(model).items() if shape}
     for value in [*freed.graph.input, *freed.graph.output]:
         dims = value.type.tensor_type.shape.dim
         if dims and dims[0].dim_value == fixed:
@@ -45,18 +46,9 @@ def _fixed_size(model: onnx.ModelProto) -> int | None:
     return sizes.pop() if len(sizes) == 1 and min(sizes) > 0 else None
 
 
-def _first_sizes(model: onnx.ModelProto) -> dict[str, int]:
-    """Return the inferred first size of every tensor that has one."""
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True)
-    known: dict[str, int] = {}
-    for value in [*inferred.graph.input, *inferred.graph.value_info, *inferred.graph.output]:
-        dims = value.type.tensor_type.shape.dim
-        if dims and dims[0].HasField("dim_value"):
-            known[value.name] = dims[0].dim_value
-    return known
-
-
-def _free_reshapes(model: onnx.ModelProto, fixed: int, first_sizes: dict[str, int]) -> None:
+def _free_reshapes(
+    model: onnx.ModelProto, fixed: int, first_sizes: dict[str, int | str | None]
+) -> None:
     """Let constant target shapes copy the batch from the data (0 means copy)."""
     shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     for node in model.graph.node:

@@ -18,6 +18,7 @@ from quantlib.graph import passes
 from quantlib.graph.batch import free_batch
 from quantlib.graph.model import Graph, Node, TensorInfo
 from quantlib.graph.runtime import open_session
+from quantlib.graph.shapes import infer_shapes, shape_of
 
 MAX_MODEL_BYTES = 512 * 2**20
 """Largest model that is read, bytes."""
@@ -180,6 +181,7 @@ def _graph_of(model: onnx.ModelProto, data: bytes, label: str) -> Graph:
         nodes=tuple(map(_node, model.graph.node)),
         constants=constants,
         opsets={entry.domain: entry.version for entry in model.opset_import},
+        shapes=infer_shapes(model),
         source=model.SerializeToString(),
         digest=hashlib.sha256(data).hexdigest(),
     )
@@ -237,8 +239,4 @@ def _info(value: onnx.ValueInfoProto) -> TensorInfo:
         raise ModelLoadError(
             f"{value.name!r} is no tensor of numbers; only tensors can be quantized."
         ) from None
-    shape = tuple(
-        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None)
-        for d in tensor.shape.dim
-    )
-    return TensorInfo(value.name, dtype, shape)
+    return TensorInfo(value.name, dtype, shape_of(tensor))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
 
 _T = TypeVar("_T")
+
+Shape: TypeAlias = "tuple[int | str | None, ...]"
+"""Known sizes, symbols (``"batch"``), or None for a size nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +26,13 @@ class TensorInfo:
         Tensor name.
     dtype : str
         NumPy name of the element type, ``"float32"``.
-    shape : tuple of int, str or None
-        Known sizes, symbols (``"batch"``), or None for a size nobody knows.
+    shape : Shape
+        Its sizes.
     """
 
     name: str
     dtype: str
-    shape: tuple[int | str | None, ...]
+    shape: Shape
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +78,8 @@ class Graph:
         Initializers and folded constants, read-only.
     opsets : mapping of str to int
         Version of each operator domain.
+    shapes : mapping of str to tuple
+        Shapes of the tensors whose rank can be inferred.
     source : bytes
         The model, with a name of its own for every node and a free batch axis.
     digest : str
@@ -89,6 +94,7 @@ class Graph:
     nodes: tuple[Node, ...]
     constants: Mapping[str, AnyArray]
     opsets: Mapping[str, int]
+    shapes: Mapping[str, Shape]
     source: bytes
     digest: str
     facts: dict[Any, Any] = field(default_factory=dict, repr=False)

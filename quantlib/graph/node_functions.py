@@ -79,12 +79,13 @@ class NodeFunction:
 
 
 def _in_one_precision(feeds: dict[str, AnyArray]) -> dict[str, AnyArray]:
-    """Widen float32 constants beside float64 data: the onnx package wants equal dtypes."""
-    kinds = {value.dtype for value in feeds.values() if value.dtype in (np.float32, np.float64)}
+    """Widen narrower floats beside wider ones: the onnx package wants equal dtypes."""
+    kinds = {value.dtype for value in feeds.values() if value.dtype.kind == "f"}
     if len(kinds) < 2:
         return feeds
+    widest = np.result_type(*kinds)
     return {
-        name: value.astype(np.float64) if value.dtype == np.float32 else value
+        name: value.astype(widest) if value.dtype.kind == "f" else value
         for name, value in feeds.items()
     }
 

@@ -25,13 +25,14 @@ if TYPE_CHECKING:
 class _Reduction(MixingOp):
     """A sum of codes over axes, divided by their number for a mean.
 
-    The axes are an attribute in older operator sets and a second input in newer ones; None
-    means all.
+    The axes are an attribute in older operator sets and a second input in newer ones; none at
+    all mean every axis, or no axis with `noop_with_empty_axes`.
     """
 
     function: NodeFunction
     axes: tuple[int, ...] | None
     keepdims: bool
+    noop_with_empty_axes: bool
     mean: bool
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
@@ -40,7 +41,9 @@ class _Reduction(MixingOp):
     def _axes(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
         given = operands[1] if len(operands) > 1 else None
         chosen = self.axes if given is None else tuple(int(i) for i in np.ravel(given))  # type: ignore[arg-type]
-        return tuple(sorted(i % ndim for i in chosen)) if chosen else tuple(range(ndim))
+        if not chosen:
+            return () if self.noop_with_empty_axes else tuple(range(ndim))
+        return tuple(sorted(i % ndim for i in chosen))
 
     def accumulate(
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
@@ -121,7 +124,7 @@ class GlobalAveragePool(_Reduction):
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Take all axes but batch and channel."""
-        return cls(NodeFunction(node, opsets), None, True, mean=True)
+        return cls(NodeFunction(node, opsets), None, True, False, mean=True)
 
     def _axes(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
         del operands
@@ -134,4 +137,5 @@ def _members(node: Node, opsets: Mapping[str, int]) -> dict[str, Any]:
         "function": NodeFunction(node, opsets),
         "axes": tuple(axes) if axes is not None else None,
         "keepdims": bool(node.attributes.get("keepdims", 1)),
+        "noop_with_empty_axes": bool(node.attributes.get("noop_with_empty_axes", 0)),
     }

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import pandas as pd
     import plotly.graph_objects as go
+    from pandas.io.formats.style import Styler
 
 FLOAT = "#8A8A8A"
 DEQUANTIZED = "#2E86C1"
@@ -17,6 +19,15 @@ OVER = "#D55E00"
 
 MAGNITUDE = "Cividis"
 TRANSPARENT = "rgba(0,0,0,0)"
+
+TREATMENTS = {
+    "integer": GRID,
+    "table look-up": DEQUANTIZED,
+    "mover": WITHIN,
+    "float island": CLIPPED,
+    "raw": FLOAT,
+}
+"""Colour of each treatment; its name always stands beside it."""
 
 CONFIG = {"displaylogo": False, "showSendToCloud": False}
 """Plotly's own options: no button that uploads a figure."""
@@ -42,6 +53,11 @@ def framed(figure: go.Figure, *, height: int = 380) -> go.Figure:
         uirevision="keep",
     )
     return figure
+
+
+def coloured(table: pd.DataFrame, column: str) -> Styler:
+    """Return a table whose treatment column carries the treatments' colours."""
+    return table.style.map(lambda value: f"color: {TREATMENTS.get(value, FLOAT)}", subset=[column])
 
 
 def plain(name: str, limit: int = 28) -> str:

@@ -1,0 +1,284 @@
+"""What will happen to each node, said before anything runs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from quantlib.execution.treatments import plan
+from quantlib.ops.base import Treatment
+from quantlib.ops.conv import Conv
+from quantlib.ops.linear import Gemm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from quantlib.execution.treatments import NodePlan
+    from quantlib.graph.model import Graph, Node
+
+CONCRETE_ML_OPSET = 14
+
+CONCRETE_ML_OPS = frozenset(
+    [
+        "Abs",
+        "Add",
+        "AveragePool",
+        "BatchNormalization",
+        "Cast",
+        "Celu",
+        "Clip",
+        "Concat",
+        "ConstantOfShape",
+        "Conv",
+        "Div",
+        "Elu",
+        "Equal",
+        "Erf",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Floor",
+        "Gather",
+        "Gemm",
+        "Greater",
+        "GreaterOrEqual",
+        "HardSigmoid",
+        "HardSwish",
+        "Identity",
+        "LeakyRelu",
+        "Less",
+        "LessOrEqual",
+        "Log",
+        "MatMul",
+        "Max",
+        "MaxPool",
+        "Min",
+        "Mul",
+        "Neg",
+        "Not",
+        "onnx.brevitas.Quant",
+        "Or",
+        "Pad",
+        "Pow",
+        "PRelu",
+        "ReduceSum",
+        "Relu",
+        "Reshape",
+        "Round",
+        "Selu",
+        "Shape",
+        "Sigmoid",
+        "Sign",
+        "Slice",
+        "Softplus",
+        "Squeeze",
+        "Sub",
+        "Tanh",
+        "Transpose",
+        "Unfold",
+        "Unsqueeze",
+        "Where",
+    ]
+)
+"""The 58 operators that Concrete ML 1.9 quantizes."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeReport:
+    """One node before anything runs.
+
+    Parameters
+    ----------
+    name, op_type : str
+        Which.
+    treatment : Treatment
+        What happens to it.
+    segment : int or None
+        Table look-up it is fused into; nodes of one segment share a number.
+    fan_in : int or None
+        Products that one accumulator sums.
+    macs : int or None
+        Multiply-accumulates per sample, where shapes are known.
+    refusal : str
+        Why Concrete ML would refuse the node; empty if it accepts it.
+    """
+
+    name: str
+    op_type: str
+    treatment: Treatment
+    segment: int | None
+    fan_in: int | None
+    macs: int | None
+    refusal: str
+
+
+@dataclass(frozen=True, slots=True)
+class Preflight:
+    """A model before anything runs.
+
+    Parameters
+    ----------
+    nodes : tuple of NodeReport
+        In execution order.
+    refusal : str
+        Why Concrete ML would refuse the file as it is; empty if it reads it.
+    """
+
+    nodes: tuple[NodeReport, ...]
+    refusal: str
+
+    @property
+    def refused(self) -> tuple[NodeReport, ...]:
+        """The nodes that Concrete ML would refuse."""
+        return tuple(node for node in self.nodes if node.refusal)
+
+
+def inspect_model(graph: Graph) -> Preflight:
+    """Report treatment, fused segment, size and Concrete ML's verdict of every node.
+
+    Parameters
+    ----------
+    graph : Graph
+        From `load_model`.
+
+    Returns
+    -------
+    Preflight
+        Concat is judged by where its inputs come from; whether their scales differ is known
+        only after calibration.
+    """
+    plans = plan(graph)
+    segments = _segments(graph, plans)
+    opset = graph.opsets.get("", 0)
+    return Preflight(
+        nodes=tuple(
+            _report(graph, node, decided, segment)
+            for node, decided, segment in zip(graph.nodes, plans, segments, strict=True)
+        ),
+        refusal=""
+        if opset == CONCRETE_ML_OPSET
+        else f"it reads operator set {CONCRETE_ML_OPSET} only, this is {opset}; the exported "
+        "script converts",
+    )
+
+
+def _segments(graph: Graph, plans: tuple[NodePlan, ...]) -> list[int | None]:
+    """Number the table look-ups: nodes that read each other's results share one."""
+    of_tensor: dict[str, int] = {}
+    numbers: list[int | None] = []
+    count = 0
+    for node, decided in zip(graph.nodes, plans, strict=True):
+        if decided.treatment is not Treatment.LOOKUP:
+            numbers.append(None)
+            continue
+        joined = [of_tensor[name] for name in node.inputs if name in of_tensor]
+        if not joined:
+            count += 1
+        number = joined[0] if joined else count
+        of_tensor.update(dict.fromkeys(node.outputs, number))
+        numbers.append(number)
+    return numbers
+
+
+def _report(graph: Graph, node: Node, decided: NodePlan, segment: int | None) -> NodeReport:
+    fan_in = _fan_in(graph, node, decided)
+    return NodeReport(
+        name=node.name,
+        op_type=node.op_type,
+        treatment=decided.treatment,
+        segment=segment,
+        fan_in=fan_in,
+        macs=_macs(graph, node, fan_in),
+        refusal=_refusal(graph, node, decided),
+    )
+
+
+def _fan_in(graph: Graph, node: Node, decided: NodePlan) -> int | None:
+    if len(node.inputs) < 2 or decided.treatment is not Treatment.INTEGER:
+        return None
+    weight = graph.constants.get(node.inputs[1])
+    shape = weight.shape if weight is not None else graph.shapes.get(node.inputs[1])
+    if not shape or not all(isinstance(size, int) for size in shape):
+        return None
+    sizes = tuple(int(size) for size in shape if isinstance(size, int))
+    op = decided.op_class.from_node(node, graph.opsets)
+    return op.fan_in(sizes) if isinstance(op, Gemm | Conv) else None
+
+
+def _macs(graph: Graph, node: Node, fan_in: int | None) -> int | None:
+    """Return products per sample: accumulators times fan-in."""
+    shape = graph.shapes.get(node.outputs[0])
+    if fan_in is None or not shape:
+        return None
+    sizes = [size for size in shape[1:] if isinstance(size, int)]
+    return math.prod(sizes) * fan_in if len(sizes) == len(shape) - 1 else None
+
+
+def _refusal(graph: Graph, node: Node, decided: NodePlan) -> str:
+    """Return why Concrete ML 1.9 would refuse a node."""
+    title = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    if title not in CONCRETE_ML_OPS:
+        return f"it does not know {title}"
+    if sum(bool(name) for name in node.outputs) > 1:
+        return "it takes one output per node"
+    if decided.treatment is Treatment.FLOAT:
+        return "it takes this operator on one integer tensor and constants only"
+    rule = _RULES.get(node.op_type)
+    return rule(node.attributes, _rank(graph, node)) if rule else ""
+
+
+def _rank(graph: Graph, node: Node) -> int:
+    return len(graph.shapes.get(node.inputs[0], ()))
+
+
+def _conv(attributes: Mapping[str, Any], rank: int) -> str:
+    if rank > 4:
+        return "it convolves one or two axes"
+    if any(step != 1 for step in attributes.get("dilations", ())):
+        return "it does not dilate"
+    if "kernel_shape" not in attributes or "dilations" not in attributes:
+        return "it wants kernel_shape and dilations spelled out"
+    return "" if attributes.get("auto_pad", "NOTSET") == "NOTSET" else "it wants explicit pads"
+
+
+def _average_pool(attributes: Mapping[str, Any], rank: int) -> str:
+    if rank not in (0, 4):
+        return "it pools two axes"
+    if attributes.get("auto_pad", "NOTSET") != "NOTSET":
+        return "it wants explicit pads"
+    return "" if attributes.get("count_include_pad", 0) else "it wants count_include_pad=1"
+
+
+def _max_pool(attributes: Mapping[str, Any], rank: int) -> str:
+    if rank not in (0, 4):
+        return "it pools two axes"
+    return "it does not take ceil_mode" if attributes.get("ceil_mode", 0) else ""
+
+
+def _gemm(attributes: Mapping[str, Any], rank: int) -> str:
+    del rank
+    if attributes.get("alpha", 1.0) != 1.0:
+        return "it wants alpha=1"
+    return "" if attributes.get("beta", 1.0) in (0.0, 1.0) else "it wants beta of 0 or 1"
+
+
+def _concat(attributes: Mapping[str, Any], rank: int) -> str:
+    del attributes, rank
+    return "it refuses inputs whose scales differ, as those of different layers do"
+
+
+def _pad(attributes: Mapping[str, Any], rank: int) -> str:
+    del rank
+    constant = attributes.get("mode", "constant") == "constant"
+    return "" if constant else "it pads with a constant only"
+
+
+_RULES: dict[str, Callable[[Mapping[str, Any], int], str]] = {
+    "Conv": _conv,
+    "AveragePool": _average_pool,
+    "MaxPool": _max_pool,
+    "Gemm": _gemm,
+    "Concat": _concat,
+    "Pad": _pad,
+}

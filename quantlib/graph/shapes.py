@@ -1,0 +1,29 @@
+"""Inferred shapes of a model's tensors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx
+
+if TYPE_CHECKING:
+    from quantlib.graph.model import Shape
+
+
+def infer_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """Return the shape of every tensor whose rank ONNX can infer."""
+    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    found: dict[str, Shape] = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    for value in [*inferred.input, *inferred.value_info, *inferred.output]:
+        tensor = value.type.tensor_type
+        if tensor.HasField("shape"):
+            found[value.name] = shape_of(tensor)
+    return found
+
+
+def shape_of(tensor: onnx.TypeProto.Tensor) -> Shape:
+    """Return sizes as int, symbol, or None where nobody knows."""
+    return tuple(
+        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None)
+        for d in tensor.shape.dim
+    )
