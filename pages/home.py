@@ -59,7 +59,7 @@ if current is None:
     st.stop()
 st.subheader("Current model", anchor=False)
 model, data = engine.model_card(current.source), engine.data_card(current.source)
-left, right = st.columns([2, 3])
+left, right = st.columns([3, 1])
 with left:
     st.markdown(
         f"**{text.plain(model.name)}** · {text.size(model.size_bytes)} · "
@@ -70,24 +70,24 @@ with left:
     st.markdown(f"Data: {text.plain(data.name)}" + (", with labels" if data.has_labels else ""))
     for note in data.notes:
         st.caption(text.plain(note, limit=200))
+with right:
     for page, label in (
         ("compare", "See it quantized"),
         ("bitwidths", "Does it fit?"),
         ("learn", "Teach me"),
     ):
         st.page_link(frame.PAGES / f"{page}.py", label=label, icon=":material/arrow_forward:")
-with right:
-    st.markdown(text.verdict(model.preflight))
-    table = text.preflight_table(model.preflight)
-    st.dataframe(
-        theme.coloured(table, "treatment"), hide_index=True, height=320,
-        alt="Each node of the model, how it is treated and whether Concrete ML takes it",
-    )  # fmt: skip
-    st.caption(
-        "Integer operators need accumulators within the limit; functions of one integer tensor "
-        "become table look-ups, numbered here; float islands are quantized by nobody."
-    )
-    st.download_button(
-        "Table (CSV)", lambda: text.csv(table), on_click="ignore", key="home.csv",
-        file_name=f"{text.safe_name(state.file_name())}-nodes.csv", mime="text/csv",
-    )  # fmt: skip
+st.markdown(text.verdict(model.preflight))
+table = text.preflight_table(model.preflight)
+st.dataframe(
+    theme.coloured(table, "treatment"), hide_index=True, height=320,
+    alt="Each node of the model, how it is treated and whether Concrete ML takes it",
+)  # fmt: skip
+st.caption(
+    "Integer operators need accumulators within the limit; functions of one integer tensor "
+    "become table look-ups, numbered here; float islands are quantized by nobody."
+)
+st.download_button(
+    "Table (CSV)", lambda: text.csv(table), on_click="ignore", key="home.csv",
+    file_name=f"{text.safe_name(state.file_name())}-nodes.csv", mime="text/csv",
+)  # fmt: skip

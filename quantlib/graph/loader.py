@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.inliner
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from onnx import numpy_helper
 
@@ -59,6 +60,7 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
     UnsupportedOpError
         An operator that ONNX Runtime does not know; every such operator is named once.
     """
+    folder: Path | None = None
     if isinstance(source, onnx.ModelProto):
         data, stem = source.SerializeToString(), source.graph.name or "model"
     elif isinstance(source, bytes | bytearray | memoryview):
@@ -67,14 +69,17 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
         path = Path(source)
         if not path.is_file():
             raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
-        data, stem = path.read_bytes(), path.stem
+        data, stem, folder = path.read_bytes(), path.stem, path.parent
     label = name or stem
-    model = free_batch(_checked(data, label))
+    model = free_batch(_checked(data, label, folder))
     return passes.simplify(_graph_of(model, data, label))
 
 
-def _checked(data: bytes, label: str) -> onnx.ModelProto:
-    """Parse `data` and refuse what cannot become a graph, cheap things first."""
+def _checked(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
+    """Parse `data` and refuse what cannot become a graph, cheap things first.
+
+    Tensors outside the file are read only from `folder`, where the model itself lies.
+    """
     if not data:
         raise ModelLoadError(f"{label}: the file is empty; export or download it again.")
     if len(data) > MAX_MODEL_BYTES:
@@ -93,12 +98,9 @@ def _checked(data: bytes, label: str) -> onnx.ModelProto:
         ) from None
     if not model.HasField("graph") or not model.graph.node:
         raise ModelLoadError(f"{label}: the model has no nodes; export it again.")
-    outside = [t.name for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
-    if outside:
-        raise ModelLoadError(
-            f"{label}: tensor {outside[0]!r} is stored outside the file; save the model as one "
-            "file (onnx.save_model(..., save_as_external_data=False))."
-        )
+    _read_outside_tensors(model, label, folder)
+    if model.functions:
+        model = onnx.inliner.inline_local_functions(model)
     _refuse_unknown_operators(model, label)
     _name_nodes(model)
     try:
@@ -120,6 +122,32 @@ def _checked(data: bytes, label: str) -> onnx.ModelProto:
     return model  # type: ignore[no-any-return]
 
 
+def _read_outside_tensors(model: onnx.ModelProto, label: str, folder: Path | None) -> None:
+    """Load tensors that lie in files beside the model; refuse all other places."""
+    outside = [t for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
+    for tensor in outside:
+        place = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
+        if folder is None:
+            raise ModelLoadError(
+                f"{label}: tensor {tensor.name!r} is stored outside the file; save the model as "
+                "one file (onnx.save_model(..., save_as_external_data=False))."
+            )
+        file = folder / place
+        beside = bool(place) and Path(place).name == place and not file.is_symlink()
+        if not (beside and file.is_file()):
+            raise ModelLoadError(
+                f"{label}: tensor {tensor.name!r} is stored in {place!r}, which is no file beside "
+                "the model; put it there, or save the model as one file."
+            )
+    if outside and folder is not None:
+        try:
+            onnx.load_external_data_for_model(model, str(folder))
+        except Exception as error:
+            raise ModelLoadError(
+                f"{label}: the tensors beside the file cannot be read: {_first_line(error)}"
+            ) from None
+
+
 def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model the checker accepts: it wants a shape for every output, runtimes do not."""
     if all(value.type.tensor_type.HasField("shape") for value in model.graph.output):
@@ -132,12 +160,21 @@ def _with_output_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _tensors(model: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Return every tensor of the model: initializers and tensor attributes."""
-    found = list(model.graph.initializer)
-    for node in model.graph.node:
-        for attribute in node.attribute:
+    """Return every tensor of the model, those of subgraphs and local functions included."""
+    found: list[onnx.TensorProto] = []
+    graphs, nodes = [model.graph], [n for f in model.functions for n in f.node]
+    while graphs or nodes:
+        if graphs:
+            graph = graphs.pop()
+            found += graph.initializer
+            found += (t for s in graph.sparse_initializer for t in (s.values, s.indices))
+            nodes += graph.node
+            continue
+        for attribute in nodes.pop().attribute:
             found += [attribute.t] if attribute.HasField("t") else []
             found += attribute.tensors
+            graphs += [attribute.g] if attribute.HasField("g") else []
+            graphs += attribute.graphs
     return found
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 from pathlib import Path
 from typing import Any
@@ -69,13 +70,72 @@ def test_operators_nobody_knows_are_named_once() -> None:
         ql.load_model(model)
 
 
-def test_external_data_is_refused(tmp_path: Path) -> None:
-    model = models.mlp()
+def test_external_data_is_read_from_beside_the_file_only(tmp_path: Path) -> None:
+    path = tmp_path / "m.onnx"
     onnx.save_model(
-        model, tmp_path / "m.onnx", save_as_external_data=True, location="w.bin", size_threshold=0
+        models.mlp(), path, save_as_external_data=True, location="w.bin", size_threshold=0
     )
-    with pytest.raises(ql.ModelLoadError, match="stored outside"):
-        ql.load_model(tmp_path / "m.onnx")
+    loaded = ql.load_model(path)
+    assert np.array_equal(loaded.constants["w1"], ql.load_model(GOOD).constants["w1"])
+    with pytest.raises(ql.ModelLoadError, match="stored outside the file"):
+        ql.load_model(path.read_bytes())
+    (tmp_path / "w.bin").rename(tmp_path / "elsewhere.bin")
+    with pytest.raises(ql.ModelLoadError, match=r"'w\.bin', which is no file beside"):
+        ql.load_model(path)
+
+
+def test_external_data_with_a_path_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "inner"
+    folder.mkdir()
+    (tmp_path / "w.bin").write_bytes(bytes(10_000))
+    model = models.mlp()
+    tensor = model.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="../w.bin")
+    (folder / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ql.ModelLoadError, match="no file beside"):
+        ql.load_model(folder / "m.onnx")
+
+
+def test_local_functions_are_inlined() -> None:
+    body = [
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Neg", ["r"], ["b"]),
+    ]
+    function = helper.make_function(
+        "mine", "NegRelu", ["a"], ["b"], body, [helper.make_opsetid("", 21)]
+    )
+    node = helper.make_node("NegRelu", ["x"], ["y"], domain="mine")
+    model = models.build([node], inputs={"x": ["n", 2]}, outputs=["y"], domains=[("mine", 1)])
+    model.functions.append(function)
+    assert [n.op_type for n in ql.load_model(model).nodes] == ["Relu", "Neg"]
+
+
+def test_a_fixed_batch_is_freed() -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "c"),
+        helper.make_node("Reshape", ["c", "shape"], ["y"], "flat"),
+    ]
+    constants = {"w": models.normal(2, 1, 2, 2), "shape": np.array([1, 18])}
+    model = models.build(nodes, inputs={"x": [1, 1, 4, 4]}, outputs=["y"], constants=constants)
+    graph = ql.load_model(model)
+    assert graph.inputs[0].shape == ("batch", 1, 4, 4)
+    module = ql.PostTrainingAffineQuantization(8, graph).quantize_module(models.normal(5, 1, 4, 4))
+    assert np.shape(module.forward(models.normal(3, 1, 4, 4))) == (3, 18)
+
+
+def test_ten_thousand_nodes_in_a_row_load_and_run() -> None:
+    names = ["x", *(f"t{i}" for i in range(9_999)), "y"]
+    kinds = ["Relu", "Abs", "Neg", "Neg"]
+    nodes = [
+        helper.make_node(kinds[i % 4], [a], [b])
+        for i, (a, b) in enumerate(itertools.pairwise(names))
+    ]
+    graph = ql.load_model(models.build(nodes, inputs={"x": ["n", 2]}, outputs=["y"]))
+    assert len(graph.nodes) == 10_000
+    module = ql.PostTrainingAffineQuantization(8, graph).quantize_module(models.normal(4, 2))
+    assert np.shape(module.forward(models.normal(4, 2))) == (4, 2)
 
 
 @pytest.mark.parametrize(
