@@ -179,7 +179,7 @@ class _Calibration:
         readers = [
             layer
             for layer, node_plan in zip(layers, self.plans, strict=True)
-            if self._reads(layer.node, name)
+            if layer.treatment is not Treatment.RAW and self._reads(layer.node, name)
         ]
         if not readers or any(not isinstance(r.op, MixingOp | MovingOp) for r in readers):
             return value.quantizer
@@ -308,8 +308,15 @@ class _Calibration:
         else:
             symmetric = fact(("looks symmetric", name), lambda: looks_symmetric(values))
             options = self.config.weights.options(auto_signed=symmetric, auto_symmetric=symmetric)
-        stats = fact(("range", name), lambda: MinMaxQuantizationStats.from_values(values))
+        stats = fact(("range", name), lambda: _range_of_weight(values, name))
         return Tensor(UniformQuantizer.from_stats(options, stats), values=values)
+
+
+def _range_of_weight(values: AnyArray, name: str) -> MinMaxQuantizationStats:
+    try:
+        return MinMaxQuantizationStats.from_values(values)
+    except TensorError as error:
+        raise TensorError(f"weight {name!r}: {error}") from None
 
 
 def looks_symmetric(values: AnyArray) -> bool:

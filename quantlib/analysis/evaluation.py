@@ -10,6 +10,7 @@ import numpy as np
 from quantlib.core import metrics
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
+from quantlib.errors import TensorError
 from quantlib.ops.base import MixingOp
 from quantlib.ops.conv import Conv
 from quantlib.ops.linear import Gemm
@@ -226,6 +227,7 @@ def evaluate(
     output_step = 1.0
     for inputs, batch in reference.batches():
         current = batch
+        _check_rows(batch[graph.output_names[0]], len(inputs[0]), graph)
         first = module.run(*inputs, observe=note)[0]
         if isinstance(first, Tensor):
             output_step = float(first.quantizer.scale)
@@ -255,6 +257,15 @@ def evaluate(
         error_std=float(np.std(y - y_float.astype(np.float64))),
         flips=_flips(y_float, y, data.labels) if classes else (),
     )
+
+
+def _check_rows(output: AnyArray, samples: int, graph: Graph) -> None:
+    """Raise TensorError when the first output has no row per sample."""
+    if output.ndim == 0 or len(output) != samples:
+        raise TensorError(
+            f"output {graph.output_names[0]!r} has shape {output.shape} for {samples} samples; "
+            "only models with one row of output per sample can be evaluated."
+        )
 
 
 def _tally_calibration(module: QuantizedModule, tallies: dict[str, _LayerTally]) -> None:
@@ -322,9 +333,11 @@ def _score(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> Score | N
     """Return accuracy for class numbers, R² for targets, None without fitting labels."""
     if labels is None:
         return None
+    if y.dtype.kind in "iu" and labels.dtype.kind in "iu" and labels.shape == y.shape:
+        return Score("accuracy", float(np.mean(y_float == labels)), float(np.mean(y == labels)))
     if y.ndim == 2 and y.shape[1] > 1 and labels.ndim == 1 and labels.dtype.kind in "iu":
         return Score("accuracy", metrics.accuracy(y_float, labels), metrics.accuracy(y, labels))
-    if labels.size == y.size:
+    if labels.size == y.size and np.ptp(labels) > 0:
         return Score("R²", metrics.r2(y_float, labels), metrics.r2(y, labels))
     return None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 
+from quantlib.errors import UnsupportedOpError
 from quantlib.graph.runtime import open_session
 
 if TYPE_CHECKING:
@@ -51,6 +52,11 @@ def float_batches(
     ------
     dict of str to array
         In the model's own precision (float32 for most models).
+
+    Raises
+    ------
+    UnsupportedOpError
+        ONNX Runtime fails on the data.
     """
     wanted = tuple(dict.fromkeys(tensors))
     session = _session(graph.source, wanted)
@@ -59,7 +65,14 @@ def float_batches(
             info.name: array[start : start + BATCH]
             for info, array in zip(graph.inputs, inputs, strict=True)
         }
-        yield dict(zip(wanted, session.run(list(wanted), feeds), strict=True))
+        try:
+            results = session.run(list(wanted), feeds)
+        except Exception as error:  # ONNX Runtime's own kinds share no base class
+            raise UnsupportedOpError(
+                f"{graph.name}: ONNX Runtime cannot run the model on this data "
+                f"({' '.join(str(error).split())[:300]}); check its shape."
+            ) from error
+        yield dict(zip(wanted, results, strict=True))
 
 
 def float_tensors(

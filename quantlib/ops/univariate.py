@@ -56,4 +56,8 @@ class BatchNormalization(FloatOp):
         shape = (1, -1, *(1,) * (x.ndim - 2))
         scale, bias, mean, variance = (np.reshape(c, shape) for c in constants if c is not None)
         spread = np.sqrt(variance + variance.dtype.type(self.epsilon))
-        return ((x - mean) / spread * scale + bias,)
+        result = np.asarray(x - mean)
+        result /= spread
+        result *= scale
+        result += bias
+        return (result,)

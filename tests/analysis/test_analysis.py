@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
+from onnx import helper
 
 import quantlib as ql
-from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.evaluation import Evaluation, evaluate
 from quantlib.analysis.histograms import activation_histograms, grid_fit, histogram
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sweep import SweepResult, grid, sweep
@@ -155,3 +157,53 @@ def test_a_cancelled_sweep_keeps_what_is_done() -> None:
         for result in results:
             found += [result]
     assert 3 <= len(found) < len(configs)
+
+
+def tiny(nodes: list[onnx.NodeProto], **constants: object) -> ql.Graph:
+    return ql.load_model(
+        models.build(nodes, inputs={"x": ["n", 3]}, outputs=["y"], constants=constants)
+    )
+
+
+def evaluated(graph: ql.Graph, labels: object = None) -> Evaluation:
+    x = models.normal(20, 3)
+    data = Dataset("made", (x,), (x,), labels, (), "d")  # type: ignore[arg-type]
+    return evaluate(graph, data, BASE, reference=FloatReference(graph, data.evaluation))
+
+
+def test_a_model_without_a_row_per_sample_is_refused() -> None:
+    graph = tiny([helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)])
+    with pytest.raises(ql.TensorError, match="one row of output per sample"):
+        evaluated(graph)
+
+
+def test_class_numbers_as_output_are_scored_as_such() -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["s"]),
+        helper.make_node("ArgMax", ["s"], ["y"], axis=1, keepdims=0),
+    ]
+    model = models.build(
+        nodes,
+        inputs={"x": ["n", 3]},
+        outputs=["y"],
+        constants={"w": models.normal(3, 4)},
+        output_type=7,
+    )
+    graph = ql.load_model(model)
+    answers = FloatReference(graph, (models.normal(20, 3),)).output()
+    found = evaluated(graph, answers)
+    assert found.score is not None
+    assert (found.score.name, found.score.float_value) == ("accuracy", 1.0)
+
+
+def test_constant_targets_have_no_score() -> None:
+    graph = tiny([helper.make_node("Gemm", ["x", "w"], ["y"])], w=models.normal(3, 1))
+    assert evaluated(graph, np.ones((20, 1))).score is None
+
+
+def test_a_weight_that_is_no_number_is_named() -> None:
+    weight = models.normal(3, 2)
+    weight[1, 1] = np.nan
+    graph = tiny([helper.make_node("Gemm", ["x", "w"], ["y"])], w=weight)
+    with pytest.raises(ql.TensorError, match=r"weight 'w'.*\(1, 1\)"):
+        evaluated(graph)
