@@ -179,9 +179,12 @@ class _Calibration:
         readers = [
             layer
             for layer, node_plan in zip(layers, self.plans, strict=True)
-            if layer.treatment is not Treatment.RAW and self._reads(layer.node, name)
+            if self._reads(layer.node, name)
         ]
-        if not readers or any(not isinstance(r.op, MixingOp | MovingOp) for r in readers):
+        fused = [
+            r for r in readers if isinstance(r.op, FloatOp) and r.treatment is not Treatment.RAW
+        ]
+        if not readers or fused:
             return value.quantizer
         stats = value.quantizer.quant_stats
         assert stats is not None
@@ -197,8 +200,9 @@ class _Calibration:
         variables = [self.values[n] for n in node.inputs if n and n not in graph.constants]
         tensors = [v for v in variables if isinstance(v, Tensor)]
         op_class, treatment = node_plan.op_class, node_plan.treatment
-        if not tensors and issubclass(op_class, MixingOp | MovingOp):
-            op_class, treatment = FloatOp, Treatment.RAW
+        raw_reals = any(isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in variables)
+        if issubclass(op_class, MixingOp | MovingOp) and (not tensors or raw_reals):
+            op_class, treatment = FloatOp, Treatment.FLOAT if tensors else Treatment.RAW
         signed = any(t.values.min(initial=0) < 0 for t in tensors)
         options = config.activations.options(auto_signed=signed, auto_symmetric=False)
         if op_class.uses_output_bits:
@@ -219,7 +223,9 @@ class _Calibration:
         results = layer.op.float_results(*reals)
         layer = dataclasses.replace(layer, outputs=self._output_grids(layer, results, tensors))
         layer, outputs = self._quantized(layer, results)
-        for name, real, output in zip(node.outputs, results, outputs, strict=False):
+        for name, real, output in zip(node.outputs, results, outputs, strict=True):
+            if output is None:
+                continue
             if not isinstance(output, Tensor):
                 self.values[name] = output
             elif self.linear_only:
@@ -230,13 +236,13 @@ class _Calibration:
 
     def _quantized(
         self, layer: QuantizedLayer, reals: tuple[AnyArray, ...]
-    ) -> tuple[QuantizedLayer, tuple[Value, ...]]:
+    ) -> tuple[QuantizedLayer, tuple[Value | None, ...]]:
         """Run a layer on the calibration data; rounding learns how many bits to remove.
 
         What runs in float has run already: `reals` are its results.
         """
         if isinstance(layer.op, FloatOp):
-            return layer, layer.wrap(reals)
+            return layer, layer.wrap(reals, layer.arguments(self.values))
         run = layer.run(self.values)
         grids = tuple(
             operand.quantizer
@@ -268,8 +274,8 @@ class _Calibration:
             signed = layer.input_options.is_signed
             options = dataclasses.replace(unsigned, is_signed=signed)
         grids: list[UniformQuantizer | None] = []
-        for name, result in zip(layer.node.outputs, results, strict=False):
-            if result.dtype.kind != "f":
+        for name, result in zip(layer.node.outputs, results, strict=True):
+            if result is None or result.dtype.kind != "f":
                 grids.append(None)
                 continue
             stats = self.statistics.get(name) or self._measure(layer, result)
@@ -282,7 +288,8 @@ class _Calibration:
         try:
             if isinstance(layer.op, FloatOp) and layer.op.clips_outliers:
                 low, high = np.percentile(result, OUTLIER_PERCENTILES)
-                result = np.clip(result, low, high)
+                kind = result.dtype.type
+                result = np.clip(result, kind(low), kind(high))
             return MinMaxQuantizationStats.from_values(result)
         except TensorError as error:
             raise TensorError(

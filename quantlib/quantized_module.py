@@ -217,14 +217,18 @@ class QuantizedModule:
         self, values: Mapping[str, Value], observe: Observer | None = None
     ) -> tuple[Value, ...]:
         """Walk the layers; a tensor is dropped after its last reader."""
-        alive = dict(values)
+        constants = self.graph.constants
+        outputs = self.graph.output_names
+        alive: dict[str, Value] = {name: constants[name] for name in outputs if name in constants}
+        alive.update(values)
         last = {name: i for i, layer in enumerate(self.layers) for name in layer.node.inputs}
         keep = set(self.graph.output_names)
         for i, layer in enumerate(self.layers):
             done = layer.run(alive)
             if observe is not None:
                 observe(layer, done)
-            alive.update(zip(layer.node.outputs, done.results, strict=False))
+            produced = zip(layer.node.outputs, done.results, strict=True)
+            alive.update((name, value) for name, value in produced if value is not None)
             for name in layer.node.inputs:
                 if last[name] == i and name not in keep:
                     alive.pop(name, None)

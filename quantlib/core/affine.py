@@ -59,6 +59,7 @@ def quantize(
 
 def dequantize(codes: Codes, *, scale: np.float64, zero_point: int | AnyArray) -> FloatArray:
     """Map codes to the real values they stand for: ``scale * (codes - zero_point)``, float64."""
-    shifted = codes - np.asarray(zero_point, dtype=np.float64)
+    # NumPy 1 would keep float32 codes float32 beside a float64 scalar
+    shifted = codes.astype(np.float64) - np.asarray(zero_point, dtype=np.float64)
     shifted *= scale
-    return np.asarray(shifted, dtype=np.float64)
+    return np.asarray(shifted)

@@ -180,7 +180,7 @@ class QuantizationConfig:
         """
         try:
             document = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigurationError(
                 f"the configuration is not JSON ({error}); give a file that Export wrote."
             ) from None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import numpy as np
+
 from quantlib.arrays import carrier
 from quantlib.core.quantizer import UniformQuantizer
 
@@ -109,11 +111,18 @@ class Tensor:
 
         Codes that have these options already are used as they are.
         """
-        if options.same_grid(self.quantizer.quant_options):
+        per_channel = isinstance(self.quantizer.zero_point, np.ndarray)  # a graph's output
+        if options.same_grid(self.quantizer.quant_options) and not per_channel:
             return Tensor(self.quantizer, codes=self.codes)
         stats = self.quantizer.quant_stats
         assert stats is not None, "a tensor without statistics cannot change its grid"
         return Tensor(UniformQuantizer.from_stats(options, stats), values=self.values)
+
+    def labelled(self, n_bits: int) -> Tensor:
+        """Return the same codes and scale under another width; the next reader compares it."""
+        options = dataclasses.replace(self.quantizer.quant_options, n_bits=n_bits)
+        grid = dataclasses.replace(self.quantizer, quant_options=options)
+        return Tensor(grid, codes=self.codes)
 
     def with_codes(self, codes: Codes) -> Tensor:
         """Return other codes on the same grid (a moved, padded or selected tensor)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
-from quantlib.ops.base import MixingOp, MovingOp, QuantizedOp, Treatment
+from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,12 +35,12 @@ class LayerRun:
     accumulator : integer-valued array or None
         The exact accumulator before rounding, of integer operators.
     results : tuple
-        One value per node output.
+        One value per node output; None for outputs the node leaves out.
     """
 
     operands: tuple[Value | None, ...]
     accumulator: Codes | None
-    results: tuple[Value, ...]
+    results: tuple[Value | None, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,15 +105,25 @@ class QuantizedLayer:
             return LayerRun(operands, accumulator, (self.finish(accumulator, operands),))
         if isinstance(self.op, MovingOp):
             operands = self.on_grid(arguments)
-            return LayerRun(operands, None, self.op.move(*operands))
+            moved = self.op.move(*operands)
+            if self.op.keeps_incoming_bits and isinstance(arguments[0], Tensor):
+                moved = tuple(part.labelled(arguments[0].n_bits) for part in moved)
+            return LayerRun(operands, None, moved)
         reals = real_values(arguments)
-        return LayerRun(reals, None, self.wrap(self.op.float_results(*reals)))
+        return LayerRun(reals, None, self.wrap(self.op.float_results(*reals), arguments))
 
-    def wrap(self, results: tuple[AnyArray, ...]) -> tuple[Value, ...]:
-        """Put float results on their output grids; raw ones have none."""
+    def wrap(
+        self, results: tuple[AnyArray | None, ...], arguments: tuple[Value | None, ...]
+    ) -> tuple[Value | None, ...]:
+        """Put float results on their output grids; raw ones, and outputs left out, have none."""
+        source = arguments[0] if arguments else None
+        grids = self.outputs
+        if isinstance(self.op, FloatOp) and self.op.keeps_grid and isinstance(source, Tensor):
+            params = source.quantizer.quant_params
+            grids = tuple(g and dataclasses.replace(g, quant_params=params) for g in grids)
         return tuple(
-            result if grid is None else Tensor(grid, values=result)
-            for result, grid in zip(results, self.outputs, strict=False)
+            Tensor(grid, values=result) if grid is not None and result is not None else result
+            for result, grid in zip(results, grids, strict=True)
         )
 
     def on_grid(self, arguments: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
@@ -128,11 +139,21 @@ class QuantizedLayer:
         output = self.outputs[0]
         return None if self.is_graph_output or output is None else output.quant_params
 
+    @property
+    def _accumulator_leaves(self) -> bool:
+        """Whether a graph output is the accumulator: its grid must not depend on data."""
+        assert isinstance(self.op, MixingOp)
+        return self.is_graph_output and all(
+            i in self.constants
+            for i in self.op.constant_inputs
+            if i < len(self.node.inputs) and self.node.inputs[i]
+        )
+
     def finish(self, accumulator: Codes, operands: tuple[Value | None, ...]) -> Tensor:
         """Turn the accumulator into the layer's output tensor."""
         op, output = self.op, self.outputs[0]
         assert isinstance(op, MixingOp) and output is not None
-        params = op.output_params(*operands) if self.is_graph_output else None  # type: ignore[arg-type]
+        params = op.output_params(*operands) if self._accumulator_leaves else None  # type: ignore[arg-type]
         if params is not None:
             grid = UniformQuantizer(output.quant_options, output.quant_stats, params)
             return Tensor(grid, codes=accumulator)

@@ -55,7 +55,7 @@ def _treat(
     of_inputs = [sources.get(name, frozenset()) for name in node.inputs]
     read = frozenset().union(*of_inputs)
     op_class = None if node.domain else ONNX_OPS_TO_QUANTIZED_IMPL.get(node.op_type)
-    new = frozenset(node.outputs[:1])
+    new = frozenset([next(filter(None, node.outputs), node.name)])
     if not read or (not node.domain and node.op_type in _SHAPE_OPS):
         return NodePlan(Treatment.RAW, FloatOp, frozenset())
     if op_class is None:

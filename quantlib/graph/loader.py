@@ -184,7 +184,8 @@ def _refuse_unknown_operators(model: onnx.ModelProto, label: str) -> None:
     unknown: Counter[str] = Counter()
     first: dict[str, str] = {}
     for node in model.graph.node:
-        if (node.domain, node.op_type) in local or onnx.defs.has(node.op_type, node.domain):
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        if (node.domain, node.op_type) in local or onnx.defs.has(node.op_type, domain):
             continue
         title = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         unknown[title] += 1
@@ -229,7 +230,8 @@ def _graph_of(model: onnx.ModelProto, data: bytes, label: str) -> Graph:
 
 def _weight(tensor: onnx.TensorProto, label: str) -> AnyArray:
     try:
-        return np.asarray(numpy_helper.to_array(tensor))
+        values = np.asarray(numpy_helper.to_array(tensor))
+        return values.astype(np.float32) if values.dtype == np.float16 else values
     except (ValueError, TypeError) as error:
         raise ModelLoadError(
             f"{label}: weight {tensor.name!r} of shape {' x '.join(map(str, tensor.dims))} cannot "

@@ -55,8 +55,8 @@ class NodeFunction:
                 node_name=node.name,
             ) from error
 
-    def __call__(self, *arguments: AnyArray | None) -> tuple[AnyArray, ...]:
-        """Return the node's outputs; None stands for an optional input that is left out."""
+    def __call__(self, *arguments: AnyArray | None) -> tuple[Any, ...]:
+        """Return one array per declared output, None for outputs and inputs that are left out."""
         feeds = _in_one_precision(
             {
                 name: value
@@ -75,7 +75,8 @@ class NodeFunction:
                 op_type=self._node.op_type,
                 node_name=self._node.name,
             ) from error
-        return tuple(np.asarray(result) for result in results)
+        named = dict(zip(self._outputs, results, strict=True))
+        return tuple(np.asarray(named[n]) if n else None for n in self._node.outputs)
 
 
 def _in_one_precision(feeds: dict[str, AnyArray]) -> dict[str, AnyArray]:

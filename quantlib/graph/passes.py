@@ -29,8 +29,9 @@ def fold_constants(graph: Graph) -> Graph:
             continue
         arguments = [constants[name] if name else None for name in node.inputs]
         values = NodeFunction(node, graph.opsets)(*arguments)
-        for name, value in zip(node.outputs, values, strict=False):
-            constants[name] = read_only(value)
+        for name, value in zip(node.outputs, values, strict=True):
+            if name:
+                constants[name] = read_only(value)
     return dataclasses.replace(graph, nodes=tuple(kept), constants=constants)
 
 

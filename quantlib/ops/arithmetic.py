@@ -14,6 +14,7 @@ from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.errors import TensorError
+from quantlib.ops import kernels
 from quantlib.ops.base import MixingOp
 from quantlib.ops.registry import register_op
 
@@ -121,7 +122,7 @@ class Mul(MixingOp):
         a, b = _pair(operands)
         za, zb = (int(np.asarray(x.quantizer.zero_point)) for x in (a, b))
         bound = (a.magnitude + abs(za)) * (b.magnitude + abs(zb)) + abs(za * zb)
-        kind = carrier(bound)
+        kind = carrier(kernels.checked(bound))
         left, right = (x.codes.astype(kind, copy=False) for x in (a, b))
         return np.asarray(left * right - za * right - zb * left, dtype=kind)
 
@@ -201,6 +202,7 @@ class Div(MixingOp):
         a, b = _pair(operands)
         assert self.inverse is not None
         za, zv = (int(np.asarray(q.zero_point)) for q in (a.quantizer, self.inverse))
+        kernels.checked((a.magnitude + abs(za)) * 2 ** (self.inverse.n_bits + 1) + abs(za * zv))
         left, right = a.codes.astype(np.int64), self._inverted(b)
         return np.asarray((left - za) * (right - zv) + za * zv)
 

@@ -67,6 +67,9 @@ class MixingOp(QuantizedOp):
     rounds_accumulator: ClassVar[bool] = True
     """Whether `rounding_threshold_bits` applies."""
 
+    constant_inputs: ClassVar[tuple[int, ...]] = ()
+    """Inputs that must be constants for the accumulator to have one fixed grid."""
+
     traces_rounded: ClassVar[bool] = False
     """Whether the reference's debug trace holds the accumulator after rounding."""
 
@@ -116,6 +119,12 @@ class MovingOp(QuantizedOp):
     treatment = Treatment.MOVER
     uses_output_bits = True
 
+    keeps_incoming_bits: ClassVar[bool] = False
+    """Whether the result is labelled with the width its input had before it was requantized.
+
+    A quirk of Concrete ML that decides whether the next operator requantizes.
+    """
+
     def __init__(self, function: NodeFunction) -> None:
         self.function = function
 
@@ -146,6 +155,9 @@ class FloatOp(QuantizedOp):
 
     clips_outliers: ClassVar[bool] = False
     """Whether output statistics ignore the lowest and highest 0.1 % of values."""
+
+    keeps_grid: ClassVar[bool] = False
+    """Whether the output's scale and zero point are the input's."""
 
     def __init__(self, function: NodeFunction) -> None:
         self.function = function

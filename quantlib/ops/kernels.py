@@ -37,13 +37,17 @@ def product_bound(magnitude: int, largest_sum: int) -> int:
 
     `largest_sum` is `absolute_sum` of the weights; the bound holds for every partial sum.
     """
-    total = largest_sum * magnitude
-    if total > _INT64_MAX:
+    return checked(largest_sum * magnitude)
+
+
+def checked(bound: int) -> int:
+    """Return a bound that 64 bits hold, or raise OptionsError."""
+    if bound > _INT64_MAX:
         raise OptionsError(
-            f"an accumulator could reach {total}, beyond 64 bits; use fewer weight or activation "
+            f"an accumulator could reach {bound}, beyond 64 bits; use fewer weight or activation "
             "bits."
         )
-    return total
+    return bound
 
 
 def matmul(a: Codes, b: Codes, *, bound: int) -> Codes:
@@ -139,7 +143,7 @@ def pad_spatial(x: AnyArray, pads: tuple[int, ...], value: float) -> AnyArray:
 def exact_sum(x: Codes, *, axis: tuple[int, ...], keepdims: bool, magnitude: int) -> Codes:
     """Return the sum over `axis` exactly, for entries of at most `magnitude`."""
     count = int(np.prod([x.shape[i] for i in axis]))
-    kind = carrier(count * magnitude)
+    kind = carrier(checked(count * magnitude))
     return np.asarray(x.astype(kind, copy=False).sum(axis=axis, keepdims=keepdims, dtype=kind))
 
 

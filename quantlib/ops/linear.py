@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
@@ -33,6 +33,7 @@ class Gemm(MixingOp):
     beta: float = 1.0
     transA: int = 0
     transB: int = 0
+    constant_inputs: ClassVar[tuple[int, ...]] = (1, 2)
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
 
 
-@register_op("Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand")
+@register_op("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand")
 class Rearrange(MovingOp):
     """Changes the shape or order of codes; shapes and axes are raw."""
+
+    keeps_incoming_bits = True
+
+
+@register_op("Flatten")
+class Flatten(MovingOp):
+    """Makes codes two-dimensional."""
 
 
 @register_op("Slice", "Gather")
@@ -54,6 +61,8 @@ class Concat(MovingOp):
     Concrete ML refuses inputs on different grids; here they are first requantized to the grid
     of their common range.
     """
+
+    keeps_incoming_bits = True
 
     def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
         """Join codes on one grid."""

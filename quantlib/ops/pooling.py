@@ -97,7 +97,10 @@ class AveragePool(MixingOp):
 @register_op("MaxPool")
 @dataclass(frozen=True, slots=True)
 class MaxPool(MixingOp):
-    """Largest code of each window (ONNX MaxPool-12), padded with the zero point."""
+    """Largest code of each window (ONNX MaxPool-12), padded with the zero point.
+
+    ONNX pads with minus infinity; Concrete ML with 0.0, which wins over negative values.
+    """
 
     window: Window
     rounds_accumulator = False
@@ -121,10 +124,12 @@ class MaxPool(MixingOp):
         )
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
-        """Compute on real values; padding never wins."""
+        """Compute on real values; data that is padded gets 0.0, in float32, as there."""
         (x,) = inputs
         assert x is not None
-        return (self._max(x, -np.inf, -np.inf),)
+        if any(self.window.pads_for(x.shape[2:])):
+            x = x.astype(np.float32)
+        return (self._max(x, 0.0, -np.inf),)
 
     def accumulate(
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None

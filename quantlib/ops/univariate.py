@@ -22,12 +22,19 @@ if TYPE_CHECKING:
 
 @register_op(
     "Abs", "Cast", "Celu", "Clip", "Elu", "Equal", "Erf", "Exp", "Floor", "Greater",
-    "GreaterOrEqual", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Less", "LessOrEqual",
+    "GreaterOrEqual", "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual",
     "Log", "Max", "Min", "Neg", "Not", "Or", "PRelu", "Pow", "Relu", "Round", "Selu", "Sigmoid",
     "Sign", "Softplus", "Tanh", "Where",
 )  # fmt: skip
 class Univariate(FloatOp):
     """A function of one value, or of one tensor and constants."""
+
+
+@register_op("Identity")
+class Identity(FloatOp):
+    """The same values on the same grid."""
+
+    keeps_grid = True
 
 
 @register_op("BatchNormalization")
