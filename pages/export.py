@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import frame, state, text
+from pages.ui import engine, frame, state, text
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import QuantlibError
 from quantlib.export.scripts import concrete_ml_script, quantlib_script
@@ -45,18 +45,27 @@ with right:
 
 st.subheader("Scripts", anchor=False)
 files = {"model": f"{name}.onnx", "data": f"{name}.npz"}
+st.download_button(
+    "Data for the scripts (.npz)", lambda: engine.data_archive(current.source), key="export.data",
+    file_name=f"{name}.npz", mime="application/zip", on_click="ignore",
+    help="Calibration, evaluation and labels as the screens use them.",
+)  # fmt: skip
+inputs = engine.input_names(current.source)
 left, right = st.columns(2)
 with left:
     st.markdown("**quantlib**")
-    script = quantlib_script(config, **files)
-    st.caption("Five lines of quantlib that compute the numbers on these screens.")
+    script = quantlib_script(config, **files, inputs=inputs)
+    st.caption(
+        f"Quantizes {name}.onnx with the arrays of {name}.npz, and prints the accumulators on the "
+        "calibration data."
+    )
     st.code(script, height=320)
     st.download_button("quantlib script", script, file_name=f"{stem}-quantlib.py",
                        mime="text/x-python", key="export.quantlib", on_click="ignore")  # fmt: skip
 with right:
     st.markdown("**Concrete ML 1.9**")
     try:
-        script = concrete_ml_script(config, **files)
+        script = concrete_ml_script(config, **files, inputs=inputs)
     except QuantlibError as error:
         st.info(str(error))
     else:

@@ -55,6 +55,12 @@ def formulas(quantizer: ql.UniformQuantizer, low: float, high: float, value: flo
     code = int(quantizer.quant(np.array([value]))[0])
     back = float(quantizer.dequant(np.array([code]))[0])
     unclipped = int(np.rint(value / scale + zero))
+    if high - low < 1e-6:
+        st.info(
+            "α = β: the range is one constant. Its scale is the constant itself and its code 1; "
+            "for 0 the scale is 1 and the code 0."
+        )
+        return
     if quantizer.is_symmetric:
         symbols = r"\frac{\max(|\alpha|, |\beta|)}{q_{max}}"
         numbers = rf"\frac{{{max(abs(low), abs(high)):.3g}}}{{{quantizer.qmax}}}"

@@ -162,7 +162,7 @@ def progress() -> None:
     elif running:
         st.rerun()
     if job.error:
-        st.error(text.plain(str(job.error), limit=600))
+        st.error(text.plain(job.error, limit=600))
     elif job.cancelled and not job.running:
         st.warning(f"Cancelled after {job.done} of {job.total}; the results so far are below.")
     if job.results:

@@ -175,7 +175,7 @@ def _read_npy(stream: Any, name: str) -> AnyArray:
     except ValueError as error:
         hint = "holds Python objects" if "pickle" in str(error) else "is damaged or cut short"
         raise DataLoadError(f"{name}: the array {hint}; save plain numbers with NumPy.") from None
-    except (EOFError, OSError, zipfile.BadZipFile, MemoryError, OverflowError):
+    except Exception:  # NumPy's header parser and zlib have many ways to fail
         raise DataLoadError(f"{name}: the array is damaged or cut short; save it again.") from None
     if array.dtype.kind not in "fiub":
         raise DataLoadError(f"{name}: the array has dtype {array.dtype}; give real numbers.")
@@ -186,7 +186,7 @@ def _from_npz(data: bytes, graph: Graph, name: str, notes: list[str]) -> tuple[A
     """Read a .npz archive: sizes first, then members, never pickles."""
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except zipfile.BadZipFile:
+    except Exception:
         raise DataLoadError(f"{name}: the archive is damaged; save it again.") from None
     arrays: dict[str, AnyArray] = {}
     with archive:
@@ -211,7 +211,11 @@ def _from_npz(data: bytes, graph: Graph, name: str, notes: list[str]) -> tuple[A
                 continue
             if key in arrays:
                 raise DataLoadError(f"{name}: the archive holds {key!r} twice; save it again.")
-            with archive.open(member) as stream:
+            try:
+                stream = archive.open(member)
+            except Exception:
+                raise DataLoadError(f"{name}: {key!r} is damaged; save the file again.") from None
+            with stream:
                 arrays[key] = _read_npy(stream, f"{name}, array {key!r}")
     if not arrays:
         raise DataLoadError(f"{name}: the archive holds no arrays; save them with numpy.savez.")
@@ -232,6 +236,8 @@ def _by_role(arrays: dict[str, AnyArray], graph: Graph, name: str) -> tuple[Any,
         return None
 
     labels = next((lowered[key] for key in _ROLES["labels"] if key in lowered), None)
+    if labels is not None and labels.ndim == 0:
+        raise DataLoadError(f"{name}: the labels are a single number; give one per sample.")
     calibration, evaluation = role("calibration"), role("evaluation")
     if calibration is None and evaluation is None:
         named = [lowered.get(info.name.lower()) for info in graph.inputs]
@@ -315,7 +321,13 @@ def _csv_rows(data: bytes, name: str, notes: list[str]) -> tuple[list[list[str]]
                 rows.append([cell.strip() for cell in row])
     except csv.Error as error:
         raise DataLoadError(f"{name}: line {reader.line_num}: {error}.") from None
-    if not any(_is_number(cell) for cell in rows[0]):
+    numbered = rows and rows[0] == [str(i) for i in range(len(rows[0]))] and len(rows[0]) > 1
+    index = [row[0] for row in rows[1:]] == [str(i) for i in range(len(rows) - 1)]
+    if rows and rows[0] and not rows[0][0] and len(rows) > 1 and index:
+        notes.append("the first column counts the rows and was left out")
+        rows = [row[1:] for row in rows]
+        numbered = rows[0] == [str(i) for i in range(len(rows[0]))]
+    if rows and (numbered or not any(_is_number(cell) for cell in rows[0])):
         notes.append("the first row is a header")
         rows, first_line = rows[1:], first_line + 1
     if not rows:

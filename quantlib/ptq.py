@@ -153,6 +153,11 @@ class _Calibration:
                 layers.append(self._layer(node, node_plan))
             except OptionsError as error:
                 raise OptionsError(f"layer {node.name!r}: {error}") from None
+            except TensorError as error:
+                named = repr(node.name) in str(error)
+                raise TensorError(
+                    f"{error}" if named else f"layer {node.name!r}: {error}"
+                ) from None
             except QuantlibError:
                 raise
             except (ValueError, IndexError, TypeError, MemoryError) as error:
@@ -231,7 +236,8 @@ class _Calibration:
             elif self.linear_only:
                 self.values[name] = Tensor(output.quantizer, values=real)
             else:
-                self.values[name] = output.rounded()
+                # values on the grid; their codes clip to the width the tensor is labelled with
+                self.values[name] = Tensor(output.quantizer, values=output.rounded().values)
         return layer
 
     def _quantized(

@@ -206,6 +206,15 @@ class QuantizedModule:
                     f"quantized_forward takes integers, got {np.asarray(codes).dtype}; "
                     "quantize_input makes them."
                 )
+        check_inputs(self.graph, [np.asarray(codes) for codes in q_x], what="codes")
+        for codes, quantizer in zip(q_x, self.inputs, strict=True):
+            if quantizer is not None and (
+                np.min(codes) < quantizer.qmin or np.max(codes) > quantizer.qmax
+            ):
+                raise TensorError(
+                    f"codes reach from {np.min(codes)} to {np.max(codes)}; the input's grid from "
+                    f"{quantizer.qmin} to {quantizer.qmax}. quantize_input makes them."
+                )
         return {
             info.name: np.asarray(codes)
             if quantizer is None

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ import quantlib as ql
 from quantlib.export.scripts import concrete_ml_script, quantlib_script
 
 ROOT = Path(__file__).parents[1]
-FILES = {"model": "digits_mlp.onnx", "data": "digits_mlp.npz"}
+FILES: Any = {"model": "digits_mlp.onnx", "data": "digits_mlp.npz", "inputs": ["input"]}
 CONFIG = ql.QuantizationConfig.from_n_bits({"op_weights": 3, "op_inputs": 5})
 
 

@@ -7,6 +7,7 @@ in bounded caches. No page sees a module, a session of ONNX Runtime or a whole a
 from __future__ import annotations
 
 import hashlib
+import io
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -98,9 +99,9 @@ def register(data: bytes, *, name: str) -> str:
     return digest
 
 
-def has(digest: str) -> bool:
-    """Tell whether the session holds the bytes of a digest."""
-    return digest in st.session_state.get("engine.bytes", {})
+def forget(digest: str) -> None:
+    """Drop bytes that were refused."""
+    st.session_state.get("engine.bytes", {}).pop(digest, None)
 
 
 def check(source: Source) -> None:
@@ -158,6 +159,27 @@ def distributions(source: Source) -> Distributions:
 def evaluation_inputs(source: Source, samples: Sequence[int]) -> np.ndarray[Any, Any]:
     """Return a few samples of the first model input."""
     return np.array(_workspace(source).data.evaluation[0][list(samples)])
+
+
+def data_archive(source: Source) -> bytes:
+    """Return the current data as an .npz that the exported scripts read."""
+    data = _workspace(source).data
+    arrays = {"calibration": data.calibration, "evaluation": data.evaluation}
+    names = [info.name for info in _workspace(source).graph.inputs]
+    members: dict[str, Any] = {}
+    for role, parts in arrays.items():
+        for name, part in zip(names, parts, strict=True):
+            members[role if len(names) == 1 else f"{role}.{name}"] = part
+    if data.labels is not None:
+        members["labels"] = data.labels
+    stream = io.BytesIO()
+    np.savez_compressed(stream, **members)
+    return stream.getvalue()
+
+
+def input_names(source: Source) -> tuple[str, ...]:
+    """Return the names of the model's inputs."""
+    return tuple(info.name for info in _workspace(source).graph.inputs)
 
 
 def sweep_job(source: Source, configs: Sequence[QuantizationConfig]) -> Job[SweepResult]:

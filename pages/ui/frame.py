@@ -149,7 +149,7 @@ def _headline(current: Current, card: engine.DataCard) -> None:
     columns = st.columns(4, gap="small")
     columns[0].metric(
         "SQNR", text.decibel(found.sqnr_db),
-        delta=f"{found.sqnr_db - other.sqnr_db:.1f} dB to B" if other else None,
+        delta=text.decibel_difference(found.sqnr_db, other.sqnr_db) if other else None,
         help="Output signal over quantization noise, 10 log10(Σy² / Σ(y − ŷ)²), in decibel. "
         "6 dB more is one bit more.", border=True, height="stretch",
     )  # fmt: skip

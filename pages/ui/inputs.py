@@ -95,7 +95,7 @@ def pin_controls() -> None:
     if state.pinned() is None:
         st.button(
             "Pin as B", key="config.pin", on_click=_pin,
-            help="Keeps this configuration; every headline figure then shows its difference to B.",
+            help="Keeps this configuration; SQNR and accuracy then show their difference to B.",
             width="stretch",
         )  # fmt: skip
         return

@@ -23,8 +23,8 @@ class Job(Generic[_T]):
         Results expected.
     results : list
         Results so far; they survive a cancel.
-    error : QuantlibError or None
-        What ended the work early.
+    error : str
+        What ended the work early, in words; empty if nothing did.
     source : object
         What the job was started for.
     """
@@ -33,7 +33,7 @@ class Job(Generic[_T]):
         self.total = total
         self.source = source
         self.results: list[_T] = []
-        self.error: QuantlibError | None = None
+        self.error = ""
         self.started_s = time.monotonic()
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
@@ -53,7 +53,9 @@ class Job(Generic[_T]):
             try:
                 work(lambda: not job._cancelled.is_set(), job.results.append)
             except QuantlibError as error:
-                job.error = error
+                job.error = str(error)
+            except Exception as error:  # a thread has nobody else to tell
+                job.error = f"The work stopped at a fault of ours: {error!r}. What is done stays."
 
         job._thread = threading.Thread(target=run, daemon=True)
         job._thread.start()

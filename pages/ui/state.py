@@ -8,7 +8,7 @@ import streamlit as st
 
 from pages.ui import engine, samples
 from quantlib.core.config import QuantizationConfig, Scheme
-from quantlib.errors import ConfigurationError, DataLoadError
+from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
@@ -54,7 +54,7 @@ def uploads() -> dict[str, dict[str, str]]:
 def add_model(data: bytes, file_name: str) -> str:
     """Check and keep an uploaded model; make it current. Raises what is wrong with it."""
     digest = engine.register(data, name=file_name)
-    engine.check(engine.Source(digest, ""))
+    _check(engine.Source(digest, ""), digest)
     option = f"{file_name} #{digest[:8]}"
     uploads()[option] = {"digest": digest, "name": file_name}
     st.session_state[KEYS["model"]] = option
@@ -67,8 +67,17 @@ def add_data(data: bytes, file_name: str) -> None:
     if current is None:
         raise DataLoadError(f"{file_name}: there is no model yet; upload or choose one first.")
     digest = engine.register(data, name=file_name)
-    engine.check(engine.Source(current.model, digest))
+    _check(engine.Source(current.model, digest), digest)
     st.session_state.setdefault("state.data", {})[model_name()] = digest
+
+
+def _check(candidate: engine.Source, digest: str) -> None:
+    """Load what was uploaded; forget its bytes if it is refused."""
+    try:
+        engine.check(candidate)
+    except QuantlibError:
+        engine.forget(digest)
+        raise
 
 
 def model_name() -> str:

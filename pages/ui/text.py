@@ -38,6 +38,12 @@ def decibel(value: float | None) -> str:
     return f"{value:.1f} dB"
 
 
+def decibel_difference(value: float, other: float) -> str | None:
+    """Return how far an SQNR is from that of B; None where one of them is exact."""
+    both = math.isfinite(value) and math.isfinite(other)
+    return f"{value - other:.1f} dB to B" if both else None
+
+
 def size(n_bytes: int) -> str:
     """Return a size in bytes, KiB or MiB."""
     if n_bytes < 1024:
@@ -170,7 +176,7 @@ def verdict(found: Preflight) -> str:
             f"{plain(first.name)}, {plain(first.refusal, 120)}."
         )
     if found.refusal:
-        return f"Concrete ML would take all nodes; {plain(found.refusal, 120)}."
+        return f"Concrete ML would take each node, but {plain(found.refusal, 120)}."
     return f"Concrete ML takes all {len(found.nodes)} nodes."
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core import metrics
+from quantlib.core.stats import check_finite
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.errors import TensorError
@@ -169,9 +170,13 @@ class _LayerTally:
         self.noise = 0.0
         self.compared = False
 
-    def note_accumulator(self, accumulator: AnyArray) -> None:
-        axes = tuple(i for i in range(accumulator.ndim) if i != 1)
+    def note_accumulator(self, accumulator: AnyArray, channel_axis: int) -> None:
+        kept = channel_axis % accumulator.ndim if accumulator.ndim > 1 else -1
+        axes = tuple(i for i in range(accumulator.ndim) if i != kept)
         low, high = accumulator.min(axis=axes), accumulator.max(axis=axes)
+        if self.low is not None and self.low.shape != low.shape:  # no fixed number of channels
+            low, high = low.min(), high.max()
+            self.low, self.high = self.low.min(), self.high.max()  # type: ignore[union-attr]
         self.low = low if self.low is None else np.minimum(self.low, low)
         self.high = high if self.high is None else np.maximum(self.high, high)
         self.per_sample = accumulator.size // max(1, len(accumulator))
@@ -219,7 +224,7 @@ def evaluate(
     def note(layer: QuantizedLayer, run: LayerRun) -> None:
         tally = tallies[layer.name]
         if run.accumulator is not None:
-            tally.note_accumulator(run.accumulator)
+            tally.note_accumulator(run.accumulator, _channel_axis(layer))
         output, exact = run.results[0], current.get(layer.node.outputs[0])
         if isinstance(output, Tensor) and exact is not None and exact.shape == output.shape:
             tally.note_output(exact, output.values)
@@ -235,7 +240,9 @@ def evaluate(
         produced.append(first)
         expected.append(batch[graph.output_names[0]])
     _tally_calibration(module, tallies)
-    y, y_float = np.concatenate(produced), np.concatenate(expected)
+    name = graph.output_names[0]
+    y = _comparable(np.concatenate(produced), name)
+    y_float = _comparable(np.concatenate(expected), name)
     weight_bits, float_bits = _weight_bits(module)
     classes = y_float.ndim == 2 and y_float.shape[1] > 1
     edges, counts = _error_histogram(y_float, y)
@@ -259,6 +266,19 @@ def evaluate(
     )
 
 
+def _channel_axis(layer: QuantizedLayer) -> int:
+    """Return the axis of output channels: the last of a matrix product, else the second."""
+    return -1 if isinstance(layer.op, Gemm) else 1
+
+
+def _comparable(output: AnyArray, name: str) -> AnyArray:
+    """Return outputs as numbers that can be subtracted, or raise TensorError."""
+    if output.dtype.kind not in "fiub":
+        raise TensorError(f"output {name!r} holds {output.dtype}; only numbers can be compared.")
+    check_finite(output, what=f"output {name!r} on the evaluation data")
+    return output.astype(np.int64) if output.dtype.kind in "ub" else output
+
+
 def _check_rows(output: AnyArray, samples: int, graph: Graph) -> None:
     """Raise TensorError when the first output has no row per sample."""
     if output.ndim == 0 or len(output) != samples:
@@ -273,7 +293,7 @@ def _tally_calibration(module: QuantizedModule, tallies: dict[str, _LayerTally])
 
     def note(layer: QuantizedLayer, run: LayerRun) -> None:
         if run.accumulator is not None:
-            tallies[layer.name].note_accumulator(run.accumulator)
+            tallies[layer.name].note_accumulator(run.accumulator, _channel_axis(layer))
 
     module.run(*module.calibration, observe=note)
 
@@ -320,11 +340,15 @@ def _weight_bits(module: QuantizedModule) -> tuple[int, int]:
     Biases keep their float32 values, as in the reference.
     """
     quantized = exact = 0
+    counted: set[str] = set()
     for layer in module.layers:
+        is_product = isinstance(layer.op, Gemm | Conv)
         for i, constant in layer.constants.items():
-            if isinstance(constant, Tensor):
+            name = layer.node.inputs[i]
+            if isinstance(constant, Tensor) and name not in counted:
+                counted.add(name)
                 size = int(np.prod(constant.shape, dtype=np.int64))
-                quantized += size * (constant.n_bits if i < 2 else 32)
+                quantized += size * (32 if is_product and i == 2 else constant.n_bits)
                 exact += size * 32
     return quantized, exact
 
@@ -333,6 +357,10 @@ def _score(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> Score | N
     """Return accuracy for class numbers, R² for targets, None without fitting labels."""
     if labels is None:
         return None
+    if labels.size == len(labels) and y.shape != labels.shape:
+        labels = labels.reshape(-1)
+        if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)) and y.ndim == 2:
+            labels = labels.astype(np.int64) if y.shape[1] > 1 else labels
     if y.dtype.kind in "iu" and labels.dtype.kind in "iu" and labels.shape == y.shape:
         return Score("accuracy", float(np.mean(y_float == labels)), float(np.mean(y == labels)))
     if y.ndim == 2 and y.shape[1] > 1 and labels.ndim == 1 and labels.dtype.kind in "iu":

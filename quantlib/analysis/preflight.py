@@ -151,15 +151,22 @@ def inspect_model(graph: Graph) -> Preflight:
     plans = plan(graph)
     segments = _segments(graph, plans)
     opset = graph.opsets.get("", 0)
+    chain = len(plans) > 1 and all(decided.op_class is Gemm for decided in plans)
+    if chain:
+        refusal = "it refuses or clips a chain of matrix products without a function between them"
+    elif opset != CONCRETE_ML_OPSET:
+        refusal = (
+            f"it reads operator set {CONCRETE_ML_OPSET} only, this is {opset}; the exported "
+            "script converts"
+        )
+    else:
+        refusal = ""
     return Preflight(
         nodes=tuple(
             _report(graph, node, decided, segment)
             for node, decided, segment in zip(graph.nodes, plans, segments, strict=True)
         ),
-        refusal=""
-        if opset == CONCRETE_ML_OPSET
-        else f"it reads operator set {CONCRETE_ML_OPSET} only, this is {opset}; the exported "
-        "script converts",
+        refusal=refusal,
     )
 
 
@@ -247,7 +254,10 @@ def _average_pool(attributes: Mapping[str, Any], rank: int) -> str:
         return "it pools two axes"
     if attributes.get("auto_pad", "NOTSET") != "NOTSET":
         return "it wants explicit pads"
-    return "" if attributes.get("count_include_pad", 0) else "it wants count_include_pad=1"
+    if attributes.get("count_include_pad", 1) == 0:
+        return "it wants count_include_pad=1"
+    counts = "count_include_pad" in attributes or not any(attributes.get("pads", ()))
+    return "" if counts else "it accepts it but averages the padding, against ONNX's default"
 
 
 def _max_pool(attributes: Mapping[str, Any], rank: int) -> str:

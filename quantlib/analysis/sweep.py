@@ -118,15 +118,18 @@ def sweep(
         Where.
     go_on : callable
         Asked between results; after False nothing new starts.
+
+    Raises
+    ------
+    QuantlibError
+        A configuration cannot be applied; results yielded before stay with the caller.
     """
     futures = [executor.submit(_one, graph, data, config, reference) for config in configs]
     try:
         for future in as_completed(futures):
             if not go_on():
                 return
-            result = future.result()
-            if result is not None:
-                yield result
+            yield future.result()
     finally:
         for future in futures:
             future.cancel()
@@ -134,13 +137,10 @@ def sweep(
 
 def _one(
     graph: Graph, data: Dataset, config: QuantizationConfig, reference: FloatReference
-) -> SweepResult | None:
-    """Evaluate one configuration; None when a layer cannot take it."""
+) -> SweepResult:
+    """Evaluate one configuration."""
     started = time.perf_counter()
-    try:
-        found = evaluate(graph, data, config, reference=reference)
-    except OptionsError:
-        return None
+    found = evaluate(graph, data, config, reference=reference)
     return SweepResult(
         config=config,
         sqnr_db=found.sqnr_db,

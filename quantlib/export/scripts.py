@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quantlib.core.config import QuantizationConfig
 
 _QUANTLIB = '''\
@@ -22,11 +24,10 @@ CONFIG = """
 
 model = ql.load_model({model!r})
 data = np.load({data!r})
-module = ql.quantize(model, data["calibration"], ql.QuantizationConfig.from_json(CONFIG))
+module = ql.quantize(model, ({calibration},), ql.QuantizationConfig.from_json(CONFIG))
 
-codes = module.quantize_input(data["evaluation"])
-outputs = module.dequantize_output(module.quantized_forward(codes))
-print("outputs:", outputs.shape, outputs.dtype)
+outputs = module.forward({evaluation})
+print("outputs:", np.shape(outputs))
 for name, entry in module.bitwidth_and_range_report().items():
     print(f"{{name}}: {{entry['bitwidth']}} bits, range {{entry['range']}}")
 '''
@@ -45,42 +46,67 @@ ROUNDING_THRESHOLD_BITS = {rounding}
 COMPILE = False  # minutes; True prints the circuit's own report
 
 data = np.load({data!r})
-calibration = data["calibration"].astype(np.float32)
+calibration = ({calibration},)
 model = onnx.load({model!r})
 if model.opset_import[0].version != 14:  # Concrete ML takes no other operator set
     model = onnx.version_converter.convert_version(model, 14)
 quantizer = PostTrainingAffineQuantization(
     N_BITS, NumpyModule(model), rounding_threshold_bits=ROUNDING_THRESHOLD_BITS
 )
-module = quantizer.quantize_module(calibration)
+module = quantizer.quantize_module(*calibration)
 
-outputs = module.forward(data["evaluation"].astype(np.float32))
-print("outputs:", outputs.shape, outputs.dtype)
+outputs = module.forward({evaluation})
+print("outputs:", np.shape(outputs))
 if COMPILE:
-    module.compile(calibration[:60])
+    module.compile(tuple(part[:60] for part in calibration))
     print("widest integer:", module.fhe_circuit.graph.maximum_integer_bit_width(), "bits")
     print(module.bitwidth_and_range_report())
 '''
 
 
-def quantlib_script(config: QuantizationConfig, *, model: str, data: str) -> str:
-    """Return a script that quantizes the file `model` with arrays of the .npz file `data`."""
-    return _QUANTLIB.format(model=model, data=data, config=config.to_json())
+def quantlib_script(
+    config: QuantizationConfig, *, model: str, data: str, inputs: Sequence[str]
+) -> str:
+    """Return a script that quantizes the file `model` with arrays of the .npz file `data`.
+
+    The archive holds ``calibration`` and ``evaluation``; for several inputs, ``calibration.NAME``
+    and ``evaluation.NAME`` of each.
+    """
+    return _QUANTLIB.format(model=model, data=data, config=config.to_json(), **_arrays(inputs))
 
 
-def concrete_ml_script(config: QuantizationConfig, *, model: str, data: str) -> str:
+def concrete_ml_script(
+    config: QuantizationConfig, *, model: str, data: str, inputs: Sequence[str]
+) -> str:
     """Return a script that does the same with Concrete ML.
 
     Raises
     ------
     OptionsError
-        Concrete ML cannot express the configuration: it decides signs and symmetry itself.
+        Concrete ML cannot express the configuration: it decides signs and symmetry itself, and
+        rounds to 2 to 8 bits.
     """
     if not config.is_reference:
         raise OptionsError(
             "Concrete ML decides signed and symmetric itself; set all four to auto to export a "
             "script for it."
         )
+    rounding = config.rounding_threshold_bits
+    if rounding is not None and not 2 <= rounding <= 8:
+        raise OptionsError(
+            f"Concrete ML rounds accumulators to 2 to 8 bits, not to {rounding}; choose another "
+            "rounding threshold to export a script for it."
+        )
     return _CONCRETE_ML.format(
-        model=model, data=data, n_bits=config.n_bits, rounding=config.rounding_threshold_bits
+        model=model, data=data, n_bits=config.n_bits, rounding=rounding, **_arrays(inputs)
     )
+
+
+def _arrays(inputs: Sequence[str]) -> dict[str, str]:
+    """Return the expressions that read each role's arrays from ``data``."""
+    return {
+        role: ", ".join(
+            f"data[{role if len(inputs) == 1 else f'{role}.{name}'!r}]" for name in inputs
+        )
+        for role in ("calibration", "evaluation")
+    }

@@ -101,8 +101,8 @@ def _checked(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
     _read_outside_tensors(model, label, folder)
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
+    _normalize(model)
     _refuse_unknown_operators(model, label)
-    _name_nodes(model)
     try:
         onnx.checker.check_model(_with_output_shapes(model), full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
@@ -184,8 +184,7 @@ def _refuse_unknown_operators(model: onnx.ModelProto, label: str) -> None:
     unknown: Counter[str] = Counter()
     first: dict[str, str] = {}
     for node in model.graph.node:
-        domain = "" if node.domain == "ai.onnx" else node.domain
-        if (node.domain, node.op_type) in local or onnx.defs.has(node.op_type, domain):
+        if (node.domain, node.op_type) in local or onnx.defs.has(node.op_type, node.domain):
             continue
         title = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
         unknown[title] += 1
@@ -239,9 +238,15 @@ def _weight(tensor: onnx.TensorProto, label: str) -> AnyArray:
         ) from None
 
 
-def _name_nodes(model: onnx.ModelProto) -> None:
-    """Give every node a name of its own; ONNX Runtime refuses equal ones."""
+def _normalize(model: onnx.ModelProto) -> None:
+    """Give every node a name of its own, and ONNX's domain its short spelling.
+
+    ONNX Runtime refuses equal names, the onnx package the long spelling ``ai.onnx``.
+    """
     taken: set[str] = set()
+    for entry in [*model.opset_import, *model.graph.node]:
+        if entry.domain == "ai.onnx":
+            entry.domain = ""
     for i, node in enumerate(model.graph.node):
         node.name = passes.unique(node.name or f"{node.op_type}_{i}", taken)
 
@@ -250,7 +255,7 @@ def _node(proto: onnx.NodeProto) -> Node:
     return Node(
         name=proto.name,
         op_type=proto.op_type,
-        domain="" if proto.domain == "ai.onnx" else proto.domain,
+        domain=proto.domain,
         inputs=tuple(proto.input),
         outputs=tuple(proto.output),
         attributes={a.name: _attribute(a) for a in proto.attribute},

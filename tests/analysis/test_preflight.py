@@ -60,7 +60,7 @@ def test_the_verdict_agrees_with_what_concrete_ml_did_on_the_reference_models() 
             "does not dilate",
         ),
         (
-            helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2]),
+            helper.make_node("AveragePool", ["x"], ["y"], kernel_shape=[2, 2], count_include_pad=0),
             {"x": ["n", 1, 4, 4]},
             {},
             "count_include_pad=1",

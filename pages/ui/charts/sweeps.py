@@ -35,7 +35,8 @@ def heat_map(
         cell = (result.config.weights.n_bits, result.config.activations.n_bits)
         value = measure(result)
         known = best.get(cell)
-        if value is not None and (known is None or value > (measure(known) or -np.inf)):
+        before = measure(known) if known is not None else None
+        if value is not None and (before is None or value > before):
             best[cell] = result
     xs = sorted({w for w, _ in best})
     ys = sorted({a for _, a in best})
