@@ -4,7 +4,7 @@ import math
 
 import streamlit as st
 
-from pages.ui import engine, frame, text
+from pages.ui import frame, tables, text
 from pages.ui.charts import layers, theme
 
 current = frame.begin(
@@ -63,8 +63,4 @@ with detail:
 
 table = text.accumulator_table(found)
 st.dataframe(table, hide_index=True, alt="Width, range and headroom of each accumulator")
-st.download_button(
-    "Table (CSV)", lambda: text.csv(table), on_click="ignore", key="bitwidths.csv",
-    file_name=f"{text.safe_name(engine.model_card(current.source).name)}-widths-"
-    f"{text.file_tag(current.config)}.csv", mime="text/csv",
-)  # fmt: skip
+tables.download(table, key="bitwidths.csv", content=f"widths-{text.file_tag(current.config)}")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, text
+from pages.ui import engine, frame, tables, text
 from pages.ui.charts import distributions, theme
 from quantlib.analysis.histograms import grid_fit
 
@@ -71,8 +71,4 @@ with figures:
 
 table = text.layer_table(found)
 st.dataframe(table, hide_index=True, alt="Treatment, grids and SQNR of each node")
-st.download_button(
-    "Table (CSV)", lambda: text.csv(table), on_click="ignore", key="calibration.csv",
-    file_name=f"{text.safe_name(engine.model_card(current.source).name)}-layers-"
-    f"{text.file_tag(current.config)}.csv", mime="text/csv",
-)  # fmt: skip
+tables.download(table, key="calibration.csv", content=f"layers-{text.file_tag(current.config)}")

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, samples, state, text
+from pages.ui import engine, frame, samples, state, tables, text
 from pages.ui.charts import layers, outputs, theme
 
 current = frame.begin("compare", "What the model answers in float, and what it answers quantized.")
@@ -59,8 +59,4 @@ if found.agreement is not None:
                     caption=f"{flip.float_class} → {flip.quantized_class}",
                 )  # fmt: skip
         st.dataframe(table, hide_index=True, height=300, alt="Samples whose class changes")
-        st.download_button(
-            "Table (CSV)", lambda: text.csv(table), on_click="ignore", key="compare.csv",
-            file_name=f"{text.safe_name(state.file_name())}-flips-{text.file_tag(current.config)}.csv",
-            mime="text/csv",
-        )  # fmt: skip
+        tables.download(table, key="compare.csv", content=f"flips-{text.file_tag(current.config)}")

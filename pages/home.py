@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, samples, state, text
+from pages.ui import engine, frame, samples, state, tables, text
 from pages.ui.charts import theme
 from quantlib.errors import QuantlibError
 
@@ -87,7 +87,4 @@ st.caption(
     "Integer operators need accumulators within the limit; functions of one integer tensor "
     "become table look-ups, numbered here; float islands are quantized by nobody."
 )
-st.download_button(
-    "Table (CSV)", lambda: text.csv(table), on_click="ignore", key="home.csv",
-    file_name=f"{text.safe_name(state.file_name())}-nodes.csv", mime="text/csv",
-)  # fmt: skip
+tables.download(table, key="home.csv", content="nodes")

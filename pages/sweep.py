@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from pages.ui import engine, frame, state, text
+from pages.ui import engine, frame, state, tables, text
 from pages.ui.charts import sweeps, theme
 from pages.ui.jobs import Job
 from quantlib.analysis.sweep import SweepResult, grid
@@ -119,10 +119,7 @@ def results_of(found: Job[SweepResult]) -> None:
             selection_mode="single-row", height=400, alt="All configurations of the sweep",
         )  # fmt: skip
         chosen = chosen or list(rows.selection.rows)
-        st.download_button(
-            "Table (CSV)", lambda: text.csv(table), on_click="ignore", key="sweep.csv",
-            file_name=f"{text.safe_name(state.file_name())}-sweep.csv", mime="text/csv",
-        )  # fmt: skip
+        tables.download(table, key="sweep.csv", content="sweep")
     if chosen and chosen[0] < len(results):
         result = results[int(chosen[0])]
         st.markdown(f"**Selected:** {text.config(result.config)}")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
-import math
 import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantlib.arrays import AnyArray, read_only
+from quantlib.csv_table import read_table
 from quantlib.errors import DataLoadError, TensorError
 from quantlib.execution.inputs import check_inputs
 
@@ -95,7 +94,7 @@ def load_data(data: bytes, graph: Graph, *, name: str) -> Dataset:
     elif data.startswith(b"\x93NUMPY"):
         calibration, evaluation, labels = (_read_npy(io.BytesIO(data), name),), None, None
     else:
-        features, labels = _from_csv(data, graph, name, notes)
+        features, labels = read_table(data, graph, name, notes)
         calibration, evaluation = (features,), None
     try:
         if evaluation is None:
@@ -254,97 +253,3 @@ def _by_role(arrays: dict[str, AnyArray], graph: Graph, name: str) -> tuple[Any,
     if calibration is not None and evaluation is not None:
         return calibration, evaluation, labels
     return calibration or evaluation or (), None, labels
-
-
-def _from_csv(
-    data: bytes, graph: Graph, name: str, notes: list[str]
-) -> tuple[AnyArray, AnyArray | None]:
-    """Read one sample per row; every cell must be a number."""
-    if len(graph.inputs) != 1:
-        raise DataLoadError(
-            f"{name}: a table feeds one input, the model has {len(graph.inputs)}; give an .npz."
-        )
-    rows, start = _csv_rows(data, name, notes)
-    info = graph.inputs[0]
-    sizes = [size for size in info.shape[1:] if isinstance(size, int)]
-    n_features = math.prod(sizes) if len(sizes) == len(info.shape) - 1 else None
-    table = np.empty((len(rows), len(rows[0])), dtype=np.float64)
-    for i, row in enumerate(rows):
-        if len(row) != len(rows[0]):
-            raise DataLoadError(
-                f"{name}: line {start + i} has {len(row)} columns, the first row {len(rows[0])}; "
-                "give every row as many."
-            )
-        for j, cell in enumerate(row):
-            table[i, j] = _number(cell, name, start + i, j + 1)
-    columns = table.shape[1]
-    if n_features is None or columns == n_features:
-        features, labels = table, None
-    elif columns == n_features + 1:
-        notes.append(f"the last of {columns} columns is taken as the label")
-        features, labels = table[:, :-1], table[:, -1]
-        if np.array_equal(labels, np.round(labels)):
-            labels = labels.astype(np.int64)
-    else:
-        raise DataLoadError(
-            f"{name}: {columns} columns; the model wants {n_features} features "
-            f"({' x '.join(map(str, sizes))}), and at most one label column."
-        )
-    return features.reshape(len(features), *sizes) if n_features else features, labels
-
-
-def _csv_rows(data: bytes, name: str, notes: list[str]) -> tuple[list[list[str]], int]:
-    """Split text into rows of cells; return them and the line number of the first."""
-    if b"\x00" in data[:4096]:
-        raise DataLoadError(f"{name}: this is a binary file; give .npz, .npy or .csv.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise DataLoadError(f"{name}: the text is not UTF-8; save it as UTF-8.") from None
-    if text.lstrip().startswith("<"):
-        raise DataLoadError(f"{name}: this is a web page, not data; download the file itself.")
-    head = text.lstrip().splitlines()[0] if text.strip() else ""
-    if not head:
-        raise DataLoadError(f"{name}: the file holds no rows.")
-    delimiter = max(",;\t", key=head.count)
-    if delimiter == ";" and "," in text:
-        raise DataLoadError(
-            f"{name}: semicolons with commas look like decimal commas; save with decimal points."
-        )
-    rows = []
-    reader = csv.reader(io.StringIO(text), delimiter=delimiter, skipinitialspace=True, strict=True)
-    first_line = 0
-    try:
-        for row in reader:
-            if any(cell.strip() for cell in row):
-                first_line = first_line or reader.line_num
-                rows.append([cell.strip() for cell in row])
-    except csv.Error as error:
-        raise DataLoadError(f"{name}: line {reader.line_num}: {error}.") from None
-    numbered = rows and rows[0] == [str(i) for i in range(len(rows[0]))] and len(rows[0]) > 1
-    index = [row[0] for row in rows[1:]] == [str(i) for i in range(len(rows) - 1)]
-    if rows and rows[0] and not rows[0][0] and len(rows) > 1 and index:
-        notes.append("the first column counts the rows and was left out")
-        rows = [row[1:] for row in rows]
-        numbered = rows[0] == [str(i) for i in range(len(rows[0]))]
-    if rows and (numbered or not any(_is_number(cell) for cell in rows[0])):
-        notes.append("the first row is a header")
-        rows, first_line = rows[1:], first_line + 1
-    if not rows:
-        raise DataLoadError(f"{name}: the file holds a header and no rows.")
-    return rows, first_line
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _number(cell: str, name: str, line: int, column: int) -> float:
-    if _is_number(cell) and "_" not in cell:
-        return float(cell)
-    what = "is empty" if not cell else f"holds {cell[:40]!r}"
-    raise DataLoadError(f"{name}: line {line}, column {column} {what}; give a number.")

@@ -18,7 +18,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui.jobs import Job
-from quantlib.analysis.evaluation import Evaluation, evaluate
+from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.histograms import Histogram, activation_histograms, weight_histograms
 from quantlib.analysis.preflight import Preflight, inspect_model
 from quantlib.analysis.reference import FloatReference
@@ -28,6 +28,7 @@ from quantlib.data import Dataset, load_data, synthetic_data
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from quantlib.analysis.reports import Evaluation
     from quantlib.core.config import QuantizationConfig
     from quantlib.graph.model import Graph
 

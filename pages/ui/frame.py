@@ -17,7 +17,7 @@ from quantlib.errors import QuantlibError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from quantlib.analysis.evaluation import Evaluation
+    from quantlib.analysis.reports import Evaluation
     from quantlib.core.config import QuantizationConfig
 
 PAGES = Path(__file__).parents[1]

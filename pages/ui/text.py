@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from quantlib.analysis.evaluation import Evaluation, LayerSummary, Score
     from quantlib.analysis.preflight import Preflight
+    from quantlib.analysis.reports import Evaluation, LayerSummary, Score
     from quantlib.analysis.sweep import SweepResult
     from quantlib.core.config import QuantizationConfig, Scheme
     from quantlib.core.quantizer import UniformQuantizer

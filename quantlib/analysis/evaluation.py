@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.analysis.reports import Evaluation, Flip, LayerSummary, Score
 from quantlib.core import metrics
 from quantlib.core.stats import check_finite
 from quantlib.core.tensor import Tensor
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from quantlib.analysis.reference import FloatReference
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
-    from quantlib.core.quantizer import UniformQuantizer
     from quantlib.data import Dataset
     from quantlib.execution.layer import LayerRun, QuantizedLayer
     from quantlib.graph.model import Graph
@@ -31,132 +30,6 @@ MAX_POINTS = 4000
 """Most pairs of outputs that are kept for drawing."""
 
 ERROR_BINS = 61
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Score:
-    """How well outputs match labels: ``name`` is accuracy or R²; NaN-free."""
-
-    name: str
-    float_value: float
-    quantized_value: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LayerSummary:
-    """One node under one configuration.
-
-    Parameters
-    ----------
-    name, op_type, treatment : str
-        Which node, and how it is treated.
-    input_name, weight_name, output_name : str
-        Tensors it reads and makes; ``""`` without weights.
-    fan_in : int or None
-        Products that one accumulator sums, for Gemm, MatMul and Conv.
-    input_grid, weight_grid : UniformQuantizer or None
-        Grid of the first variable input and of the weights, for integer operators.
-    accumulator : (int, int) or None
-        Smallest and largest accumulator on calibration and evaluation data.
-    width_bits : int or None
-        Width of the integer type that holds them.
-    widest_channel : int or None
-        Channel (axis 1) that sets the width; None without channels.
-    n_accumulators : int
-        Accumulators per sample, each of which enters a table look-up.
-    lsbs_to_remove : int
-        Low bits that rounding takes.
-    sqnr_db : float or None
-        Output of the node against the float model, evaluation data; None for raw outputs.
-    """
-
-    name: str
-    op_type: str
-    treatment: str
-    input_name: str
-    weight_name: str
-    output_name: str
-    fan_in: int | None
-    input_grid: UniformQuantizer | None
-    weight_grid: UniformQuantizer | None
-    accumulator: tuple[int, int] | None
-    width_bits: int | None
-    widest_channel: int | None
-    n_accumulators: int
-    lsbs_to_remove: int
-    sqnr_db: float | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Flip:
-    """A sample whose class changes: its number, both classes, both margins (output units)."""
-
-    sample: int
-    float_class: int
-    quantized_class: int
-    label: int | None
-    float_margin: float
-    quantized_margin: float
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
-    """A configuration's figures on the evaluation data.
-
-    Parameters
-    ----------
-    config : QuantizationConfig
-        What was chosen.
-    layers : tuple of LayerSummary
-        In topological order.
-    sqnr_db, mse, max_error, cosine : float
-        First model output against the float model.
-    agreement : float or None
-        Share of samples with the same class; None for outputs that are no scores.
-    score : Score or None
-        Against the labels, where there are any.
-    weight_bytes, float_weight_bytes : int
-        Size of the quantized constants at their widths, and in float32.
-    output_step : float
-        Scale of the output grid.
-    scatter : (float array, float array)
-        Float and dequantized outputs, at most 4000 pairs, evenly thinned.
-    error_edges, error_counts : arrays
-        Histogram of all output errors.
-    error_std : float
-        Standard deviation of the output error.
-    flips : tuple of Flip
-        Samples whose class changes, by falling float margin.
-    """
-
-    config: QuantizationConfig
-    layers: tuple[LayerSummary, ...]
-    sqnr_db: float
-    mse: float
-    max_error: float
-    cosine: float
-    agreement: float | None
-    score: Score | None
-    weight_bytes: int
-    float_weight_bytes: int
-    output_step: float
-    scatter: tuple[FloatArray, FloatArray]
-    error_edges: FloatArray
-    error_counts: AnyArray
-    error_std: float
-    flips: tuple[Flip, ...]
-
-    @property
-    def widest(self) -> LayerSummary | None:
-        """The layer with the widest accumulator."""
-        measured = [layer for layer in self.layers if layer.width_bits is not None]
-        return max(measured, key=lambda layer: layer.width_bits or 0, default=None)
-
-    @property
-    def fits(self) -> bool:
-        """Whether every accumulator is within the configuration's limit."""
-        widest = self.widest
-        return widest is None or (widest.width_bits or 0) <= self.config.limit_bits
 
 
 class _LayerTally:

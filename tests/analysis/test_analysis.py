@@ -9,9 +9,10 @@ import pytest
 from onnx import helper
 
 import quantlib as ql
-from quantlib.analysis.evaluation import Evaluation, evaluate
+from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.histograms import activation_histograms, grid_fit, histogram
 from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.reports import Evaluation
 from quantlib.analysis.sweep import SweepResult, grid, sweep
 from quantlib.data import Dataset
 from tests import models

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from pages.ui.charts import theme
 
 if TYPE_CHECKING:
-    from quantlib.analysis.evaluation import Evaluation
+    from quantlib.analysis.reports import Evaluation
 
 
 def accumulator_widths(found: Evaluation) -> go.Figure:

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from pages.ui.charts import theme
 
 if TYPE_CHECKING:
-    from quantlib.analysis.evaluation import Evaluation
+    from quantlib.analysis.reports import Evaluation
 
 
 def scatter(found: Evaluation, other: Evaluation | None = None) -> go.Figure:
