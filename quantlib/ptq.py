@@ -20,7 +20,7 @@ from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.treatments import NodePlan, plan
 from quantlib.graph.loader import load_model
 from quantlib.graph.model import Graph, Node
-from quantlib.ops.base import FloatOp, MixingOp, MovingOp, Treatment
+from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat
 from quantlib.quantized_module import QuantizedModule
@@ -207,7 +207,7 @@ class _Calibration:
         op_class, treatment = node_plan.op_class, node_plan.treatment
         raw_reals = any(isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in variables)
         if issubclass(op_class, MixingOp | MovingOp) and (not tensors or raw_reals):
-            op_class, treatment = FloatOp, Treatment.FLOAT if tensors else Treatment.RAW
+            op_class, treatment = IslandOp, Treatment.FLOAT if tensors else Treatment.RAW
         signed = any(t.values.min(initial=0) < 0 for t in tensors)
         options = config.activations.options(auto_signed=signed, auto_symmetric=False)
         if op_class.uses_output_bits:

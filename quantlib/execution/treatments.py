@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment
+from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, QuantizedOp, Treatment
 from quantlib.ops.linear import Gemm
 from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 
@@ -57,23 +57,23 @@ def _treat(
     op_class = None if node.domain else ONNX_OPS_TO_QUANTIZED_IMPL.get(node.op_type)
     new = frozenset([next(filter(None, node.outputs), node.name)])
     if not read or (not node.domain and node.op_type in _SHAPE_OPS):
-        return NodePlan(Treatment.RAW, FloatOp, frozenset())
+        return NodePlan(Treatment.RAW, IslandOp, frozenset())
     if op_class is None:
-        return NodePlan(Treatment.FLOAT, FloatOp, new)
+        return NodePlan(Treatment.FLOAT, IslandOp, new)
     vectors = op_class is Gemm and any(len(shapes.get(i, "ab")) < 2 for i in node.inputs[:2])
     if vectors or sum(map(bool, node.outputs)) > 1:
-        return NodePlan(Treatment.FLOAT, FloatOp, new)
+        return NodePlan(Treatment.FLOAT, IslandOp, new)
     if issubclass(op_class, MixingOp):
         if node.op_type in {"Add", "Sub", "Mul", "Div"}:
             if len(read) == 1:
                 return NodePlan(Treatment.LOOKUP, FloatOp, read)
         elif not issubclass(op_class, Gemm) and any(of_inputs[1:]):
-            return NodePlan(Treatment.FLOAT, FloatOp, new)  # weights that depend on data
+            return NodePlan(Treatment.FLOAT, IslandOp, new)  # weights that depend on data
         return NodePlan(Treatment.INTEGER, op_class, new)
     if issubclass(op_class, MovingOp):
         if of_inputs[0] and (node.op_type == "Concat" or not any(of_inputs[1:])):
             return NodePlan(Treatment.MOVER, op_class, new)
-        return NodePlan(Treatment.FLOAT, FloatOp, new)
+        return NodePlan(Treatment.FLOAT, IslandOp, new)
     if len(read) == 1:
         return NodePlan(Treatment.LOOKUP, op_class, read)
     return NodePlan(Treatment.FLOAT, op_class, new)

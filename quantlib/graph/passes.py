@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from quantlib.arrays import read_only
 from quantlib.graph.model import Node
-from quantlib.graph.node_functions import NodeFunction, serialize_node
+from quantlib.graph.node_functions import RuntimeFunction, serialize_node
 
 if TYPE_CHECKING:
     from quantlib.graph.model import Graph
@@ -28,7 +28,7 @@ def fold_constants(graph: Graph) -> Graph:
             kept.append(node)
             continue
         arguments = [constants[name] if name else None for name in node.inputs]
-        values = NodeFunction(node, graph.opsets)(*arguments)
+        values = RuntimeFunction(node, graph.opsets)(*arguments)
         for name, value in zip(node.outputs, values, strict=True):
             if name:
                 constants[name] = read_only(value)

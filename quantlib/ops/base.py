@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from quantlib.graph.node_functions import NodeFunction
+from quantlib.graph.node_functions import NodeFunction, RuntimeFunction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -159,7 +159,7 @@ class FloatOp(QuantizedOp):
     keeps_grid: ClassVar[bool] = False
     """Whether the output's scale and zero point are the input's."""
 
-    def __init__(self, function: NodeFunction) -> None:
+    def __init__(self, function: NodeFunction | RuntimeFunction) -> None:
         self.function = function
 
     @classmethod
@@ -170,3 +170,14 @@ class FloatOp(QuantizedOp):
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         """Compute on real values."""
         return self.function(*inputs)
+
+
+class IslandOp(FloatOp):
+    """An operator that nobody quantizes, run in the model's own precision."""
+
+    treatment = Treatment.FLOAT
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Leave the node to ONNX Runtime."""
+        return cls(RuntimeFunction(node, opsets))

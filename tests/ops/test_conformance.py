@@ -167,3 +167,16 @@ def test_treatments_follow_the_rules(case: str, treatment: Treatment) -> None:
     shape = [8, *(int(size) for size in inputs["x"][1:])]
     module = ql.PostTrainingAffineQuantization(4, graph).quantize_module(models.normal(*shape))
     assert module.layers[-1].treatment is treatment
+
+
+@pytest.mark.parametrize("opset", [7, 11, 13, 21])
+def test_softmax_keeps_the_meaning_of_its_operator_set(opset: int) -> None:
+    """Before 13 it flattens all axes from 1 on."""
+    model = models.build(
+        [node("Softmax")], inputs={"x": ["n", 5, 1, 1]}, outputs=["y"], opset=opset
+    )
+    x = models.normal(6, 5, 1, 1)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run(None, {"x": x})
+    module = ql.PostTrainingAffineQuantization(12, model).quantize_module(x)
+    assert np.abs(np.asarray(module.forward(x)) - expected).max() < 2e-3
