@@ -7,6 +7,7 @@ import io
 import random
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -167,3 +168,30 @@ def test_an_index_column_or_a_numbered_header_is_no_data(text: str, note: str) -
     assert data.calibration[0].tolist() == [[1, 2, 3, 4]]
     assert data.evaluation[0].tolist() == [[5, 6, 7, 8]]
     assert any(note in said for said in data.notes)
+
+
+def test_the_branches_of_an_if_read_tensors_from_outside() -> None:
+    def branch(name: str, op_type: str) -> onnx.GraphProto:
+        node = helper.make_node(op_type, ["h", "w2"], [name])
+        return helper.make_graph(
+            [node], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, None)]
+        )
+
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["h"], "g"),
+        helper.make_node("ReduceSum", ["x"], ["s"], "sum", keepdims=0),
+        helper.make_node("Less", ["s", "zero"], ["negative"], "less"),
+        helper.make_node(
+            "If", ["negative"], ["z"], "choose",
+            then_branch=branch("a", "Sub"), else_branch=branch("b", "Add"),
+        ),
+        helper.make_node("Relu", ["z"], ["y"], "r"),
+    ]  # fmt: skip
+    constants = {"w": models.normal(4, 3), "w2": models.normal(3), "zero": np.float32(0)}
+    model = models.build(nodes, inputs={"x": ["n", 4]}, outputs=["y"], constants=constants)
+    graph = ql.load_model(model)
+    module = ql.PostTrainingAffineQuantization(10, graph).quantize_module(X)
+    (expected,) = FloatReference(graph, (X,)).output()[None]
+    assert np.abs(np.asarray(module.forward(X)) - expected).max() < 0.05
+    (choose,) = [node for node in graph.nodes if node.op_type == "If"]
+    assert set(choose.inputs) == {"negative", "h", "w2"}

@@ -47,7 +47,7 @@ def quantize(
     """
     # Concrete ML rounds after adding zero_point, ONNX before: ties differ when it is odd.
     kind = values.dtype.type
-    codes: npt.NDArray[Any] = values / kind(scale)
+    codes: npt.NDArray[Any] = np.asarray(values / kind(scale))
     codes += np.asarray(zero_point, dtype=values.dtype)
     np.rint(codes, out=codes)
     if qmax is not None and qmax >= FLOAT32_EXACT:  # the bound itself is no float32

@@ -256,11 +256,25 @@ def _node(proto: onnx.NodeProto) -> Node:
         name=proto.name,
         op_type=proto.op_type,
         domain=proto.domain,
-        inputs=tuple(proto.input),
+        inputs=(*proto.input, *_captured(proto)),
         outputs=tuple(proto.output),
         attributes={a.name: _attribute(a) for a in proto.attribute},
         proto=proto.SerializeToString(),
     )
+
+
+def _captured(node: onnx.NodeProto) -> list[str]:
+    """Return the tensors that the bodies of an If, Loop or Scan read from outside."""
+    found: dict[str, None] = {}
+    for attribute in node.attribute:
+        bodies = [attribute.g] if attribute.HasField("g") else []
+        for body in [*bodies, *attribute.graphs]:
+            made = {value.name for value in [*body.input, *body.initializer]}
+            made.update(name for inner in body.node for name in inner.output)
+            read = [n for inner in body.node for n in [*inner.input, *_captured(inner)]]
+            read += [value.name for value in body.output]
+            found.update(dict.fromkeys(n for n in read if n and n not in made))
+    return [name for name in found if name not in node.input]
 
 
 def _attribute(proto: onnx.AttributeProto) -> Any:

@@ -46,7 +46,8 @@ class Node:
     op_type, domain : str
         Operator; ``""`` is ONNX's own domain.
     inputs, outputs : tuple of str
-        Tensor names; ``""`` marks an optional input that is left out.
+        Tensor names; ``""`` marks an optional input that is left out. What the bodies of an If,
+        Loop or Scan read from outside follows the node's own inputs.
     attributes : mapping
         Plain Python values and arrays.
     proto : bytes
