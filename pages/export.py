@@ -19,9 +19,9 @@ def load() -> None:
         return
     try:
         state.adopt(state.within_controls(QuantizationConfig.from_json(file.getvalue())))
-        st.session_state["export.message"] = (True, f"{file.name} is loaded.")
+        state.say("export", done=True, words=f"{file.name} is loaded.")
     except QuantlibError as error:
-        st.session_state["export.message"] = (False, f"{file.name}: {error}")
+        state.say("export", done=False, words=f"{file.name}: {error}")
 
 
 st.markdown(text.config(config))
@@ -39,9 +39,7 @@ with right:
         "Load a configuration (.json)", key="export.file", type="json", on_change=load,
         help="A file that was downloaded here. Every control follows it.",
     )  # fmt: skip
-    message = st.session_state.pop("export.message", None)
-    if message:
-        (st.success if message[0] else st.error)(text.plain(message[1], limit=600))
+    frame.show_message("export")
 
 st.subheader("Scripts", anchor=False)
 files = {"model": f"{name}.onnx", "data": f"{name}.npz"}

@@ -18,9 +18,9 @@ def upload(kind: str) -> None:
         return
     try:
         (state.add_model if kind == "model" else state.add_data)(file.getvalue(), file.name)
-        st.session_state["home.message"] = (True, f"{file.name} is loaded.")
+        state.say("home", done=True, words=f"{file.name} is loaded.")
     except QuantlibError as error:
-        st.session_state["home.message"] = (False, str(error))
+        state.say("home", done=False, words=str(error))
 
 
 st.subheader("Samples", anchor=False)
@@ -51,9 +51,7 @@ right.file_uploader(
     help="An .npz with arrays calibration, evaluation and labels; or one array or table, of which "
     "one half calibrates and the other evaluates. A last extra .csv column is the label.",
 )  # fmt: skip
-message = st.session_state.pop("home.message", None)
-if message:
-    (st.success if message[0] else st.error)(text.plain(message[1], limit=600))
+frame.show_message("home")
 
 if current is None:
     st.stop()

@@ -97,6 +97,7 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
         if state.first_run():  # the next run goes through app.py: draw the controls only there
             st.rerun()
         _sidebar()
+    state.forget_message(stem)
     title = next(name for key, name, *_ in _MENU if key == stem)
     st.header(title, anchor=False)
     st.caption(sentence)
@@ -202,6 +203,14 @@ def _score_metric(
         help=f"On the evaluation labels; the float model has "
         f"{text.score(found.score, value=found.score.float_value)}.",
     )  # fmt: skip
+
+
+def show_message(screen: str) -> None:
+    """Draw what an upload on this screen left to say."""
+    found = state.message(screen)
+    if found is not None:
+        done, words = found
+        (st.success if done else st.error)(text.plain(words, limit=600))
 
 
 @contextmanager

@@ -201,6 +201,23 @@ def within_controls(chosen: QuantizationConfig) -> QuantizationConfig:
     return chosen
 
 
+def say(screen: str, *, done: bool, words: str) -> None:
+    """Leave a message on a screen; it stays until another one or another screen."""
+    st.session_state["state.message"] = (screen, done, words)
+
+
+def message(screen: str) -> tuple[bool, str] | None:
+    """Return the message of a screen: whether something was done, and the words."""
+    kept = st.session_state.get("state.message")
+    return kept[1:] if kept and kept[0] == screen else None
+
+
+def forget_message(screen: str) -> None:
+    """Drop a message that was left on another screen."""
+    if message(screen) is None:
+        st.session_state.pop("state.message", None)
+
+
 def pinned() -> QuantizationConfig | None:
     """Return configuration B."""
     return st.session_state.get("state.pinned")
