@@ -38,9 +38,11 @@ def faults(page: Page) -> Iterator[list[str]]:
     found: list[str] = []
 
     def console(message: ConsoleMessage) -> None:
-        # Below a page's path Streamlit's client first looks for its server there: two 404s.
-        is_probe = "/_stcore/" in str(message.location.get("url", ""))
-        if message.type == "error" and not is_probe:
+        # Below a page's path Streamlit's client first looks for its server there: two 404s. And it
+        # drops the images of a screen while the browser may still be fetching them.
+        url = str(message.location.get("url", ""))
+        expected = "/_stcore/" in url or "/media/" in url
+        if message.type == "error" and not expected:
             found.append(f"{message.text} {message.location}")
 
     page.on("console", console)
