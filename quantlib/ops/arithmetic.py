@@ -134,10 +134,7 @@ class Mul(MixingOp):
     ) -> FloatArray:
         del output
         params = self.output_params(*operands)
-        values = accumulator.astype(np.float64)
-        values += params.zero_point
-        values *= params.scale
-        return values
+        return affine.dequantize(accumulator, scale=params.scale, zero_point=params.zero_point)
 
     def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters:
         """Return the product's grid.
@@ -214,10 +211,7 @@ class Div(MixingOp):
     ) -> FloatArray:
         del output
         params = self.output_params(*operands)
-        values = accumulator.astype(np.float64)
-        values -= params.zero_point
-        values *= params.scale
-        return values
+        return affine.dequantize(accumulator, scale=params.scale, zero_point=params.zero_point)
 
     def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters:
         """Return the grid of the product with the inverse."""

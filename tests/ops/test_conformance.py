@@ -93,6 +93,10 @@ CASES: dict[str, tuple[Any, ...]] = {
     "add": pair("Add"),
     "sub": pair("Sub"),
     "mul": pair("Mul"),
+    "mul-inside": (
+        [*PAIR, helper.make_node("Mul", ["a", "b"], ["m"], "product"), node("Identity", "m")],
+        ROW, PAIR_WEIGHTS,
+    ),
     "div": (
         [
             *PAIR,
