@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.reports import Evaluation, LayerSummary, Score
     from quantlib.analysis.sweep import SweepResult
-    from quantlib.core.config import QuantizationConfig, Scheme
+    from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.core.scheme import Scheme
 
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
 
