@@ -103,7 +103,9 @@ def grid(quantizer: UniformQuantizer | None) -> str:
     shape = "symmetric" if quantizer.is_symmetric else "affine"
     zero = quantizer.zero_point
     point = f"zero point {zero}" if isinstance(zero, int) else "a zero point per channel"
-    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {number(quantizer.scale)}, {point}"
+    step = number(quantizer.quant_params.mean_scale)
+    scale = f"{np.size(quantizer.scale)} scales, mean {step}" if quantizer.is_per_channel else step
+    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {scale}, {point}"
 
 
 def accumulator_table(found: Evaluation) -> pd.DataFrame:
