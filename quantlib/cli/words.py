@@ -1,0 +1,101 @@
+"""Figures in words."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.core.config import QuantizationConfig, Scheme
+    from quantlib.core.quantizer import UniformQuantizer
+
+NOTHING = "–"
+TRISTATE = {None: "auto", True: "yes", False: "no"}
+
+
+def decibel(value: float | None) -> str:
+    """Return an SQNR: ``38.2 dB``, ``exact`` without noise, ``no signal`` without signal."""
+    if value is None:
+        return NOTHING
+    if math.isinf(value):
+        return "exact" if value > 0 else "no signal"
+    return f"{value:.1f} dB"
+
+
+def size(n_bytes: int) -> str:
+    """Return a size in B, KiB or MiB."""
+    for unit, scale in (("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:.1f} {unit}"
+    return f"{n_bytes} B"
+
+
+def share(value: float | None) -> str:
+    """Return a share in per cent."""
+    return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def score(value: float | None, *, name: str) -> str:
+    """Return an accuracy in per cent, anything else as a number."""
+    if value is None:
+        return NOTHING
+    return share(value) if name == "accuracy" else f"{value:.3f}"
+
+
+def whole(value: int | None) -> str:
+    """Return a whole number."""
+    return NOTHING if value is None else str(value)
+
+
+def span(bounds: tuple[int, int] | None) -> str:
+    """Return an integer range: ``-12 … 30``."""
+    return NOTHING if bounds is None else f"{bounds[0]} … {bounds[1]}"
+
+
+def grid(quantizer: UniformQuantizer | None) -> str:
+    """Return a grid: ``4 bits, signed symmetric``, with the scale where there is one only."""
+    if quantizer is None:
+        return NOTHING
+    sign = "signed" if quantizer.is_signed else "unsigned"
+    shape = "symmetric" if quantizer.is_symmetric else "affine"
+    words = f"{quantizer.n_bits} bits, {sign} {shape}"
+    scales = np.ravel(quantizer.scale)
+    return f"{words}, scale {scales[0]:.4g}" if scales.size == 1 else f"{words}, per channel"
+
+
+def scheme(chosen: Scheme) -> str:
+    """Return a scheme: ``4 bits``, with what is not automatic after it."""
+    fixed = [
+        f"{name} {TRISTATE[value]}"
+        for name, value in (("signed", chosen.signed), ("symmetric", chosen.symmetric))
+        if value is not None
+    ]
+    return ", ".join([f"{chosen.n_bits} bits", *fixed])
+
+
+def config(chosen: QuantizationConfig) -> str:
+    """Return a configuration in a line."""
+    rounding = chosen.rounding_threshold_bits
+    return (
+        f"weights {scheme(chosen.weights)}; activations {scheme(chosen.activations)}; inputs "
+        f"{chosen.input_bits} bits; outputs {chosen.output_bits} bits; rounding "
+        f"{'off' if rounding is None else f'to {rounding} bits'}"
+    )
+
+
+def widest(found: Evaluation) -> str:
+    """Return the widest accumulator against the limit: ``14 of 16 bits in /c1/Conv``."""
+    layer = found.widest
+    if layer is None:
+        return "no accumulators"
+    return f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
+
+
+def fits(layer: LayerSummary, *, limit_bits: int) -> str:
+    """Return whether a layer's accumulator is within the limit."""
+    if layer.width_bits is None:
+        return NOTHING
+    return "yes" if layer.width_bits <= limit_bits else "no"
