@@ -99,8 +99,9 @@ def _grid(quantizer: UniformQuantizer | None) -> dict[str, Any] | None:
         return None
     return {
         "n_bits": quantizer.n_bits,
-        "is_signed": quantizer.is_signed,
-        "is_symmetric": quantizer.is_symmetric,
+        "is_signed": bool(quantizer.is_signed),
+        "is_symmetric": bool(quantizer.is_symmetric),
+        "is_narrow": quantizer.quant_options.is_narrow,
         "scale": np.asarray(quantizer.scale).tolist(),
         "zero_point": np.asarray(quantizer.zero_point).tolist(),
     }

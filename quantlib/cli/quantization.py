@@ -7,10 +7,10 @@ import typer
 
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import Evaluation
-from quantlib.cli import options, words
+from quantlib.cli import choices, options, words
+from quantlib.cli.choices import estimator, given
 from quantlib.cli.console import ExitCode, complain, say, show_table, write_json
 from quantlib.cli.documents import evaluation_document
-from quantlib.cli.options import given
 from quantlib.cli.sources import open_bench, read_config, write_text
 
 
@@ -20,7 +20,7 @@ def quantize(
     synthetic: options.Synthetic = False,
     config: options.Config = None,
     bits: Annotated[
-        int | None, typer.Option(help=f"Weights and activations ({options.DEFAULT_BITS}).")
+        int | None, typer.Option(help=f"Weights and activations ({choices.DEFAULT_BITS}).")
     ] = None,
     weight_bits: Annotated[int | None, typer.Option(help="Constants of operators.")] = None,
     activation_bits: Annotated[
@@ -32,10 +32,22 @@ def quantize(
     output_bits: Annotated[
         int | None, typer.Option(help="Outputs of operators (max(5, activation bits)).")
     ] = None,
-    weights_signed: options.WeightsSigned = None,
-    weights_symmetric: options.WeightsSymmetric = None,
-    activations_signed: options.ActivationsSigned = None,
-    activations_symmetric: options.ActivationsSymmetric = None,
+    weights_signed: choices.Signed = None,
+    weights_symmetric: choices.Symmetric = None,
+    weights_narrow: choices.Narrow = None,
+    weights_power_of_two: choices.PowerOfTwo = None,
+    weights_per_channel: choices.PerChannel = None,
+    weights_estimator: choices.RangeEstimator = None,
+    activations_signed: choices.Signed = None,
+    activations_symmetric: choices.Symmetric = None,
+    activations_narrow: choices.Narrow = None,
+    activations_power_of_two: choices.PowerOfTwo = None,
+    activations_estimator: choices.RangeEstimator = None,
+    calibrate_on: Annotated[
+        choices.CalibrateOn | None, typer.Option(help="Tensors whose ranges are measured.")
+    ] = None,
+    layer_weight_bits: choices.LayerBits = None,
+    layer_activation_bits: choices.LayerBits = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
     check: Annotated[
@@ -51,15 +63,36 @@ def quantize(
     The calibration part of DATA sets the ranges, the evaluation part is measured. Options change
     what --config or --bits sets; auto leaves a choice to Concrete ML's rule.
     """
-    chosen = options.configuration(
+    chosen = choices.configuration(
         None if config is None else read_config(config),
         bits=bits,
-        weights=given(n_bits=weight_bits, signed=weights_signed, symmetric=weights_symmetric),
-        activations=given(
-            n_bits=activation_bits, signed=activations_signed, symmetric=activations_symmetric
+        weights=given(
+            n_bits=weight_bits,
+            signed=weights_signed,
+            symmetric=weights_symmetric,
+            narrow=weights_narrow,
+            power_of_two=weights_power_of_two,
+            per_channel=weights_per_channel,
+            estimator=estimator(weights_estimator),
         ),
-        edges=given(input_bits=input_bits, output_bits=output_bits, limit_bits=limit),
+        activations=given(
+            n_bits=activation_bits,
+            signed=activations_signed,
+            symmetric=activations_symmetric,
+            narrow=activations_narrow,
+            power_of_two=activations_power_of_two,
+            estimator=estimator(activations_estimator),
+        ),
+        edges=given(
+            input_bits=input_bits,
+            output_bits=output_bits,
+            limit_bits=limit,
+            calibrate_on=calibrate_on and calibrate_on.value,
+        ),
         rounding=rounding,
+    )
+    chosen = choices.with_layer_bits(
+        chosen, weights=layer_weight_bits, activations=layer_activation_bits
     )
     bench = open_bench(model, data, synthetic=synthetic)
     found = evaluate(bench.graph, bench.data, chosen, reference=bench.reference)

@@ -14,17 +14,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quantlib.analysis.sweep import SweepResult, grid
 from quantlib.analysis.sweep import sweep as sweep_results
 from quantlib.cli import options, words
+from quantlib.cli.choices import Tristate, configuration, given
 from quantlib.cli.console import ExitCode, note, notices, say, show_table
-from quantlib.cli.options import Tristate, given, widths
+from quantlib.cli.options import widths
 from quantlib.cli.results_file import ResultsFile
 from quantlib.cli.sources import Bench, open_bench, read_config
 from quantlib.core.config import QuantizationConfig
+from quantlib.core.scheme import Scheme
 
 WIDTHS = ["2-8"]
 
-AUTO = [Tristate.AUTO]
-
-_REPEATED = typer.Option(help="May be repeated; contradicting pairs are left out.")
+Repeated = Annotated[
+    list[Tristate] | None,
+    typer.Option(help="May be repeated; contradicting pairs are left out."),
+]
 
 
 def sweep(
@@ -37,10 +40,10 @@ def sweep(
     activation_bits: Annotated[
         list[str], typer.Option(metavar="BITS", help="Widths of activations; may be repeated.")
     ] = WIDTHS,
-    weights_signed: Annotated[list[Tristate], _REPEATED] = AUTO,
-    weights_symmetric: Annotated[list[Tristate], _REPEATED] = AUTO,
-    activations_signed: Annotated[list[Tristate], _REPEATED] = AUTO,
-    activations_symmetric: Annotated[list[Tristate], _REPEATED] = AUTO,
+    weights_signed: Repeated = None,
+    weights_symmetric: Repeated = None,
+    activations_signed: Repeated = None,
+    activations_symmetric: Repeated = None,
     config: options.Config = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
@@ -62,7 +65,7 @@ def sweep(
     Every combination of the widths and signs given; the rest is as --config says. Widths are
     written 4, 2-8 or 2,4-6. Ctrl-C stops and keeps what is finished.
     """
-    base = options.configuration(
+    base = configuration(
         None if config is None else read_config(config),
         weights={},
         activations={},
@@ -73,8 +76,8 @@ def sweep(
         base,
         weight_bits=widths(weight_bits, option="--weight-bits"),
         activation_bits=widths(activation_bits, option="--activation-bits"),
-        weight_schemes=_pairs(weights_signed, weights_symmetric),
-        activation_schemes=_pairs(activations_signed, activations_symmetric),
+        weight_schemes=_pairs(base.weights, weights_signed, weights_symmetric),
+        activation_schemes=_pairs(base.activations, activations_signed, activations_symmetric),
     )
     bench = open_bench(model, data, synthetic=synthetic)
     with nullcontext() if out is None else ResultsFile(out, bench) as file:
@@ -98,10 +101,15 @@ def sweep(
 
 
 def _pairs(
-    signed: list[Tristate], symmetric: list[Tristate]
+    base: Scheme, signed: list[Tristate] | None, symmetric: list[Tristate] | None
 ) -> list[tuple[bool | None, bool | None]]:
-    """Return every combination of two choices."""
-    return [(a.choice, b.choice) for a, b in itertools.product(signed, symmetric)]
+    """Return every combination of two choices; what is not given stays as in `base`."""
+    return list(
+        itertools.product(
+            [word.choice for word in signed] if signed else [base.signed],
+            [word.choice for word in symmetric] if symmetric else [base.symmetric],
+        )
+    )
 
 
 def _compute(

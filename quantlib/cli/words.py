@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.core.estimator import MIN_MAX
+
 if TYPE_CHECKING:
     from quantlib.analysis.reports import Evaluation, LayerSummary
-    from quantlib.core.config import QuantizationConfig, Scheme
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.core.estimator import Estimator
     from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.core.scheme import Scheme
 
 NOTHING = "–"
 TRISTATE = {None: "auto", True: "yes", False: "no"}
@@ -56,34 +60,56 @@ def span(bounds: tuple[int, int] | None) -> str:
 
 
 def grid(quantizer: UniformQuantizer | None) -> str:
-    """Return a grid: ``4 bits, signed symmetric``, with the scale where there is one only."""
+    """Return a grid: ``4 bits, signed symmetric, scale 0.0123``."""
     if quantizer is None:
         return NOTHING
     sign = "signed" if quantizer.is_signed else "unsigned"
     shape = "symmetric" if quantizer.is_symmetric else "affine"
-    words = f"{quantizer.n_bits} bits, {sign} {shape}"
-    scales = np.ravel(quantizer.scale)
-    return f"{words}, scale {scales[0]:.4g}" if scales.size == 1 else f"{words}, per channel"
+    step = f"{quantizer.quant_params.mean_scale:.4g}"
+    scale = f"mean of {np.size(quantizer.scale)} scales" if quantizer.is_per_channel else "scale"
+    return f"{quantizer.n_bits} bits, {sign} {shape}, {scale} {step}"
 
 
 def scheme(chosen: Scheme) -> str:
-    """Return a scheme: ``4 bits``, with what is not automatic after it."""
+    """Return a scheme: ``4 bits``, with what differs from Concrete ML's rules after it."""
     fixed = [
         f"{name} {TRISTATE[value]}"
         for name, value in (("signed", chosen.signed), ("symmetric", chosen.symmetric))
         if value is not None
     ]
-    return ", ".join([f"{chosen.n_bits} bits", *fixed])
+    flags = [
+        name.replace("_", " ")
+        for name in ("narrow", "power_of_two", "per_channel")
+        if getattr(chosen, name)
+    ]
+    ranges = [] if chosen.estimator == MIN_MAX else [estimator(chosen.estimator)]
+    return ", ".join([f"{chosen.n_bits} bits", *fixed, *flags, *ranges])
+
+
+def estimator(chosen: Estimator) -> str:
+    """Return an estimator as options take it: ``percentile:99.9``."""
+    parameter = chosen.parameter
+    return chosen.name if parameter is None else f"{chosen.name}:{parameter:g}"
 
 
 def config(chosen: QuantizationConfig) -> str:
     """Return a configuration in a line."""
     rounding = chosen.rounding_threshold_bits
-    return (
-        f"weights {scheme(chosen.weights)}; activations {scheme(chosen.activations)}; inputs "
-        f"{chosen.input_bits} bits; outputs {chosen.output_bits} bits; rounding "
-        f"{'off' if rounding is None else f'to {rounding} bits'}"
-    )
+    parts = [
+        f"weights {scheme(chosen.weights)}",
+        f"activations {scheme(chosen.activations)}",
+        f"inputs {chosen.input_bits} bits",
+        f"outputs {chosen.output_bits} bits",
+        f"rounding {'off' if rounding is None else f'to {rounding} bits'}",
+    ]
+    if chosen.calibrate_on != "quantized":
+        parts.append(f"calibrated on {chosen.calibrate_on}")
+    for layer, override in chosen.overrides:
+        if override.weights is not None:
+            parts.append(f"{layer} weights {scheme(override.weights)}")
+        if override.activations is not None:
+            parts.append(f"{layer} activations {scheme(override.activations)}")
+    return "; ".join(parts)
 
 
 def widest(found: Evaluation) -> str:
