@@ -117,25 +117,23 @@ def _show(found: Evaluation, *, title: str) -> None:
         say(f"{name:<19} {value}")
     say()
     limit = found.config.limit_bits
+    columns: dict[str, list[str]] = {
+        "layer": [layer.name for layer in found.layers],
+        "operator": [layer.op_type for layer in found.layers],
+        "inputs": [words.grid(layer.input_grid) for layer in found.layers],
+        "weights": [words.grid(layer.weight_grid) for layer in found.layers],
+        "accumulator": [words.span(layer.accumulator) for layer in found.layers],
+        "bits": [words.width(layer, limit_bits=limit) for layer in found.layers],
+        "rounded": [words.whole(layer.lsbs_to_remove or None) for layer in found.layers],
+        "SQNR": [words.decibel(layer.sqnr_db) for layer in found.layers],
+    }
+    if found.config.rounding_threshold_bits is None:
+        del columns["rounded"]
     show_table(
-        ("layer", "operator", "input grid", "weight grid", "accumulator", "bits",
-         f"fits {limit}", "rounded away", "SQNR"),
-        [
-            (
-                layer.name,
-                layer.op_type,
-                words.grid(layer.input_grid),
-                words.grid(layer.weight_grid),
-                words.span(layer.accumulator),
-                words.whole(layer.width_bits),
-                words.fits(layer, limit_bits=limit),
-                words.whole(layer.lsbs_to_remove) if layer.width_bits else words.NOTHING,
-                words.decibel(layer.sqnr_db),
-            )
-            for layer in found.layers
-        ],
-        words=("layer", "operator", "input grid", "weight grid"),
-    )  # fmt: skip
+        list(columns),
+        zip(*columns.values(), strict=True),
+        words=("layer", "operator", "inputs", "weights"),
+    )
 
 
 def headlines(found: Evaluation) -> dict[str, str]:

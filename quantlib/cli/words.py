@@ -55,19 +55,17 @@ def whole(value: int | None) -> str:
 
 
 def span(bounds: tuple[int, int] | None) -> str:
-    """Return an integer range: ``-12 … 30``."""
-    return NOTHING if bounds is None else f"{bounds[0]} … {bounds[1]}"
+    """Return an integer range: ``-12…30``."""
+    return NOTHING if bounds is None else f"{bounds[0]}…{bounds[1]}"
 
 
 def grid(quantizer: UniformQuantizer | None) -> str:
-    """Return a grid: ``4 bits, signed symmetric, scale 0.0123``."""
+    """Return a grid as a type: ``uint4``, ``int4 sym``, one per channel with their number."""
     if quantizer is None:
         return NOTHING
-    sign = "signed" if quantizer.is_signed else "unsigned"
-    shape = "symmetric" if quantizer.is_symmetric else "affine"
-    step = f"{quantizer.quant_params.mean_scale:.4g}"
-    scale = f"mean of {np.size(quantizer.scale)} scales" if quantizer.is_per_channel else "scale"
-    return f"{quantizer.n_bits} bits, {sign} {shape}, {scale} {step}"
+    kind = f"{'int' if quantizer.is_signed else 'uint'}{quantizer.n_bits}"
+    shape = " sym" if quantizer.is_symmetric else ""
+    return f"{kind}{shape}{f' ×{np.size(quantizer.scale)}' if quantizer.is_per_channel else ''}"
 
 
 def scheme(chosen: Scheme) -> str:
@@ -120,8 +118,8 @@ def widest(found: Evaluation) -> str:
     return f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
 
 
-def fits(layer: LayerSummary, *, limit_bits: int) -> str:
-    """Return whether a layer's accumulator is within the limit."""
-    if layer.width_bits is None:
-        return NOTHING
-    return "yes" if layer.width_bits <= limit_bits else "no"
+def width(layer: LayerSummary, *, limit_bits: int) -> str:
+    """Return the width of a layer's accumulator; above the limit also that: ``14 > 13``."""
+    if layer.width_bits is None or layer.width_bits <= limit_bits:
+        return whole(layer.width_bits)
+    return f"{layer.width_bits} > {limit_bits}"

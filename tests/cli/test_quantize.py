@@ -157,3 +157,21 @@ def test_an_exact_output_is_an_infinity_that_json_can_say(tmp_path: Path) -> Non
     words = ("quantize", tmp_path / "m.onnx", tmp_path / "d.npy", "--activation-bits", 5)
     assert document(*words, "--json")["sqnr_db"] == "inf"
     assert "SQNR                exact" in run(*words).stdout
+
+
+def test_the_table_has_a_line_per_layer_and_marks_what_does_not_fit() -> None:
+    config = Config.from_n_bits(6)
+    found = measured(DIGITS, config)
+    lines = run("quantize", *DIGITS, "--bits", 6, "--limit", 13).stdout.splitlines()
+    table = lines[-len(found.layers) :]
+    for line, layer in zip(table, found.layers, strict=True):
+        assert line.split()[:2] == [layer.name, layer.op_type]
+        above = layer.width_bits is not None and layer.width_bits > 13
+        assert (f"{layer.width_bits} > 13" in line) == above
+    assert any("> 13" in line for line in table)
+
+
+def test_bits_that_rounding_takes_have_a_column() -> None:
+    words = ("quantize", *DIGITS, "--bits", 6)
+    assert "rounded" not in run(*words).stdout.splitlines()[-6]
+    assert "rounded" in run(*words, "--rounding", 6).stdout.splitlines()[-6]
