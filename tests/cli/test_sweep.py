@@ -99,6 +99,9 @@ def test_a_last_line_that_was_cut_short_is_computed_again(
     assert len(computed) == 1
     assert set(configs_in(path)) == set(CONFIGS)
     assert path.read_bytes().startswith(whole[: whole[:-1].rfind(b"\n") + 1])
+    path.write_bytes(whole + whole[-200:-1])
+    run("sweep", *IRIS, *GRID, "--out", path)
+    assert path.read_bytes() == whole
 
 
 @pytest.mark.parametrize(
