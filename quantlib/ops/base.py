@@ -70,6 +70,9 @@ class MixingOp(QuantizedOp):
     constant_inputs: ClassVar[tuple[int, ...]] = ()
     """Inputs that must be constants for the accumulator to have one fixed grid."""
 
+    keeps_operand_grid: ClassVar[bool] = False
+    """Whether its accumulator is a selection of codes: a grid of the model's own survives it."""
+
     traces_rounded: ClassVar[bool] = False
     """Whether the reference's debug trace holds the accumulator after rounding."""
 
