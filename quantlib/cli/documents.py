@@ -46,6 +46,7 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
                 "fan_in": node.fan_in,
                 "macs": node.macs,
                 "refusal": node.refusal,
+                "carried_bits": node.carried_bits,
             }
             for node in found.nodes
         ],

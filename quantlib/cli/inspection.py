@@ -11,8 +11,8 @@ from quantlib.graph.model import TensorInfo
 def inspect(model: options.Model, as_json: options.Json = False) -> None:
     """Show what happens to each node of MODEL.
 
-    Treatment, fused table look-up, fan-in, multiply-accumulates per sample, and why Concrete ML
-    would refuse the node.
+    Treatment, fused table look-up, fan-in, multiply-accumulates per sample, bits of a grid that
+    came with the model, and why Concrete ML would refuse the node.
     """
     graph = load_model(model)
     found = inspect_model(graph)
@@ -23,20 +23,21 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     say(f"inputs   {', '.join(map(_tensor, graph.inputs))}")
     say(f"outputs  {', '.join(map(_tensor, graph.outputs))}")
     say()
+    columns: dict[str, list[str]] = {
+        "node": [node.name for node in found.nodes],
+        "operator": [node.op_type for node in found.nodes],
+        "treatment": [str(node.treatment) for node in found.nodes],
+        "look-up": [words.whole(node.segment) for node in found.nodes],
+        "fan-in": [words.whole(node.fan_in) for node in found.nodes],
+        "MACs": [words.whole(node.macs) for node in found.nodes],
+        "own grid": [words.whole(node.carried_bits) for node in found.nodes],
+        "Concrete ML": [node.refusal or "accepts it" for node in found.nodes],
+    }
+    if not found.carried:
+        del columns["own grid"]
     show_table(
-        ("node", "operator", "treatment", "look-up", "fan-in", "MACs", "Concrete ML"),
-        [
-            (
-                node.name,
-                node.op_type,
-                str(node.treatment),
-                words.whole(node.segment),
-                words.whole(node.fan_in),
-                words.whole(node.macs),
-                node.refusal or "accepts it",
-            )
-            for node in found.nodes
-        ],
+        list(columns),
+        zip(*columns.values(), strict=True),
         words=("node", "operator", "treatment", "Concrete ML"),
     )
     say()

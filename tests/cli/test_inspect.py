@@ -8,7 +8,7 @@ from onnx import helper
 
 import quantlib as ql
 from tests import models
-from tests.cli.running import SAMPLES, document, run
+from tests.cli.running import ROOT, SAMPLES, document, run
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_resnet", "wine_sklearn"])
@@ -21,7 +21,16 @@ def test_the_document_says_what_the_library_reports(name: str) -> None:
     assert written["n_parameters"] == graph.n_parameters
     assert written["refusal"] == found.refusal
     assert [tuple(node.values()) for node in written["nodes"]] == [
-        (n.name, n.op_type, str(n.treatment), n.segment, n.fan_in, n.macs, n.refusal)
+        (
+            n.name,
+            n.op_type,
+            str(n.treatment),
+            n.segment,
+            n.fan_in,
+            n.macs,
+            n.refusal,
+            n.carried_bits,
+        )
         for n in found.nodes
     ]
 
@@ -55,3 +64,15 @@ def test_a_node_name_reaches_no_terminal_as_a_command(tmp_path: Path) -> None:
     words = run("inspect", tmp_path / "m.onnx").stdout
     assert "\x1b" not in words
     assert "�[2Jred [bold]" in words
+
+
+def test_grids_that_came_with_the_model_have_a_column() -> None:
+    path = ROOT / "tests" / "golden" / "brevitas" / "qat_mlp.onnx"
+    nodes = ql.inspect_model(ql.load_model(path)).nodes
+    lines = run("inspect", path).stdout.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("node "))
+    place = lines[start].index("own grid") + len("own grid")
+    shown = [line[:place].split()[-1] for line in lines[start + 1 : start + 1 + len(nodes)]]
+    assert shown == [str(node.carried_bits or "–") for node in nodes]
+    assert set(shown) > {"–"}
+    assert "own grid" not in run("inspect", SAMPLES / "digits_cnn.onnx").stdout
