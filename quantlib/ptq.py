@@ -13,7 +13,6 @@ from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
-from quantlib.core.widths import bit_width
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
@@ -248,7 +247,10 @@ class _Calibration:
         What runs in float has run already: `reals` are its results.
         """
         if isinstance(layer.op, FloatOp):
-            return layer, layer.wrap(reals, layer.arguments(self.values))
+            arguments = layer.arguments(self.values)
+            if layer.op.keeps_grid and isinstance(arguments[0], Tensor):
+                arguments = (self._as_read(layer, arguments[0]), *arguments[1:])
+            return layer, layer.wrap(reals, arguments)
         run = layer.run(self.values)
         grids = tuple(
             operand.quantizer
@@ -257,16 +259,19 @@ class _Calibration:
         )
         layer = dataclasses.replace(layer, input_grids=grids)
         threshold = self.config.rounding_threshold_bits
-        op = layer.op
-        if threshold is None or run.accumulator is None or layer.is_graph_output:
-            return layer, run.results
-        if not (isinstance(op, MixingOp) and op.rounds_accumulator):
-            return layer, run.results
-        offset = op.rounding_offset(*run.operands)  # type: ignore[arg-type]
-        low, high = int(run.accumulator.min()), int(run.accumulator.max())
-        width = bit_width(low + offset, high + offset)
-        layer = dataclasses.replace(layer, lsbs_to_remove=max(0, width - threshold))
-        return layer, (layer.finish(run.accumulator, run.operands),)
+        if threshold is not None:
+            layer, run = layer.with_rounding(run, self.values, threshold)
+        return layer, run.results
+
+    @staticmethod
+    def _as_read(layer: QuantizedLayer, tensor: Tensor) -> Tensor:
+        """Return a tensor's values on the grid that `layer` would read them on.
+
+        The reference calibrates Identity there, and runs it on the grid of its producer.
+        """
+        stats = MinMaxQuantizationStats.from_values(tensor.values)
+        grid = UniformQuantizer.from_stats(layer.input_options, stats)
+        return Tensor(grid, values=tensor.values)
 
     def _output_grids(
         self, layer: QuantizedLayer, results: tuple[AnyArray, ...], tensors: list[Tensor]

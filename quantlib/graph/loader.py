@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from quantlib.arrays import AnyArray, read_only
 from quantlib.errors import ModelLoadError, UnsupportedOpError
-from quantlib.graph import passes
+from quantlib.graph import passes, unfold
 from quantlib.graph.batch import free_batch
 from quantlib.graph.model import Graph, Node, TensorInfo
 from quantlib.graph.runtime import open_session
@@ -71,14 +71,19 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
             raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
         data, stem, folder = path.read_bytes(), path.stem, path.parent
     label = name or stem
-    model = free_batch(_checked(data, label, folder))
-    return passes.simplify(_graph_of(model, data, label))
+    model, replaced = _checked(data, label, folder)
+    graph = passes.simplify(_graph_of(free_batch(model), data, label))
+    originals = {name: _node(proto) for name, proto in replaced.items()}
+    return passes.drop_unused(unfold.restore(graph, originals)) if originals else graph
 
 
-def _checked(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
+def _checked(
+    data: bytes, label: str, folder: Path | None
+) -> tuple[onnx.ModelProto, dict[str, onnx.NodeProto]]:
     """Parse `data` and refuse what cannot become a graph, cheap things first.
 
-    Tensors outside the file are read only from `folder`, where the model itself lies.
+    Tensors outside the file are read only from `folder`, where the model itself lies. The
+    second result are the nodes that ONNX does not know and that the first spells out.
     """
     if not data:
         raise ModelLoadError(f"{label}: the file is empty; export or download it again.")
@@ -102,6 +107,7 @@ def _checked(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     _normalize(model)
+    replaced = unfold.expand(model)
     _refuse_unknown_operators(model, label)
     try:
         onnx.checker.check_model(_with_output_shapes(model), full_check=True)
@@ -119,7 +125,7 @@ def _checked(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
         raise ModelLoadError(
             f"{label}: ONNX Runtime does not load the model: {_first_line(error)}"
         ) from None
-    return model  # type: ignore[no-any-return]
+    return model, replaced
 
 
 def _read_outside_tensors(model: onnx.ModelProto, label: str, folder: Path | None) -> None:

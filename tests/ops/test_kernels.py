@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlib.arrays import carrier
-from quantlib.execution.layer import round_low_bits
 from quantlib.ops import kernels
 
 
@@ -108,7 +107,7 @@ def test_rounding_goes_to_nearest_and_ties_go_up(values: list[int], bits: int) -
     step = 2**bits
     expected = [(v + step // 2) // step * step for v in values]
     for kind in (np.int64, np.float64):
-        rounded = round_low_bits(np.array(values, dtype=kind), bits)
+        rounded = kernels.round_low_bits(np.array(values, dtype=kind), bits)
         assert [int(v) for v in rounded] == expected
 
 
