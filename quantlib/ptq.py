@@ -248,8 +248,9 @@ class _Calibration:
         """
         if isinstance(layer.op, FloatOp):
             arguments = layer.arguments(self.values)
-            if layer.op.keeps_grid and isinstance(arguments[0], Tensor):
-                arguments = (self._as_read(layer, arguments[0]), *arguments[1:])
+            source = arguments[0] if arguments else None
+            if layer.op.keeps_grid and isinstance(source, Tensor) and self._enters(layer.node):
+                arguments = (self._as_read(layer, source), *arguments[1:])
             return layer, layer.wrap(reals, arguments)
         run = layer.run(self.values)
         grids = tuple(
@@ -263,11 +264,15 @@ class _Calibration:
             layer, run = layer.with_rounding(run, self.values, threshold)
         return layer, run.results
 
+    def _enters(self, node: Node) -> bool:
+        """Tell whether a node's first input is a model input."""
+        return any(info.name == node.inputs[0] for info in self.graph.inputs)
+
     @staticmethod
     def _as_read(layer: QuantizedLayer, tensor: Tensor) -> Tensor:
-        """Return a tensor's values on the grid that `layer` would read them on.
+        """Return a model input's values on the grid that an integer operator would read.
 
-        The reference calibrates Identity there, and runs it on the grid of its producer.
+        The reference calibrates Identity there, and runs it on the input's own grid.
         """
         stats = MinMaxQuantizationStats.from_values(tensor.values)
         grid = UniformQuantizer.from_stats(layer.input_options, stats)
