@@ -57,8 +57,8 @@ def expand(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     nodes: list[onnx.NodeProto] = []
     for node in list(model.graph.node):
         if is_unfold(node):
-            replaced[node.output[0]] = node
             nodes += _Expansion(model, node, opset).nodes
+            replaced[node.output[0]] = node
         else:
             nodes.append(node)
     del model.graph.node[:]
@@ -85,6 +85,7 @@ class _Expansion:
         self.graph = model.graph
         self.node = node
         self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[tuple[int, ...], str] = {}
         kernel, strides, dilations, pads = self._attributes(opset)
         axes = list(range(2, 2 + len(kernel)))
         half = len(kernel)
@@ -115,8 +116,11 @@ class _Expansion:
         ones = [1] * len(kernel)
         strides, dilations = given.get("strides", ones), given.get("dilations", ones)
         pads = given.get("pads", [0] * (2 * len(kernel)))
+        wired = len(self.node.input) == len(self.node.output) == 1
         lengths = (len(strides), len(dilations), len(pads) / 2)
-        if not kernel or any(length != len(kernel) for length in lengths):
+        if not wired:
+            fault = "wants one input and one output"
+        elif not kernel or any(length != len(kernel) for length in lengths):
             fault = "wants kernel_shape, and strides and pads that fit it"
         elif min(*kernel, *strides, *dilations) < 1 or min(pads) < 0 or math.prod(kernel) > 4096:
             fault = "wants positive sizes, pads of at least 0 and at most 4096 places in a kernel"
@@ -131,10 +135,14 @@ class _Expansion:
         )
 
     def _const(self, values: list[int]) -> str:
-        name = f"{self.node.name}/{OP_TYPE}/c{len(self.graph.initializer)}"
-        array = np.asarray(values, dtype=np.int64)
-        self.graph.initializer.append(numpy_helper.from_array(array, name))
-        return name
+        """Return the name of a constant, one for equal values."""
+        key = tuple(values)
+        if key not in self.constants:
+            name = f"{self.node.name}/{OP_TYPE}/c{len(self.constants)}"
+            array = np.asarray(values, dtype=np.int64)
+            self.graph.initializer.append(numpy_helper.from_array(array, name))
+            self.constants[key] = name
+        return self.constants[key]
 
     def _add(self, op_type: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
         name = f"{self.node.name}/{OP_TYPE}/{len(self.nodes)}"

@@ -258,15 +258,15 @@ def excess_bits_of_sums(a: Codes, b: Codes, threshold_bits: int) -> tuple[int, i
 
     Matrices of a stack are measured one by one, the widest counts.
     """
-    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    left = np.broadcast_to(a, (*shape, *a.shape[-2:]))
-    right = np.broadcast_to(b, (*shape, *b.shape[-2:]))
-    most = [0, 0]
-    for place in np.ndindex(*shape):
-        rows, columns = left[place][:, :, None], right[place][None, :, :]
-        for i, sums in enumerate((rows + columns, rows - columns)):
-            most[i] = max(most[i], excess_bits(sums, threshold_bits))
-    return most[0], most[1]
+    low_a, high_a = a.min(axis=-2), a.max(axis=-2)  # of each column, which meets one row of b
+    low_b, high_b = b.min(axis=-1), b.max(axis=-1)
+
+    def excess(low: Codes, high: Codes) -> int:
+        ranges = zip(low.min(axis=-1).flat, high.max(axis=-1).flat, strict=True)
+        widths = (bit_width(int(least), int(largest)) for least, largest in ranges)
+        return max(0, max(widths, default=0) - threshold_bits)
+
+    return excess(low_a + low_b, high_a + high_b), excess(low_a - high_b, high_a - low_b)
 
 
 def product_of_squares(a: Codes, b: Codes, *, sum_lsbs: int, difference_lsbs: int) -> Codes:

@@ -161,3 +161,19 @@ def test_the_excess_is_what_the_width_has_above_the_threshold(
     assert kernels.excess_bits(np.array(codes), threshold) == excess
     a, b = np.array([codes]).T, np.zeros((1, 1), dtype=np.int64)
     assert kernels.excess_bits_of_sums(a, b, threshold) == (excess, excess)
+
+
+@given(two_matrices(), st.integers(1, 8))
+def test_the_excess_of_a_stack_is_that_of_its_widest_matrix(
+    pair: tuple[Any, Any], threshold: int
+) -> None:
+    a, b = (np.atleast_3d(x.T).T for x in pair)
+    each = [
+        (
+            kernels.excess_bits(left[:, :, None] + right[None], threshold),
+            kernels.excess_bits(left[:, :, None] - right[None], threshold),
+        )
+        for left, right in zip(a, b, strict=True)
+    ]
+    wanted = (max(s for s, _ in each), max(d for _, d in each))
+    assert kernels.excess_bits_of_sums(a, b, threshold) == wanted

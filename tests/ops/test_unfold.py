@@ -129,6 +129,15 @@ def test_a_wrong_node_is_named_with_the_reason(
     assert caught.value.node_name == "columns"
 
 
+def test_an_unfold_without_an_input_is_refused() -> None:
+    made = models.build(
+        [helper.make_node("Unfold", [], ["y"], "columns", kernel_shape=[2, 2])],
+        inputs={"x": ["n", 2, 4, 4]}, outputs=["y"],
+    )  # fmt: skip
+    with pytest.raises(ql.UnsupportedOpError, match="one input and one output"):
+        ql.load_model(made)
+
+
 def test_an_unfold_of_another_domain_stays_unknown() -> None:
     node = helper.make_node("Unfold", ["x"], ["y"], domain="mine", kernel_shape=[2, 2])
     made = models.build([node], inputs={"x": ["n", 2, 4, 4]}, outputs=["y"], domains=[("mine", 1)])
