@@ -22,8 +22,7 @@ from quantlib.execution.treatments import NodePlan, plan
 from quantlib.execution.weights import quantized_weight
 from quantlib.graph.loader import load_model
 from quantlib.graph.model import Graph, Node
-from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment
-from quantlib.ops.conv import Conv
+from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment, WeightedOp
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat
 from quantlib.quantized_module import QuantizedModule
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
 
 OUTLIER_PERCENTILES = (0.1, 99.9)
 """What BatchNormalization's output range keeps, per cent."""
-
-PRODUCTS: dict[str, type[Gemm | Conv]] = {"Gemm": Gemm, "MatMul": Gemm, "Conv": Conv}
-"""Operators whose weights have output channels."""
 
 
 class PostTrainingAffineQuantization:
@@ -287,7 +283,8 @@ class _Calibration:
             arguments = layer.arguments(self.values)
             source = arguments[0] if arguments else None
             if layer.op.keeps_grid and isinstance(source, Tensor) and self._enters(layer.node):
-                arguments = (self._as_read(layer, source), *arguments[1:])
+                # the reference calibrates it on the grid that an integer operator would read
+                arguments = (source.requantized(layer.input_options), *arguments[1:])
             return layer, layer.wrap(reals, arguments)
         run = layer.run(self.values)
         grids = tuple(
@@ -304,16 +301,6 @@ class _Calibration:
     def _enters(self, node: Node) -> bool:
         """Tell whether a node's first input is a model input."""
         return any(info.name == node.inputs[0] for info in self.graph.inputs)
-
-    @staticmethod
-    def _as_read(layer: QuantizedLayer, tensor: Tensor) -> Tensor:
-        """Return a model input's values on the grid that an integer operator would read.
-
-        The reference calibrates Identity there, and runs it on the input's own grid.
-        """
-        stats = MinMaxQuantizationStats.from_values(tensor.values)
-        grid = UniformQuantizer.from_stats(layer.input_options, stats)
-        return Tensor(grid, values=tensor.values)
 
     def _output_grids(
         self, layer: QuantizedLayer, results: tuple[AnyArray, ...], tensors: list[Tensor]
@@ -357,14 +344,14 @@ class _Calibration:
             if name in self.graph.constants:
                 value = self.graph.constants[name]
                 is_number = value.dtype.kind in "fb"
-                constants[i] = self._weight(node, i) if quantized and is_number else value
+                constants[i] = self._weight(node, i, op_class) if quantized and is_number else value
         return constants
 
-    def _weight(self, node: Node, position: int) -> Tensor:
+    def _weight(self, node: Node, position: int, op_class: type) -> Tensor:
         """Quantize a constant input of a layer; only products have output channels."""
         name, axis = node.inputs[position], None
-        if position == 1 and node.op_type in PRODUCTS:
-            op = PRODUCTS[node.op_type].from_node(node, self.graph.opsets)
+        if position == 1 and issubclass(op_class, WeightedOp):
+            op = op_class.from_node(node, self.graph.opsets)
             axis = op.channel_axis(self.graph.constants[name].shape)
         scheme = self.config.weights_of(node.name)
         return quantized_weight(self.graph, name, scheme, channel_axis=axis)

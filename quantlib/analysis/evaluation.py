@@ -139,7 +139,7 @@ def evaluate(
 
 def _channel_axis(layer: QuantizedLayer) -> int:
     """Return the axis of output channels: the last of a matrix product, else the second."""
-    return layer.op.channel_axis if isinstance(layer.op, MixingOp) else 1
+    return layer.op.output_channel_axis if isinstance(layer.op, MixingOp) else 1
 
 
 def _comparable(output: AnyArray, name: str) -> AnyArray:

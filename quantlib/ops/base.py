@@ -80,7 +80,7 @@ class MixingOp(QuantizedOp):
     fewest_axes: ClassVar[int] = 0
     """Axes that each of the first two inputs must have; with fewer it runs in float."""
 
-    channel_axis: ClassVar[int] = 1
+    output_channel_axis: ClassVar[int] = 1
     """Axis of the accumulator that numbers its output channels."""
 
     traces_rounded: ClassVar[bool] = False
@@ -146,6 +146,10 @@ class WeightedOp(MixingOp):
     @abstractmethod
     def fan_in(self, weight_shape: tuple[int, ...]) -> int:
         """Return how many products one accumulator sums, at most."""
+
+    @abstractmethod
+    def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
+        """Return the axis of the weights that numbers output channels; None without such."""
 
     def macs(
         self, weight_shape: tuple[int, ...], input_shape: Shape, output_shape: Shape

@@ -104,6 +104,11 @@ class ConvTranspose(WeightedOp):
         ]
         return weight_shape[0] // self.group * math.prod(taps)
 
+    def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
+        """Return the axis of the weights' output channels; all groups share its grids."""
+        del weight_shape
+        return 1
+
     def macs(
         self, weight_shape: tuple[int, ...], input_shape: Shape, output_shape: Shape
     ) -> int | None:
@@ -157,12 +162,16 @@ class ConvTranspose(WeightedOp):
         zero_point = 0 if bias is None else bias.astype(np.float64) / -scale
         return UniformQuantizationParameters(scale, zero_point, 0)
 
-    @staticmethod
-    def _scale_and_bias(*operands: Tensor | None) -> tuple[np.float64, FloatArray | None]:
+    def _scale_and_bias(
+        self, *operands: Tensor | None
+    ) -> tuple[np.float64 | FloatArray, FloatArray | None]:
+        """Return the accumulator's scale, one or one per output channel, and the real bias."""
         x, w, *rest = operands
         assert x is not None and w is not None
         bias = rest[0] if rest else None
-        scale = np.float64(x.quantizer.scale * w.quantizer.scale)
+        scale = x.quantizer.scale * w.quantizer.scale
+        if isinstance(scale, np.ndarray):
+            scale = _per_channel(np.tile(scale.reshape(-1), self.group), len(w.shape))
         return scale, None if bias is None else _per_channel(bias.values, len(w.shape))
 
 

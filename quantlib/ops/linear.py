@@ -47,7 +47,7 @@ class Gemm(WeightedOp):
     constant_inputs: ClassVar[tuple[int, ...]] = (1, 2)
     takes_variables = True
     fewest_axes = 2
-    channel_axis = -1
+    output_channel_axis = -1
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:

@@ -168,6 +168,41 @@ def test_zero_points_vanish_at_borders_and_between_strides(last: bool) -> None:
         assert np.array_equal(module.dequantize_output(codes), y)
 
 
+@pytest.mark.parametrize("group", [1, 2])
+@pytest.mark.parametrize("last", [True, False])
+def test_a_grid_per_output_channel_is_shared_by_the_groups(group: int, last: bool) -> None:
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w", "b"], ["y" if last else "c"], "up",
+                         group=group, strides=[2])
+    ]  # fmt: skip
+    if not last:
+        nodes.append(helper.make_node("Relu", ["c"], ["y"], "act"))
+    spread = np.array([0.1, 1.0, 10.0], dtype=np.float32).reshape(1, 3, 1)
+    constants = {"w": models.normal(4, 3, 3) * spread, "b": models.normal(3 * group)}
+    graph = ql.load_model(
+        models.build(nodes, inputs={"x": ["n", 4, 5]}, outputs=["y"], constants=constants)
+    )
+    base = ql.QuantizationConfig.from_n_bits(5)
+    config = base.replace(weights=base.weights.replace(per_channel=True))
+    x = models.normal(8, 4, 5)
+    module = ql.quantize(graph, x, config)
+
+    def check(layer: Any, run: Any) -> None:
+        if layer.name != "up":
+            return
+        left, weights, bias = run.operands
+        assert np.shape(weights.quantizer.scale) == (1, 3, 1)
+        (wanted,) = layer.op.float_results(
+            left.rounded().values, weights.rounded().values, bias.values
+        )
+        reach = float(np.abs(wanted).max())
+        assert np.allclose(run.results[0].values, wanted, rtol=0, atol=1e-5 * reach)
+
+    module.run(x, observe=check)
+    codes = np.asarray(module.quantized_forward(np.asarray(module.quantize_input(x))))
+    assert np.array_equal(np.asarray(module.dequantize_output(codes)), module.forward(x))
+
+
 def test_preflight_counts_its_products_and_says_that_concrete_ml_lacks_it() -> None:
     graph = ql.load_model(upsampler(last=True))
     (report,) = ql.inspect_model(graph).nodes
