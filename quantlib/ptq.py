@@ -23,6 +23,7 @@ from quantlib.execution.weights import quantized_weight
 from quantlib.graph.loader import load_model
 from quantlib.graph.model import Graph, Node
 from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment, WeightedOp
+from quantlib.ops.carried import CarriedQuantizer
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat
 from quantlib.quantized_module import QuantizedModule
@@ -189,11 +190,18 @@ class _Calibration:
     def _input_grid(self, name: str, layers: list[QuantizedLayer]) -> UniformQuantizer | None:
         """Return the clear-side grid of a model input.
 
-        The first integer operator's, if only such read it; else its own width, signed.
+        The one that the model brings, if only its quantizer reads it; the first integer
+        operator's, if only such read it; else its own width, signed.
         """
         value = self.values[name]
         if not isinstance(value, Tensor):
             return None
+        direct = [layer for layer in layers if name in layer.node.inputs]
+        carried = {layer.outputs[0] for layer in direct}
+        if len(carried) == 1 and all(_takes_inputs(layer) for layer in direct):
+            (grid,) = carried
+            if grid is not None and grid.is_carried:
+                return grid
         readers = [
             layer
             for layer, node_plan in zip(layers, self.plans, strict=True)
@@ -205,10 +213,8 @@ class _Calibration:
         if not readers or fused:
             return value.quantizer
         first = readers[0]
-        direct = next((i for i, n in enumerate(first.node.inputs) if n == name), None)
-        return value.requantized(
-            first.input_options, None if direct is None else first.input_ranges.get(direct)
-        ).quantizer
+        place = next((i for i, n in enumerate(first.node.inputs) if n == name), -1)
+        return value.requantized(first.input_options, first.input_ranges.get(place)).quantizer
 
     def _reads(self, node: Node, name: str) -> bool:
         """Tell whether a node's inputs are functions of the model input `name`."""
@@ -313,6 +319,12 @@ class _Calibration:
         if self.config.is_reference and tensors:
             signed = layer.input_options.is_signed
             options = dataclasses.replace(unsigned, is_signed=signed)
+        if isinstance(layer.op, CarriedQuantizer):
+            carried = layer.op.quantizer(
+                [layer.constants.get(i) for i in range(1, len(layer.node.inputs))]
+            )
+            if carried is not None and not carried.is_per_channel:
+                return (carried,)
         grids: list[UniformQuantizer | None] = []
         for name, result in zip(layer.node.outputs, results, strict=True):
             if result is None or result.dtype.kind != "f":
@@ -355,3 +367,8 @@ class _Calibration:
             axis = op.channel_axis(self.graph.constants[name].shape)
         scheme = self.config.weights_of(node.name)
         return quantized_weight(self.graph, name, scheme, channel_axis=axis)
+
+
+def _takes_inputs(layer: QuantizedLayer) -> bool:
+    """Tell whether a layer only rounds what it reads to a grid that came with the model."""
+    return isinstance(layer.op, CarriedQuantizer) and layer.op.takes_inputs

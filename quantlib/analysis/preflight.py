@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from onnx import TensorProto
 
 from quantlib.execution.treatments import plan
+from quantlib.graph.carried import PAIR, carried_quantizer, is_carrier
 from quantlib.ops.base import Treatment, WeightedOp
 from quantlib.ops.linear import Gemm
 
@@ -102,6 +103,8 @@ class NodeReport:
         Multiply-accumulates per sample, where shapes are known.
     refusal : str
         Why Concrete ML would refuse the node; empty if it accepts it.
+    carried_bits : int or None
+        Width of the grid the model brings: a quantizer's own, or that of a node's weights.
     """
 
     name: str
@@ -111,6 +114,7 @@ class NodeReport:
     fan_in: int | None
     macs: int | None
     refusal: str
+    carried_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,11 @@ class Preflight:
 
     nodes: tuple[NodeReport, ...]
     refusal: str
+
+    @property
+    def carried(self) -> tuple[NodeReport, ...]:
+        """The nodes whose grid came with the model (quantization-aware training, QDQ)."""
+        return tuple(node for node in self.nodes if node.carried_bits is not None)
 
     @property
     def refused(self) -> tuple[NodeReport, ...]:
@@ -198,14 +207,24 @@ def _report(graph: Graph, node: Node, decided: NodePlan, segment: int | None) ->
         fan_in=fan_in,
         macs=macs,
         refusal=_refusal(graph, node, decided),
+        carried_bits=_carried_bits(graph, node),
     )
+
+
+def _carried_bits(graph: Graph, node: Node) -> int | None:
+    """Return the width of a quantizer node's grid, or of the weights a node reads."""
+    if is_carrier(node):
+        grid = carried_quantizer(node, [graph.constants.get(name) for name in node.inputs[1:]])
+    else:
+        grid = next((graph.grids[name] for name in node.inputs[:2] if name in graph.grids), None)
+    return grid.n_bits if grid else None
 
 
 def _products(graph: Graph, node: Node, decided: NodePlan) -> tuple[int | None, int | None]:
     """Return fan-in and multiply-accumulates per sample of an operator with weights."""
-    op = decided.op_class.from_node(node, graph.opsets)
-    if decided.treatment is not Treatment.INTEGER or not isinstance(op, WeightedOp):
+    if decided.treatment is not Treatment.INTEGER or not issubclass(decided.op_class, WeightedOp):
         return None, None
+    op = decided.op_class.from_node(node, graph.opsets)
     weight = graph.constants.get(node.inputs[1])
     shape = weight.shape if weight is not None else graph.shapes.get(node.inputs[1])
     if not shape or not all(isinstance(size, int) for size in shape):
@@ -218,6 +237,8 @@ def _products(graph: Graph, node: Node, decided: NodePlan) -> tuple[int | None, 
 def _refusal(graph: Graph, node: Node, decided: NodePlan) -> str:
     """Return why Concrete ML 1.9 would refuse a node."""
     title = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    if node.op_type == PAIR:
+        return "it reads quantizers as Brevitas' Quant only, not as QuantizeLinear"
     if title not in CONCRETE_ML_OPS:
         return f"it does not know {title}"
     if sum(bool(name) for name in node.outputs) > 1:

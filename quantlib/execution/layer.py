@@ -195,6 +195,9 @@ class QuantizedLayer:
         if params is not None:
             grid = UniformQuantizer(output.quant_options, output.quant_stats, params)
             return Tensor(grid, codes=accumulator)
+        source = operands[0]
+        if op.keeps_operand_grid and isinstance(source, Tensor) and source.quantizer.is_carried:
+            return Tensor(source.quantizer, codes=accumulator)
         offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0  # type: ignore[arg-type]
         rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
         values = op.dequantize(rounded, *operands, output=self._grid())  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from quantlib.graph.carried import is_carrier
 from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, QuantizedOp, Treatment
 from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 
@@ -51,7 +52,8 @@ def _treat(
     """Decide one node from what its inputs are computed from."""
     of_inputs = [sources.get(name, frozenset()) for name in node.inputs]
     read = frozenset().union(*of_inputs)
-    op_class = None if node.domain else ONNX_OPS_TO_QUANTIZED_IMPL.get(node.op_type)
+    known = not node.domain or is_carrier(node)
+    op_class = ONNX_OPS_TO_QUANTIZED_IMPL.get(node.op_type) if known else None
     new = frozenset([next(filter(None, node.outputs), node.name)])
     if op_class is not None and op_class.treatment is Treatment.RAW:
         return NodePlan(Treatment.RAW, op_class, frozenset())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,7 @@ from onnx import helper, numpy_helper
 from quantlib.errors import UnsupportedOpError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     import onnx
-
-    from quantlib.graph.model import Graph, Node
 
 OP_TYPE = "Unfold"
 
@@ -42,7 +37,8 @@ def expand(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     Returns
     -------
     dict of str to onnx.NodeProto
-        The replaced nodes by output name, for `restore`.
+        Which node the new ones, by name, stand for, as `lower_quantizers` tells it; an Unfold of
+        a constant is not among them, its replacement is folded.
 
     Raises
     ------
@@ -53,26 +49,21 @@ def expand(model: onnx.ModelProto) -> dict[str, onnx.NodeProto]:
     replaced: dict[str, onnx.NodeProto] = {}
     if not any(map(is_unfold, model.graph.node)):
         return replaced
+    constants = {tensor.name for tensor in model.graph.initializer}
+    constants.update(n.output[0] for n in model.graph.node if n.op_type == "Constant")
     opset = max((e.version for e in model.opset_import if not e.domain), default=0)
     nodes: list[onnx.NodeProto] = []
     for node in list(model.graph.node):
         if is_unfold(node):
-            nodes += _Expansion(model, node, opset).nodes
-            replaced[node.output[0]] = node
+            group = _Expansion(model, node, opset).nodes
+            nodes += group
+            if node.input[0] not in constants:
+                replaced.update((part.name, node) for part in group)
         else:
             nodes.append(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     return replaced
-
-
-def restore(graph: Graph, originals: Mapping[str, Node]) -> Graph:
-    """Put the replaced nodes back; `originals` are theirs by output name.
-
-    What the replacement computed on the way is left for `drop_unused`.
-    """
-    nodes = tuple(originals.get(node.outputs[0], node) for node in graph.nodes)
-    return dataclasses.replace(graph, nodes=nodes)
 
 
 class _Expansion:
@@ -107,7 +98,8 @@ class _Expansion:
         joined = self._add("Concat", rows, axis=2)
         turned = self._add("Transpose", [joined], perm=[0, 3, 1, 2])
         merged = self._add("Reshape", [turned, self._const([0, 0, -1])])
-        self._add("Transpose", [merged], output=node.output[0], perm=[0, 2, 1])
+        self._add("Transpose", [merged], perm=[0, 2, 1])
+        self.nodes[-1].name, self.nodes[-1].output[0] = node.name, node.output[0]
 
     def _attributes(self, opset: int) -> tuple[list[int], ...]:
         """Return kernel, strides, dilations and pads, or raise UnsupportedOpError."""
@@ -144,8 +136,7 @@ class _Expansion:
             self.constants[key] = name
         return self.constants[key]
 
-    def _add(self, op_type: str, inputs: list[str], output: str = "", **attributes: Any) -> str:
+    def _add(self, op_type: str, inputs: list[str], **attributes: Any) -> str:
         name = f"{self.node.name}/{OP_TYPE}/{len(self.nodes)}"
-        output = output or name
-        self.nodes.append(helper.make_node(op_type, inputs, [output], name, **attributes))
-        return output
+        self.nodes.append(helper.make_node(op_type, inputs, [name], name, **attributes))
+        return name

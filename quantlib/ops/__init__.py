@@ -5,6 +5,7 @@ Importing the package fills the registry.
 
 from quantlib.ops import (
     arithmetic,
+    carried,
     conv,
     conv_transpose,
     linear,
@@ -20,6 +21,7 @@ from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 __all__ = [
     "ONNX_OPS_TO_QUANTIZED_IMPL",
     "arithmetic",
+    "carried",
     "conv",
     "conv_transpose",
     "linear",

@@ -83,6 +83,9 @@ class MixingOp(QuantizedOp):
     output_channel_axis: ClassVar[int] = 1
     """Axis of the accumulator that numbers its output channels."""
 
+    keeps_operand_grid: ClassVar[bool] = False
+    """Whether its accumulator is a selection of codes: a grid of the model's own survives it."""
+
     traces_rounded: ClassVar[bool] = False
     """Whether the reference's debug trace holds the accumulator after rounding."""
 
