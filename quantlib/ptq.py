@@ -15,7 +15,6 @@ from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.ranges import fitted
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
-from quantlib.core.widths import bit_width
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
@@ -23,9 +22,8 @@ from quantlib.execution.treatments import NodePlan, plan
 from quantlib.execution.weights import quantized_weight
 from quantlib.graph.loader import load_model
 from quantlib.graph.model import Graph, Node
-from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment
+from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment, WeightedOp
 from quantlib.ops.carried import CarriedQuantizer
-from quantlib.ops.conv import Conv
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat
 from quantlib.quantized_module import QuantizedModule
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
 
 OUTLIER_PERCENTILES = (0.1, 99.9)
 """What BatchNormalization's output range keeps, per cent."""
-
-PRODUCTS: dict[str, type[Gemm | Conv]] = {"Gemm": Gemm, "MatMul": Gemm, "Conv": Conv}
-"""Operators whose weights have output channels."""
 
 
 class PostTrainingAffineQuantization:
@@ -291,7 +286,12 @@ class _Calibration:
         What runs in float has run already: `reals` are its results.
         """
         if isinstance(layer.op, FloatOp):
-            return layer, layer.wrap(reals, layer.arguments(self.values))
+            arguments = layer.arguments(self.values)
+            source = arguments[0] if arguments else None
+            if layer.op.keeps_grid and isinstance(source, Tensor) and self._enters(layer.node):
+                # the reference calibrates it on the grid that an integer operator would read
+                arguments = (source.requantized(layer.input_options), *arguments[1:])
+            return layer, layer.wrap(reals, arguments)
         run = layer.run(self.values)
         grids = tuple(
             operand.quantizer
@@ -300,16 +300,13 @@ class _Calibration:
         )
         layer = dataclasses.replace(layer, input_grids=grids)
         threshold = self.config.rounding_threshold_bits
-        op = layer.op
-        if threshold is None or run.accumulator is None or layer.is_graph_output:
-            return layer, run.results
-        if not (isinstance(op, MixingOp) and op.rounds_accumulator):
-            return layer, run.results
-        offset = op.rounding_offset(*run.operands)  # type: ignore[arg-type]
-        low, high = int(run.accumulator.min()), int(run.accumulator.max())
-        width = bit_width(low + offset, high + offset)
-        layer = dataclasses.replace(layer, lsbs_to_remove=max(0, width - threshold))
-        return layer, (layer.finish(run.accumulator, run.operands),)
+        if threshold is not None:
+            layer, run = layer.with_rounding(run, self.values, threshold)
+        return layer, run.results
+
+    def _enters(self, node: Node) -> bool:
+        """Tell whether a node's first input is a model input."""
+        return any(info.name == node.inputs[0] for info in self.graph.inputs)
 
     def _output_grids(
         self, layer: QuantizedLayer, results: tuple[AnyArray, ...], tensors: list[Tensor]
@@ -359,14 +356,14 @@ class _Calibration:
             if name in self.graph.constants:
                 value = self.graph.constants[name]
                 is_number = value.dtype.kind in "fb"
-                constants[i] = self._weight(node, i) if quantized and is_number else value
+                constants[i] = self._weight(node, i, op_class) if quantized and is_number else value
         return constants
 
-    def _weight(self, node: Node, position: int) -> Tensor:
+    def _weight(self, node: Node, position: int, op_class: type) -> Tensor:
         """Quantize a constant input of a layer; only products have output channels."""
         name, axis = node.inputs[position], None
-        if position == 1 and node.op_type in PRODUCTS:
-            op = PRODUCTS[node.op_type].from_node(node, self.graph.opsets)
+        if position == 1 and issubclass(op_class, WeightedOp):
+            op = op_class.from_node(node, self.graph.opsets)
             axis = op.channel_axis(self.graph.constants[name].shape)
         scheme = self.config.weights_of(node.name)
         return quantized_weight(self.graph, name, scheme, channel_axis=axis)

@@ -6,11 +6,10 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-import numpy as np
-
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment
+from quantlib.ops.kernels import excess_bits, round_low_bits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -144,21 +143,55 @@ class QuantizedLayer:
         output = self.outputs[0]
         return None if self.is_graph_output or output is None else output.quant_params
 
-    @property
-    def _accumulator_leaves(self) -> bool:
-        """Whether a graph output is the accumulator: its grid must not depend on data."""
+    def _leaving_params(
+        self, operands: tuple[Value | None, ...]
+    ) -> UniformQuantizationParameters | None:
+        """Return the grid of an accumulator that is a graph output.
+
+        None inside the graph, for operators that return requantized values there too, and where
+        the grid would depend on data.
+        """
         assert isinstance(self.op, MixingOp)
-        return self.is_graph_output and all(
+        fixed = all(
             i in self.constants
             for i in self.op.constant_inputs
             if i < len(self.node.inputs) and self.node.inputs[i]
         )
+        return self.op.output_params(*operands) if self.is_graph_output and fixed else None  # type: ignore[arg-type]
+
+    def with_rounding(
+        self, run: LayerRun, values: Mapping[str, Value], bits: int
+    ) -> tuple[QuantizedLayer, LayerRun]:
+        """Return the layer with the low bits that a threshold of `bits` removes, and its run.
+
+        `run` is what the layer did on the calibration data `values`. An accumulator that leaves
+        the graph as it is keeps its bits; what rounds before it is rounded all the same.
+        """
+        op = self.op
+        if not (isinstance(op, MixingOp) and op.rounds_accumulator):
+            return self, run
+        layer, operands = self, run.operands
+        op = op.with_rounded_operands(
+            *operands,  # type: ignore[arg-type]
+            constants=self.constants,
+            threshold_bits=bits,
+        )
+        if op is not self.op:
+            layer = dataclasses.replace(self, op=op)
+            run = layer.run(values)
+        if self._leaving_params(operands) is not None:
+            return layer, run
+        accumulator = run.accumulator
+        assert accumulator is not None
+        shifted = accumulator + op.rounding_offset(*operands)  # type: ignore[arg-type]
+        layer = dataclasses.replace(layer, lsbs_to_remove=excess_bits(shifted, bits))
+        return layer, LayerRun(operands, accumulator, (layer.finish(accumulator, operands),))
 
     def finish(self, accumulator: Codes, operands: tuple[Value | None, ...]) -> Tensor:
         """Turn the accumulator into the layer's output tensor."""
         op, output = self.op, self.outputs[0]
         assert isinstance(op, MixingOp) and output is not None
-        params = op.output_params(*operands) if self._accumulator_leaves else None  # type: ignore[arg-type]
+        params = self._leaving_params(operands)
         if params is not None:
             grid = UniformQuantizer(output.quant_options, output.quant_stats, params)
             return Tensor(grid, codes=accumulator)
@@ -174,18 +207,3 @@ class QuantizedLayer:
 def real_values(arguments: tuple[Value | None, ...]) -> tuple[AnyArray | None, ...]:
     """Return tensors as their real values, raw arrays as they are."""
     return tuple(a.values if isinstance(a, Tensor) else a for a in arguments)
-
-
-def round_low_bits(accumulator: Codes, lsbs_to_remove: int) -> Codes:
-    """Round integers to multiples of ``2**lsbs_to_remove``, to nearest, ties upward."""
-    if lsbs_to_remove == 0:
-        return accumulator
-    step = 2**lsbs_to_remove
-    if accumulator.dtype.kind == "i":
-        return np.asarray((accumulator + step // 2) // step * step)
-    rounded: Codes = accumulator.astype(np.float64)
-    rounded += step // 2
-    rounded /= step
-    np.floor(rounded, out=rounded)
-    rounded *= step
-    return rounded

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 
 from quantlib.arrays import AnyArray, read_only
 from quantlib.errors import ModelLoadError, UnsupportedOpError
-from quantlib.graph import passes
+from quantlib.graph import passes, unfold
 from quantlib.graph.batch import free_batch
 from quantlib.graph.lowering import lower_quantizers
 from quantlib.graph.model import Graph, Node, TensorInfo
@@ -107,6 +107,7 @@ def _checked(
         model = onnx.inliner.inline_local_functions(model)
     _normalize(model)
     model, originals = lower_quantizers(model)
+    originals.update(unfold.expand(model))
     _refuse_unknown_operators(model, label)
     try:
         onnx.checker.check_model(_with_output_shapes(model), full_check=True)

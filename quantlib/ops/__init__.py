@@ -3,7 +3,19 @@
 Importing the package fills the registry.
 """
 
-from quantlib.ops import arithmetic, carried, conv, linear, movers, pooling, reduction, univariate
+from quantlib.ops import (
+    arithmetic,
+    carried,
+    conv,
+    conv_transpose,
+    linear,
+    movers,
+    pooling,
+    raw,
+    reduction,
+    unfold,
+    univariate,
+)
 from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 
 __all__ = [
@@ -11,9 +23,12 @@ __all__ = [
     "arithmetic",
     "carried",
     "conv",
+    "conv_transpose",
     "linear",
     "movers",
     "pooling",
+    "raw",
     "reduction",
+    "unfold",
     "univariate",
 ]

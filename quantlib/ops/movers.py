@@ -63,7 +63,7 @@ class Concat(MovingOp):
     of their common range.
     """
 
-    keeps_incoming_bits = True
+    keeps_incoming_bits = takes_variables = True
 
     def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
         """Join codes on one grid."""

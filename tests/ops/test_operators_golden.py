@@ -43,4 +43,4 @@ def test_a_small_graph_has_the_integers_of_concrete_ml(case: dict[str, Any]) -> 
 
 
 def test_there_are_many_patterns() -> None:
-    assert len(CASES) >= 80
+    assert len(CASES) >= 120
