@@ -108,4 +108,4 @@ def looks_symmetric(values: AnyArray) -> bool:
     low, high = np.percentile(values, SYMMETRY_PERCENTILES)
     ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
     one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
-    return not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO
+    return bool(not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO)
