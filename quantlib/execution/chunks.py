@@ -91,11 +91,16 @@ class Shelf:
 
 
 class Kept:
-    """One value on a shelf."""
+    """One value that waits to be read."""
 
     def __init__(self, get: Callable[[], Value], drop: Callable[[], None]) -> None:
         self.get = get
         self.drop = drop
+
+
+def in_memory(value: Value) -> Kept:
+    """Keep a value without counting it."""
+    return Kept(lambda: value, lambda: None)
 
 
 def _read(file: Path, grid: UniformQuantizer | None) -> Value:

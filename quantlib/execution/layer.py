@@ -6,13 +6,15 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment
 from quantlib.ops.kernels import excess_bits, round_low_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from quantlib.arrays import AnyArray, Codes
     from quantlib.core.options import QuantizationOptions
@@ -70,6 +72,9 @@ class QuantizedLayer:
         to hold: another estimator's, or one fitted to the grid.
     input_grids : tuple of UniformQuantizer
         Grids of the variable inputs as the operator reads them, of integer operators.
+    key : str
+        Digest of all that calibration read for this layer; equal keys on equal data mean equal
+        layers.
     """
 
     node: Node
@@ -82,6 +87,7 @@ class QuantizedLayer:
     lsbs_to_remove: int = 0
     input_ranges: Mapping[int, MinMaxQuantizationStats] = field(default_factory=dict)
     input_grids: tuple[UniformQuantizer, ...] = ()
+    key: str = ""
 
     @property
     def name(self) -> str:
@@ -187,6 +193,36 @@ class QuantizedLayer:
         layer = dataclasses.replace(layer, lsbs_to_remove=excess_bits(shifted, bits))
         return layer, LayerRun(operands, accumulator, (layer.finish(accumulator, operands),))
 
+    def with_rounding_of(
+        self, pieces: Callable[[], Iterable[Mapping[str, Value]]], bits: int
+    ) -> QuantizedLayer:
+        """Return the layer with the low bits that a threshold removes, for data in pieces.
+
+        `pieces` gives the calibration data anew each time it is called. What rounds before the
+        accumulator needs its operands in one piece.
+        """
+        op = self.op
+        if not (isinstance(op, MixingOp) and op.rounds_accumulator):
+            return self
+        layer = self
+        if type(op).with_rounded_operands is not MixingOp.with_rounded_operands:
+            every = [self.on_grid(self.arguments(values)) for values in pieces()]
+            rounded = op.with_rounded_operands(
+                *map(_joined, zip(*every, strict=True)),  # type: ignore[arg-type]
+                constants=self.constants,
+                threshold_bits=bits,
+            )
+            layer = dataclasses.replace(self, op=rounded)
+        ends: list[int] = []
+        for values in pieces():
+            run = layer.run(values)
+            if layer._leaving_params(run.operands) is not None:
+                return layer
+            assert run.accumulator is not None and isinstance(layer.op, MixingOp)
+            shifted = run.accumulator + layer.op.rounding_offset(*run.operands)  # type: ignore[arg-type]
+            ends += [int(shifted.min()), int(shifted.max())]
+        return dataclasses.replace(layer, lsbs_to_remove=excess_bits(np.array(ends), bits))
+
     def finish(self, accumulator: Codes, operands: tuple[Value | None, ...]) -> Tensor:
         """Turn the accumulator into the layer's output tensor."""
         op, output = self.op, self.outputs[0]
@@ -202,6 +238,15 @@ class QuantizedLayer:
         rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
         values = op.dequantize(rounded, *operands, output=self._grid())  # type: ignore[arg-type]
         return Tensor(output, values=values)
+
+
+def _joined(pieces: tuple[Value | None, ...]) -> Value | None:
+    """Return one operand of all pieces as one; constants are in each."""
+    first = pieces[0]
+    if not isinstance(first, Tensor) or all(piece is first for piece in pieces):
+        return first
+    codes = [piece.codes for piece in pieces if isinstance(piece, Tensor)]
+    return Tensor(first.quantizer, codes=np.concatenate(codes))
 
 
 def real_values(arguments: tuple[Value | None, ...]) -> tuple[AnyArray | None, ...]:
