@@ -25,13 +25,13 @@ PUBLISHED: Mapping[Family, Mapping[int, float]] = MappingProxyType(
     }
 )
 """Thresholds that Banner et al. publish (in the paper for 2 to 4 bits of the Laplacian, in their
-program for the others), in units of σ and of b."""
+program for the others), in units of the deviation and of b."""
 
 _MAX_BITS = 17
 
 
 def threshold(family: Family, n_bits: int) -> float:
-    """Return the clipping threshold in units of σ (Gaussian) or b (Laplacian).
+    """Return the clipping threshold in units of the deviation (Gaussian) or b (Laplacian).
 
     Parameters
     ----------
@@ -56,14 +56,14 @@ def threshold(family: Family, n_bits: int) -> float:
 
 @lru_cache(maxsize=64)
 def solved_threshold(family: Family, n_bits: int) -> float:
-    """Return the root of the paper's equation, in units of σ or b.
+    """Return the root of the paper's equation, in units of the deviation or of b.
 
     Notes
     -----
-    Clipping at ±α costs ``2 ∫_α^∞ (x - α)² f(x) dx``; rounding to the middles of ``2**M`` equal
-    steps costs ``α² / (3 · 4**M)``. The sum is least where ``α e**α = 3 · 4**M`` (Laplacian, b =
-    1) and ``φ(α) - α (1 - Φ(α)) = α / (6 · 4**M)`` (Gaussian, σ = 1). Both have one root for any
-    width. Rounding noise is taken as uniform, which is rough at 1 and 2 bits.
+    Clipping at ±a costs ``2 ∫ (x - a)² f(x) dx`` over x > a; rounding to the middles of ``2**M``
+    equal steps costs ``a² / (3 · 4**M)``. The sum is least where ``a e**a = 3 · 4**M`` (Laplacian,
+    b = 1) and ``φ(a) - a (1 - Φ(a)) = a / (6 · 4**M)`` (Gaussian of unit deviation). Both have one
+    root for any width. Rounding noise is taken as uniform, which is rough at 1 and 2 bits.
     """
     if not 1 <= n_bits <= _MAX_BITS:
         raise OptionsError(f"n_bits is {n_bits}; ACIQ thresholds exist for 1 to {_MAX_BITS} bits.")

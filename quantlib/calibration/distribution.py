@@ -137,16 +137,18 @@ class Distribution:
                 area = _integral(right, qmin, qmax, p) - _integral(left, qmin, qmax, p)
                 error[:, spread] = area / (width[spread] / scale)
             errors[start : start + rows] = (error @ self.mass) * scale[:, 0] ** p
-        return errors / self.mass.sum()
+        return errors / float(self.mass.sum())
 
 
 def _nearest(codes: FloatArray, qmin: int, qmax: int) -> FloatArray:
-    return np.clip(np.rint(codes), qmin, qmax)
+    nearest: FloatArray = np.clip(np.rint(codes), qmin, qmax)
+    return nearest
 
 
 def _integral(codes: FloatArray, qmin: int, qmax: int, p: float) -> FloatArray:
     """Return the antiderivative of the error at real-valued codes."""
     nearest = _nearest(codes, qmin, qmax)
     rest = codes - nearest
-    power = np.square(rest) if p == 2 else np.abs(rest) ** p
-    return (nearest * 2.0**-p + power * rest) / (p + 1)
+    power: FloatArray = np.square(rest) if p == 2 else np.abs(rest) ** p
+    integral: FloatArray = (nearest * 2.0**-p + power * rest) / (p + 1)
+    return integral

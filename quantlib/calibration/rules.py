@@ -81,7 +81,7 @@ def percentile(tensor: Measured, percent: float) -> Ends:
     Notes
     -----
     Affine: ``(100 - percent) / 2`` percent of the values are cut at each end. Symmetric: the
-    percentile of ``abs(x)``. Wu et al. 2020, arXiv:2004.09602, section 3.3; ONNX Runtime's
+    percentile of ``abs(x)``. Wu et al. 2020, arXiv:2004.09602; ONNX Runtime's
     ``PercentileCalibrater`` returns the lower edge of the bin in which the quantile falls, here
     it is interpolated in the bin.
     """
@@ -127,7 +127,7 @@ def lp_norm(tensor: Measured, p: float) -> Ends:
 
     Notes
     -----
-    Nahshan et al. 2019, arXiv:1911.07190 (LAPQ), section 4; p = 2.4 is the exponent of the range
+    Nahshan et al. 2019, arXiv:1911.07190 (LAPQ); p = 2.4 is the exponent of the range
     search in the programs of BRECQ (Li et al. 2021, arXiv:2102.05426) and QDrop. p = 2 is the
     mean squared error (Choukroun et al. 2019, arXiv:1902.06822). Searched with the very scale and
     zero point the quantizer will have, see `lp_range`.
@@ -147,7 +147,7 @@ def squared_error(tensor: Measured, _: float) -> Ends:
 
     Notes
     -----
-    Choukroun et al. 2019, arXiv:1902.06822, section 3 (OMSE); `lp_norm` with p = 2.
+    Choukroun et al. 2019, arXiv:1902.06822 (OMSE); `lp_norm` with p = 2.
     """
     return lp_norm(tensor, 2.0)
 
@@ -157,7 +157,7 @@ def mean_std(tensor: Measured, k: float) -> Ends:
 
     Notes
     -----
-    Nagel et al. 2019, arXiv:1906.04721 (DFQ), section 5, with k = 6 and the statistics of a batch
+    Nagel et al. 2019, arXiv:1906.04721 (DFQ), with k = 6 and the statistics of a batch
     normalization; k = 3 keeps 99.7 % of a Gaussian.
     """
     mean, reach = tensor.statistics.mean, k * tensor.statistics.std
@@ -178,15 +178,15 @@ def aciq_laplace(tensor: Measured, _: float) -> Ends:
 
 
 def _aciq(tensor: Measured, family: aciq.Family) -> Ends:
-    """Return centre ± α(n_bits) spread.
+    """Return the centre ± threshold times spread.
 
     Notes
     -----
     Banner et al. 2018, arXiv:1810.05723. The centre is the mean (affine) or 0 (symmetric), the
-    spread is σ or the mean absolute deviation b from that centre. A rectified tensor (smallest
-    value 0, and zeros in it; affine grid) is taken as the positive half of a distribution around
-    0: its non-zero values give the spread, and the range [0, α(n_bits + 1)] has the step of a
-    two-sided one of one bit more.
+    spread is the standard deviation or the mean absolute deviation b from that centre. A
+    rectified tensor (smallest value 0, and zeros in it; affine grid) is taken as the positive
+    half of a distribution around 0: its non-zero values give the spread, and the range from 0 to
+    the threshold of ``n_bits + 1`` has the step of a two-sided one of one bit more.
     """
     statistics, options = tensor.statistics, tensor.options
     kept = statistics.count - statistics.zeros

@@ -50,8 +50,8 @@ def lp_range(
     Candidates shrink the distances of the two ends from the median by factors: a grid of factors
     first, then ever finer steps around the best three. A symmetric grid has one factor, of the
     largest magnitude. The rounded zero point makes the error jump where the width is small, hence
-    the search over a grid and not along a slope. The full range is among the candidates; an end stays at its extreme if that
-    costs less than 0.1 % of the error.
+    the search over a grid and not along a slope. The full range is among the candidates; an end
+    stays at its extreme if that costs less than 0.1 % of the error.
     """
     low, high = float(extremes.rmin), float(extremes.rmax)
     centre = 0.0 if options.is_symmetric else fine.quantile(0.5)
@@ -61,7 +61,8 @@ def lp_range(
 
     def ranges(factors: FloatArray) -> FloatArray:
         ends = centre + factors * reach * (-1.0, 1.0)
-        return np.clip(ends, low, high).astype(extremes.rmin.dtype)
+        bounded: FloatArray = np.clip(ends, low, high).astype(extremes.rmin.dtype)
+        return bounded
 
     def errors(factors: FloatArray, distribution: Distribution) -> FloatArray:
         return _range_errors(ranges(factors), distribution, options, p)
