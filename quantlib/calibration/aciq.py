@@ -63,7 +63,8 @@ def solved_threshold(family: Family, n_bits: int) -> float:
     Clipping at ±a costs ``2 ∫ (x - a)² f(x) dx`` over x > a; rounding to the middles of ``2**M``
     equal steps costs ``a² / (3 · 4**M)``. The sum is least where ``a e**a = 3 · 4**M`` (Laplacian,
     b = 1) and ``φ(a) - a (1 - Φ(a)) = a / (6 · 4**M)`` (Gaussian of unit deviation). Both have one
-    root for any width. Rounding noise is taken as uniform, which is rough at 1 and 2 bits.
+    root for any width. Rounding noise is taken as uniform, which is rough for few bits: the best
+    threshold of an actual quantizer is some 10 % larger at 3 bits, 3 % at 6.
     """
     if not 1 <= n_bits <= _MAX_BITS:
         raise OptionsError(f"n_bits is {n_bits}; ACIQ thresholds exist for 1 to {_MAX_BITS} bits.")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 18
 
+_ROUNDING = 1e-12
+"""Relative error of a share: 0.0005 of 40 000 values are 20, not 20.000000000000018."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distribution:
@@ -77,7 +80,7 @@ class Distribution:
     def quantile(self, share: float) -> float:
         """Return the smallest value with at least `share` (0 to 1) of the mass at or below it."""
         cumulative = np.cumsum(self.mass)
-        target = share * cumulative[-1]
+        target = share * cumulative[-1] * (1.0 - _ROUNDING)
         i = min(int(np.searchsorted(cumulative, target)), self.mass.size - 1)
         inside = 1.0 - (cumulative[i] - target) / self.mass[i]
         inside = min(max(inside, 0.0), 1.0)

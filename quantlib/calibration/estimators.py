@@ -165,7 +165,7 @@ class Estimator:
     parameter: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ESTIMATORS:
+        if self.name not in tuple(ESTIMATORS):
             raise OptionsError(
                 f"there is no estimator {self.name!r}; give one of {', '.join(ESTIMATORS)}."
             )
@@ -198,9 +198,11 @@ class Estimator:
     @classmethod
     def load_dict(cls, metadata: dict[str, Any]) -> Estimator:
         """Rebuild an estimator from `dump_dict`; without a parameter it has its default."""
-        unknown = sorted(set(metadata) - {"name", "parameter"})
-        if unknown or "name" not in metadata:
-            raise OptionsError(f"an estimator has a name and a parameter; got {sorted(metadata)}.")
+        known = isinstance(metadata, dict) and {"name"} <= set(metadata) <= {"name", "parameter"}
+        if not known:
+            raise OptionsError(
+                f"an estimator is a name and a parameter, not {metadata!r:.80}; leave the rest out."
+            )
         return cls(metadata["name"], metadata.get("parameter"))
 
     def dumps(self) -> str:
@@ -210,7 +212,11 @@ class Estimator:
     @classmethod
     def loads(cls, text: str) -> Estimator:
         """Rebuild an estimator from `dumps`."""
-        return cls.load_dict(json.loads(text))
+        try:
+            metadata = json.loads(text)
+        except ValueError as error:
+            raise OptionsError(f"the estimator is no JSON ({error}); write it again.") from error
+        return cls.load_dict(metadata)
 
 
 def estimate_range(

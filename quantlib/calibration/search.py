@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _COARSE = 2.0 ** -(np.arange(25) / 2)
 """Shrink factors of the first look: 1 down to 1/4096, by square roots of 2."""
 
-_STARTS = 3
+_STARTS = 6
 _ROUNDS = 7
 
 _TOLERANCE = 1e-3
@@ -48,7 +48,7 @@ def lp_range(
     Notes
     -----
     Candidates shrink the distances of the two ends from the median by factors: a grid of factors
-    first, then ever finer steps around the best three. A symmetric grid has one factor, of the
+    first, then ever finer steps around the best six. A symmetric grid has one factor, of the
     largest magnitude. The rounded zero point makes the error jump where the width is small, hence
     the search over a grid and not along a slope. The full range is among the candidates; an end
     stays at its extreme if that costs less than 0.1 % of the error.
