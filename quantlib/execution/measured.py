@@ -65,9 +65,7 @@ def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> 
             ranges[name] = ranges[name].merge(seen) if name in ranges else seen
             if estimates:
                 found = measure(values)
-                statistics[name] = (
-                    statistics[name].merge(found) if name in statistics else found
-                )
+                statistics[name] = statistics[name].merge(found) if name in statistics else found
     return FloatRanges(ranges, statistics)
 
 
