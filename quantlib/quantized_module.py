@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from quantlib.graph.model import Graph
 
     Observer: TypeAlias = Callable[[QuantizedLayer, LayerRun], None]
+    Execute: TypeAlias = Callable[[QuantizedLayer, Mapping[str, Value]], tuple[Value | None, ...]]
     Trace: TypeAlias = dict[str, dict[int | str, Any]]
 
 _T = TypeVar("_T")
@@ -152,15 +153,27 @@ class QuantizedModule:
         )
         return (result, trace) if debug else result
 
-    def run(self, *x: AnyArray, observe: Observer | None = None) -> tuple[Value, ...]:
-        """Run real inputs; `observe` sees every layer with its operands and accumulator.
+    def run(
+        self, *x: AnyArray, observe: Observer | None = None, execute: Execute | None = None
+    ) -> tuple[Value, ...]:
+        """Run real inputs.
+
+        Parameters
+        ----------
+        *x : arrays
+            One per model input, samples along axis 0.
+        observe : callable, optional
+            Sees every layer with its operands and accumulator.
+        execute : callable, optional
+            Runs a layer instead: gets it and the tensors by name, returns its outputs.
 
         Returns
         -------
         tuple
             One tensor per output: codes, values and grid; raw arrays for integer outputs.
         """
-        return self._run(self._enter(check_inputs(self.graph, x, what="input")), observe)
+        values = self._enter(check_inputs(self.graph, x, what="input"))
+        return self._run(values, observe, execute)
 
     def bitwidth_and_range_report(self, *inputs: AnyArray) -> dict[str, dict[str, Any]]:
         """Return range and width of each operator's accumulator.
@@ -223,7 +236,10 @@ class QuantizedModule:
         }
 
     def _run(
-        self, values: Mapping[str, Value], observe: Observer | None = None
+        self,
+        values: Mapping[str, Value],
+        observe: Observer | None = None,
+        execute: Execute | None = None,
     ) -> tuple[Value, ...]:
         """Walk the layers; a tensor is dropped after its last reader."""
         constants = self.graph.constants
@@ -233,10 +249,14 @@ class QuantizedModule:
         last = {name: i for i, layer in enumerate(self.layers) for name in layer.node.inputs}
         keep = set(self.graph.output_names)
         for i, layer in enumerate(self.layers):
-            done = layer.run(alive)
-            if observe is not None:
-                observe(layer, done)
-            produced = zip(layer.node.outputs, done.results, strict=True)
+            if execute is None:
+                done = layer.run(alive)
+                if observe is not None:
+                    observe(layer, done)
+                results = done.results
+            else:
+                results = execute(layer, alive)
+            produced = zip(layer.node.outputs, results, strict=True)
             alive.update((name, value) for name, value in produced if value is not None)
             for name in layer.node.inputs:
                 if last[name] == i and name not in keep:

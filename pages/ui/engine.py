@@ -23,6 +23,7 @@ from quantlib.analysis.preflight import Preflight, inspect_model
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sweep import SweepResult, sweep
 from quantlib.data import Dataset, load_data, synthetic_data
+from quantlib.execution.memo import Memo
 from quantlib.export import archive
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class _Workspace:
     graph: Graph
     data: Dataset
     reference: FloatReference
+    memo: Memo
 
 
 def register(data: bytes, *, name: str) -> str:
@@ -141,7 +143,7 @@ def evaluation(source: Source, config: QuantizationConfig) -> Evaluation:
 
     def compute() -> Evaluation:
         space = _workspace(source)
-        return evaluate(space.graph, space.data, config, reference=space.reference)
+        return evaluate(space.graph, space.data, config, reference=space.reference, memo=space.memo)
 
     return _remember("evaluation", (source, config), compute)
 
@@ -201,7 +203,7 @@ def _workspace(source: Source) -> _Workspace:
             data = load_data(content, graph, name=data_name)
         else:
             data = synthetic_data(graph)
-        return _Workspace(graph, data, FloatReference(graph, data.evaluation))
+        return _Workspace(graph, data, FloatReference(graph, data.evaluation), Memo())
 
     return _remember("workspace", source, compute)
 

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.reports import Evaluation, Flip, LayerSummary, Score
+from quantlib.analysis.decisions import flips_of, score_of
+from quantlib.analysis.reports import Evaluation, LayerSummary
+from quantlib.analysis.tally import Tally, run_with_tallies
 from quantlib.core import metrics
 from quantlib.core.stats import check_finite
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.errors import TensorError
+from quantlib.execution.float_run import BATCH
+from quantlib.execution.memo import Memo
 from quantlib.ops.base import MixingOp, WeightedOp
 from quantlib.ptq import quantize
 
@@ -20,7 +24,7 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
     from quantlib.data import Dataset
-    from quantlib.execution.layer import LayerRun, QuantizedLayer
+    from quantlib.execution.layer import QuantizedLayer
     from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
 
@@ -30,44 +34,13 @@ MAX_POINTS = 4000
 ERROR_BINS = 61
 
 
-class _LayerTally:
-    """Running figures of one layer over batches."""
-
-    def __init__(self) -> None:
-        self.low: AnyArray | None = None
-        self.high: AnyArray | None = None
-        self.per_sample = 0
-        self.signal = 0.0
-        self.noise = 0.0
-        self.compared = False
-
-    def note_accumulator(self, accumulator: AnyArray, channel_axis: int) -> None:
-        kept = channel_axis % accumulator.ndim if accumulator.ndim > 1 else -1
-        axes = tuple(i for i in range(accumulator.ndim) if i != kept)
-        low, high = accumulator.min(axis=axes), accumulator.max(axis=axes)
-        if self.low is not None and self.low.shape != low.shape:  # no fixed number of channels
-            low, high = low.min(), high.max()
-            self.low, self.high = self.low.min(), self.high.max()  # type: ignore[union-attr]
-        self.low = low if self.low is None else np.minimum(self.low, low)
-        self.high = high if self.high is None else np.maximum(self.high, high)
-        self.per_sample = accumulator.size // max(1, len(accumulator))
-
-    def note_output(self, reference: AnyArray, values: AnyArray) -> None:
-        exact = reference.astype(np.float64)
-        self.signal += float(np.sum(np.square(exact)))
-        self.noise += float(np.sum(np.square(exact - values)))
-        self.compared = True
-
-    def sqnr_db(self) -> float | None:
-        if not self.compared:
-            return None
-        if self.noise == 0.0:
-            return float("inf")
-        return 10.0 * float(np.log10(self.signal / self.noise)) if self.signal else -float("inf")
-
-
 def evaluate(
-    graph: Graph, data: Dataset, config: QuantizationConfig, *, reference: FloatReference
+    graph: Graph,
+    data: Dataset,
+    config: QuantizationConfig,
+    *,
+    reference: FloatReference,
+    memo: Memo | None = None,
 ) -> Evaluation:
     """Quantize on the calibration data and compare with the float model on the evaluation data.
 
@@ -81,36 +54,35 @@ def evaluate(
         What is chosen.
     reference : FloatReference
         The float model on ``data.evaluation``; shared between configurations.
+    memo : Memo, optional
+        Shared between configurations of the same model and data: after a change of one layer
+        only what depends on it is computed.
 
     Returns
     -------
     Evaluation
     """
-    module = quantize(graph, data.calibration, config)
-    tallies = {layer.name: _LayerTally() for layer in module.layers}
+    memo = Memo(limit_bytes=0) if memo is None else memo
+    module = quantize(graph, data.calibration, config, memo=memo)
+    tallies: dict[str, Tally] = {}
     produced: list[AnyArray] = []
     expected: list[AnyArray] = []
-    current: dict[str, AnyArray] = {}
-
-    def note(layer: QuantizedLayer, run: LayerRun) -> None:
-        tally = tallies[layer.name]
-        if run.accumulator is not None:
-            tally.note_accumulator(run.accumulator, _channel_axis(layer))
-        output, exact = run.results[0], current.get(layer.node.outputs[0])
-        if isinstance(output, Tensor) and exact is not None and exact.shape == output.shape:
-            tally.note_output(exact, output.values)
-
     output_step = 1.0
-    for inputs, batch in reference.batches():
-        current = batch
+    for i, (inputs, batch) in enumerate(reference.batches()):
         _check_rows(batch[graph.output_names[0]], len(inputs[0]), graph)
-        first = module.run(*inputs, observe=note)[0]
+        first, *_ = run_with_tallies(
+            module, inputs, exact=batch, tallies=tallies, memo=memo, batch=f"evaluation {i}"
+        )
         if isinstance(first, Tensor):
             output_step = first.quantizer.quant_params.mean_scale
             first = first.rounded().values
         produced.append(first)
         expected.append(batch[graph.output_names[0]])
-    _tally_calibration(module, tallies)
+    # accumulators count as seen on the calibration data too
+    for start in range(0, len(data.calibration[0]), BATCH):
+        part = [array[start : start + BATCH] for array in data.calibration]
+        tag = f"calibration {start}"
+        run_with_tallies(module, part, exact={}, tallies=tallies, memo=memo, batch=tag)
     name = graph.output_names[0]
     y = _comparable(np.concatenate(produced), name)
     y_float = _comparable(np.concatenate(expected), name)
@@ -125,7 +97,7 @@ def evaluate(
         max_error=metrics.max_abs_error(y_float, y),
         cosine=metrics.cosine_similarity(y_float, y),
         agreement=metrics.top1_agreement(y_float, y) if classes else None,
-        score=_score(y_float, y, data.labels),
+        score=score_of(y_float, y, data.labels),
         weight_bytes=-(-weight_bits // 8),
         float_weight_bytes=float_bits // 8,
         output_step=output_step,
@@ -133,7 +105,7 @@ def evaluate(
         error_edges=edges,
         error_counts=counts,
         error_std=float(np.std(y - y_float.astype(np.float64))),
-        flips=_flips(y_float, y, data.labels) if classes else (),
+        flips=flips_of(y_float, y, data.labels) if classes else (),
     )
 
 
@@ -159,17 +131,7 @@ def _check_rows(output: AnyArray, samples: int, graph: Graph) -> None:
         )
 
 
-def _tally_calibration(module: QuantizedModule, tallies: dict[str, _LayerTally]) -> None:
-    """Let the calibration data widen the accumulators' ranges: what was seen on all data."""
-
-    def note(layer: QuantizedLayer, run: LayerRun) -> None:
-        if run.accumulator is not None:
-            tallies[layer.name].note_accumulator(run.accumulator, _channel_axis(layer))
-
-    module.run(*module.calibration, observe=note)
-
-
-def _summary(layer: QuantizedLayer, tally: _LayerTally) -> LayerSummary:
+def _summary(layer: QuantizedLayer, tally: Tally) -> LayerSummary:
     weights = {
         layer.node.inputs[i]: constant
         for i, constant in layer.constants.items()
@@ -201,7 +163,7 @@ def _summary(layer: QuantizedLayer, tally: _LayerTally) -> LayerSummary:
         widest_channel=channel,
         n_accumulators=tally.per_sample,
         lsbs_to_remove=layer.lsbs_to_remove,
-        sqnr_db=tally.sqnr_db(),
+        sqnr_db=tally.sqnr_db,
     )
 
 
@@ -224,23 +186,6 @@ def _weight_bits(module: QuantizedModule) -> tuple[int, int]:
     return quantized, exact
 
 
-def _score(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> Score | None:
-    """Return accuracy for class numbers, R² for targets, None without fitting labels."""
-    if labels is None:
-        return None
-    if labels.size == len(labels) and y.shape != labels.shape:
-        labels = labels.reshape(-1)
-        if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)) and y.ndim == 2:
-            labels = labels.astype(np.int64) if y.shape[1] > 1 else labels
-    if y.dtype.kind in "iu" and labels.dtype.kind in "iu" and labels.shape == y.shape:
-        return Score("accuracy", float(np.mean(y_float == labels)), float(np.mean(y == labels)))
-    if y.ndim == 2 and y.shape[1] > 1 and labels.ndim == 1 and labels.dtype.kind in "iu":
-        return Score("accuracy", metrics.accuracy(y_float, labels), metrics.accuracy(y, labels))
-    if labels.size == y.size and np.ptp(labels) > 0:
-        return Score("R²", metrics.r2(y_float, labels), metrics.r2(y, labels))
-    return None
-
-
 def _thinned(y_float: AnyArray, y: AnyArray) -> tuple[FloatArray, FloatArray]:
     """Return at most MAX_POINTS evenly spaced pairs."""
     a, b = y_float.astype(np.float64).ravel(), y.astype(np.float64).ravel()
@@ -254,28 +199,3 @@ def _error_histogram(y_float: AnyArray, y: AnyArray) -> tuple[FloatArray, AnyArr
     reach = float(np.max(np.abs(error))) or 1.0
     counts, edges = np.histogram(error, bins=ERROR_BINS, range=(-reach, reach))
     return edges, counts
-
-
-def _flips(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> tuple[Flip, ...]:
-    """Return the samples whose class changes, the surest float decisions first."""
-    before, after = y_float.argmax(1), y.argmax(1)
-    changed = np.flatnonzero(before != after)
-    known = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
-    flips = [
-        Flip(
-            sample=int(i),
-            float_class=int(before[i]),
-            quantized_class=int(after[i]),
-            label=int(labels[i]) if known and labels is not None else None,
-            float_margin=_margin(y_float[i]),
-            quantized_margin=_margin(y[i]),
-        )
-        for i in changed
-    ]
-    return tuple(sorted(flips, key=lambda flip: -flip.float_margin))
-
-
-def _margin(scores: AnyArray) -> float:
-    """Return the distance between the two largest scores."""
-    second, first = np.partition(scores, -2)[-2:]
-    return float(first - second)

@@ -23,7 +23,15 @@ from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
 from quantlib.execution.treatments import NodePlan, plan
 from quantlib.execution.weights import quantized_weight
-from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment, WeightedOp
+from quantlib.ops.base import (
+    FloatOp,
+    IslandOp,
+    MixingOp,
+    MovingOp,
+    QuantizedOp,
+    Treatment,
+    WeightedOp,
+)
 from quantlib.ops.carried import CarriedQuantizer
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat
@@ -204,7 +212,7 @@ class Calibration:
             options = dataclasses.replace(options, n_bits=config.output_bits)
         layer = QuantizedLayer(
             node=node,
-            op=op_class.from_node(node, graph.opsets),
+            op=self._op(node, op_class),
             treatment=treatment,
             constants=self._constants(node, op_class),
             input_options=options,
@@ -219,6 +227,13 @@ class Calibration:
                 op = layer.op.calibrated(*reals, output_bits=config.output_bits)
                 layer = dataclasses.replace(layer, op=op)
         return layer, bool(tensors)
+
+    def _op(self, node: Node, op_class: type[QuantizedOp]) -> QuantizedOp:
+        """Return the operator of a node, made once per graph."""
+        graph = self.graph
+        return graph.fact(
+            ("operator", node.name, op_class), lambda: op_class.from_node(node, graph.opsets)
+        )
 
     def _goes_below_zero(self, name: str) -> bool:
         values = (kept.get() for kept in self.pieces[name])
@@ -336,7 +351,7 @@ class Calibration:
                 column.append(self._put(value))
         return columns
 
-    def _constants(self, node: Node, op_class: type) -> dict[int, Value]:
+    def _constants(self, node: Node, op_class: type[QuantizedOp]) -> dict[int, Value]:
         """Return a node's constants by position, quantized where the operator uses integers."""
         quantized = issubclass(op_class, MixingOp) or op_class is Concat
         constants: dict[int, Value] = {}
@@ -347,11 +362,12 @@ class Calibration:
                 constants[i] = self._weight(node, i, op_class) if quantized and is_number else value
         return constants
 
-    def _weight(self, node: Node, position: int, op_class: type) -> Tensor:
+    def _weight(self, node: Node, position: int, op_class: type[QuantizedOp]) -> Tensor:
         """Quantize a constant input of a layer; only products have output channels."""
         name, axis = node.inputs[position], None
         if position == 1 and issubclass(op_class, WeightedOp):
-            op = op_class.from_node(node, self.graph.opsets)
+            op = self._op(node, op_class)
+            assert isinstance(op, WeightedOp)
             axis = op.channel_axis(self.graph.constants[name].shape)
         scheme = self.config.weights_of(node.name)
         return quantized_weight(self.graph, name, scheme, channel_axis=axis)

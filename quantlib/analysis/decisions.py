@@ -1,0 +1,55 @@
+"""What outputs decide: classes, margins, scores, and which samples change their mind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.analysis.reports import Flip, Score
+from quantlib.core import metrics
+
+if TYPE_CHECKING:
+    from quantlib.arrays import AnyArray
+
+
+def score_of(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> Score | None:
+    """Return accuracy for class numbers, R² for targets, None without fitting labels."""
+    if labels is None:
+        return None
+    if labels.size == len(labels) and y.shape != labels.shape:
+        labels = labels.reshape(-1)
+        if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)) and y.ndim == 2:
+            labels = labels.astype(np.int64) if y.shape[1] > 1 else labels
+    if y.dtype.kind in "iu" and labels.dtype.kind in "iu" and labels.shape == y.shape:
+        return Score("accuracy", float(np.mean(y_float == labels)), float(np.mean(y == labels)))
+    if y.ndim == 2 and y.shape[1] > 1 and labels.ndim == 1 and labels.dtype.kind in "iu":
+        return Score("accuracy", metrics.accuracy(y_float, labels), metrics.accuracy(y, labels))
+    if labels.size == y.size and np.ptp(labels) > 0:
+        return Score("R²", metrics.r2(y_float, labels), metrics.r2(y, labels))
+    return None
+
+
+def flips_of(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> tuple[Flip, ...]:
+    """Return the samples whose class changes, the surest float decisions first."""
+    before, after = y_float.argmax(1), y.argmax(1)
+    changed = np.flatnonzero(before != after)
+    known = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"
+    flips = [
+        Flip(
+            sample=int(i),
+            float_class=int(before[i]),
+            quantized_class=int(after[i]),
+            label=int(labels[i]) if known and labels is not None else None,
+            float_margin=_margin(y_float[i]),
+            quantized_margin=_margin(y[i]),
+        )
+        for i in changed
+    ]
+    return tuple(sorted(flips, key=lambda flip: -flip.float_margin))
+
+
+def _margin(scores: AnyArray) -> float:
+    """Return the distance between the two largest scores."""
+    second, first = np.partition(scores, -2)[-2:]
+    return float(first - second)
