@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -171,7 +172,7 @@ def first_of_its_width(survival: Any, n: int) -> float:
     """Return the chance that sample n + 1 is wider than all before, from the true survival."""
     above = [1.0] + [survival(2.0**w - 0.5) for w in range(1, 60)]
     chance: float = above[-1] * (1 - above[-1]) ** n
-    for less, more in zip(above, above[1:], strict=False):
+    for less, more in itertools.pairwise(above):
         chance += (less - more) * (1 - less) ** n
     return chance
 
