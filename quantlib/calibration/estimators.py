@@ -294,11 +294,17 @@ def _estimate(estimator: Estimator, tensor: rules.Measured) -> MinMaxQuantizatio
             f"{estimator.name} judges grids of 1 to {MAX_BITS} bits, this one has "
             f"{tensor.options.n_bits}; use min-max."
         )
-    if extremes.rmax - extremes.rmin < DEGENERATE_RANGE:
+    if _is_constant(extremes.rmin, extremes.rmax):
         return extremes
     ends = kind.rule(tensor, 0.0 if estimator.parameter is None else estimator.parameter)
     bounded = np.clip(np.array(ends), float(extremes.rmin), float(extremes.rmax))
     low, high = bounded.astype(extremes.rmin.dtype)
-    if high - low < DEGENERATE_RANGE:
+    if _is_constant(low, high):
         return extremes
     return MinMaxQuantizationStats(rmax=high, rmin=low)
+
+
+def _is_constant(low: np.floating[Any], high: np.floating[Any]) -> bool:
+    """Tell whether a grid would take a range for one constant; float16 ends subtract in float32."""
+    span = np.subtract(high, low, dtype=np.result_type(low, np.float32))
+    return bool(span < DEGENERATE_RANGE)

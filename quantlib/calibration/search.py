@@ -38,7 +38,7 @@ def lp_range(
     coarse, fine : Distribution
         The tensor for the first look and for the decision; the same one is allowed.
     extremes : MinMaxQuantizationStats
-        Exact extremes; their dtype is that of the candidates.
+        Exact extremes; their dtype (at least float32) is that of the candidates.
     options : QuantizationOptions
         The grid; each candidate is judged with the scale and zero point it would have.
     p : float
@@ -53,6 +53,7 @@ def lp_range(
     stays at its extreme if that costs less than 0.1 % of the error.
     """
     low, high = float(extremes.rmin), float(extremes.rmax)
+    dtype = np.result_type(extremes.rmin, np.float32)
     centre = 0.0 if options.is_symmetric else fine.quantile(0.5)
     reach = np.array([centre - low, high - centre])
     if options.is_symmetric:
@@ -60,7 +61,7 @@ def lp_range(
 
     def ranges(factors: FloatArray) -> FloatArray:
         ends = centre + factors * reach * (-1.0, 1.0)
-        bounded: FloatArray = np.clip(ends, low, high).astype(extremes.rmin.dtype)
+        bounded: FloatArray = np.clip(ends, low, high).astype(dtype)
         return bounded
 
     def errors(factors: FloatArray, distribution: Distribution) -> FloatArray:
