@@ -294,17 +294,16 @@ def _estimate(estimator: Estimator, tensor: rules.Measured) -> MinMaxQuantizatio
             f"{estimator.name} judges grids of 1 to {MAX_BITS} bits, this one has "
             f"{tensor.options.n_bits}; use min-max."
         )
-    if _is_constant(extremes.rmin, extremes.rmax):
+    if _is_constant(extremes):
         return extremes
     ends = kind.rule(tensor, 0.0 if estimator.parameter is None else estimator.parameter)
     bounded = np.clip(np.array(ends), float(extremes.rmin), float(extremes.rmax))
     low, high = bounded.astype(extremes.rmin.dtype)
-    if _is_constant(low, high):
-        return extremes
-    return MinMaxQuantizationStats(rmax=high, rmin=low)
+    found = MinMaxQuantizationStats(rmax=high, rmin=low)
+    return extremes if _is_constant(found) else found
 
 
-def _is_constant(low: np.floating[Any], high: np.floating[Any]) -> bool:
-    """Tell whether a grid would take a range for one constant; float16 ends subtract in float32."""
-    span = np.subtract(high, low, dtype=np.result_type(low, np.float32))
-    return bool(span < DEGENERATE_RANGE)
+def _is_constant(stats: MinMaxQuantizationStats) -> bool:
+    """Tell whether a grid takes a range for one constant; float16 ends subtract in float32."""
+    dtype = np.result_type(stats.rmin, np.float32)
+    return bool(np.subtract(stats.rmax, stats.rmin, dtype=dtype) < DEGENERATE_RANGE)
