@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from quantlib.core.config import QuantizationConfig
-from quantlib.core.options import QuantizationOptions
-from quantlib.core.params import UniformQuantizationParameters
-from quantlib.core.quantizer import UniformQuantizer
-from quantlib.core.stats import MinMaxQuantizationStats
-from quantlib.core.tensor import Tensor
-from quantlib.core.widths import bit_width
-from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
+from quantlib.errors import OptionsError
+from quantlib.execution.calibrate import Calibration
+from quantlib.execution.chunks import PIECE_BYTES, Shelf, samples_per_piece
 from quantlib.execution.inputs import check_inputs
-from quantlib.execution.layer import QuantizedLayer, Value, real_values
-from quantlib.execution.treatments import NodePlan, plan
+from quantlib.execution.measured import FloatRanges, float_ranges
 from quantlib.graph.loader import load_model
-from quantlib.graph.model import Graph, Node
-from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment
-from quantlib.ops.linear import Gemm
-from quantlib.ops.movers import Concat
+from quantlib.graph.model import Graph
 from quantlib.quantized_module import QuantizedModule
 
 if TYPE_CHECKING:
@@ -32,12 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
     from quantlib.arrays import AnyArray
-
-OUTLIER_PERCENTILES = (0.1, 99.9)
-"""What BatchNormalization's output range keeps, per cent."""
-
-SYMMETRY_PERCENTILES = (3.0, 97.0)
-SYMMETRY_RATIO = 3.0
+    from quantlib.core.stats import MinMaxQuantizationStats
+    from quantlib.execution.memo import Memo
 
 
 class PostTrainingAffineQuantization:
@@ -80,6 +65,8 @@ def quantize(
     config: QuantizationConfig,
     *,
     statistics: Mapping[str, MinMaxQuantizationStats] | None = None,
+    memo: Memo | None = None,
+    piece_bytes: int = PIECE_BYTES,
 ) -> QuantizedModule:
     """Quantize a model.
 
@@ -93,6 +80,12 @@ def quantize(
         What is chosen.
     statistics : mapping of str to MinMaxQuantizationStats, optional
         Output ranges measured elsewhere, by tensor name; they replace measured ones.
+    memo : Memo, optional
+        Remembers calibrated layers between calls. One memo belongs to one model and one set of
+        calibration data: what does not depend on a change is then not computed again.
+    piece_bytes : int
+        Data run through an operator in pieces of about this size; pieces that wait lie in
+        memory up to a limit and on disk beyond it, so that memory does not grow with the data.
 
     Returns
     -------
@@ -116,229 +109,27 @@ def quantize(
     """
     arrays = calibration if isinstance(calibration, tuple) else (calibration,)
     data = check_inputs(model, arrays, what="calibration data")
-    return _Calibration(model, config, statistics or {}).walk(data)
+    _check_overrides(model, config)
+    if statistics is not None:
+        ranges, memo = FloatRanges(statistics), None
+    elif config.calibrate_on == "float":
+        ranges = float_ranges(model, data, estimates=config.uses_estimators)
+    else:
+        ranges = FloatRanges()
+    step = samples_per_piece(model, len(data[0]), budget=piece_bytes)
+    with Shelf() as shelf:
+        walk = Calibration(model, config, shelf, ranges, memo)
+        layers, inputs = walk.walk(data, step)
+    return QuantizedModule(model, config, layers, inputs, data)
 
 
-class _Calibration:
-    """One walk over a graph; the state is the calibration data of each tensor."""
-
-    def __init__(
-        self,
-        graph: Graph,
-        config: QuantizationConfig,
-        statistics: Mapping[str, MinMaxQuantizationStats],
-    ) -> None:
-        self.graph = graph
-        self.config = config
-        self.statistics = statistics
-        self.plans = plan(graph)
-        self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
-        for node, node_plan in zip(graph.nodes, self.plans, strict=True):
-            self.sources.update(dict.fromkeys(node.outputs, node_plan.sources))
-        self.linear_only = all(issubclass(p.op_class, Gemm) for p in self.plans)
-        self.values: dict[str, Value] = {}
-
-    def walk(self, data: tuple[AnyArray, ...]) -> QuantizedModule:
-        graph = self.graph
-        for info, array in zip(graph.inputs, data, strict=True):
-            if array.dtype.kind == "f":
-                stats = MinMaxQuantizationStats.from_values(array)
-                grid = UniformQuantizer.from_stats(self._model_input_options(), stats)
-                self.values[info.name] = Tensor(grid, values=array)
-            else:
-                self.values[info.name] = array
-        layers = []
-        for node, node_plan in zip(graph.nodes, self.plans, strict=True):
-            try:
-                layers.append(self._layer(node, node_plan))
-            except OptionsError as error:
-                raise OptionsError(f"layer {node.name!r}: {error}") from None
-            except TensorError as error:
-                named = repr(node.name) in str(error)
-                raise TensorError(
-                    f"{error}" if named else f"layer {node.name!r}: {error}"
-                ) from None
-            except QuantlibError:
-                raise
-            except (ValueError, IndexError, TypeError, MemoryError) as error:
-                raise UnsupportedOpError(
-                    f"node {node.name!r}: operator {node.op_type!r} cannot be executed on this "
-                    f"data ({error}); check the model and the shape of the data.",
-                    op_type=node.op_type,
-                    node_name=node.name,
-                ) from error
-        inputs = tuple(self._input_grid(info.name, layers) for info in graph.inputs)
-        return QuantizedModule(graph, self.config, tuple(layers), inputs, data)
-
-    def _model_input_options(self) -> QuantizationOptions:
-        return QuantizationOptions(self.config.input_bits, is_signed=True)
-
-    def _input_grid(self, name: str, layers: list[QuantizedLayer]) -> UniformQuantizer | None:
-        """Return the clear-side grid of a model input.
-
-        The first integer operator's, if only such read it; else its own width, signed.
-        """
-        value = self.values[name]
-        if not isinstance(value, Tensor):
-            return None
-        readers = [
-            layer
-            for layer, node_plan in zip(layers, self.plans, strict=True)
-            if self._reads(layer.node, name)
-        ]
-        fused = [
-            r for r in readers if isinstance(r.op, FloatOp) and r.treatment is not Treatment.RAW
-        ]
-        if not readers or fused:
-            return value.quantizer
-        stats = value.quantizer.quant_stats
-        assert stats is not None
-        return UniformQuantizer.from_stats(readers[0].input_options, stats)
-
-    def _reads(self, node: Node, name: str) -> bool:
-        """Tell whether a node's inputs are functions of the model input `name`."""
-        return any(name in self.sources.get(i, ()) for i in node.inputs)
-
-    def _layer(self, node: Node, node_plan: NodePlan) -> QuantizedLayer:
-        """Calibrate one node and leave the data of its outputs for the next."""
-        graph, config = self.graph, self.config
-        variables = [self.values[n] for n in node.inputs if n and n not in graph.constants]
-        tensors = [v for v in variables if isinstance(v, Tensor)]
-        op_class, treatment = node_plan.op_class, node_plan.treatment
-        raw_reals = any(isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in variables)
-        if issubclass(op_class, MixingOp | MovingOp) and (not tensors or raw_reals):
-            op_class, treatment = IslandOp, Treatment.FLOAT if tensors else Treatment.RAW
-        signed = any(t.values.min(initial=0) < 0 for t in tensors)
-        options = config.activations.options(auto_signed=signed, auto_symmetric=False)
-        if op_class.uses_output_bits:
-            options = dataclasses.replace(options, n_bits=config.output_bits)
-        layer = QuantizedLayer(
-            node=node,
-            op=op_class.from_node(node, graph.opsets),
-            treatment=treatment,
-            constants=self._constants(node, op_class),
-            input_options=options,
-            outputs=(None,) * len(node.outputs),
-            is_graph_output=any(name in graph.output_names for name in node.outputs),
+def _check_overrides(model: Graph, config: QuantizationConfig) -> None:
+    """Raise OptionsError when an override names a layer that the model does not have."""
+    names = {node.name for node in model.nodes}
+    unknown = [layer for layer, _ in config.overrides if layer not in names]
+    if unknown:
+        known = ", ".join(sorted(names)[:12])
+        raise OptionsError(
+            f"an override names the layer {unknown[0]!r}, which this model does not have; its "
+            f"layers are {known}{' and more' if len(names) > 12 else ''}."
         )
-        reals = real_values(layer.arguments(self.values))
-        if isinstance(layer.op, MixingOp):
-            op = layer.op.calibrated(*reals, output_bits=config.output_bits)
-            layer = dataclasses.replace(layer, op=op)
-        results = layer.op.float_results(*reals)
-        layer = dataclasses.replace(layer, outputs=self._output_grids(layer, results, tensors))
-        layer, outputs = self._quantized(layer, results)
-        for name, real, output in zip(node.outputs, results, outputs, strict=True):
-            if output is None:
-                continue
-            if not isinstance(output, Tensor):
-                self.values[name] = output
-            elif self.linear_only:
-                self.values[name] = Tensor(output.quantizer, values=real)
-            else:
-                # values on the grid; their codes clip to the width the tensor is labelled with
-                self.values[name] = Tensor(output.quantizer, values=output.rounded().values)
-        return layer
-
-    def _quantized(
-        self, layer: QuantizedLayer, reals: tuple[AnyArray, ...]
-    ) -> tuple[QuantizedLayer, tuple[Value | None, ...]]:
-        """Run a layer on the calibration data; rounding learns how many bits to remove.
-
-        What runs in float has run already: `reals` are its results.
-        """
-        if isinstance(layer.op, FloatOp):
-            return layer, layer.wrap(reals, layer.arguments(self.values))
-        run = layer.run(self.values)
-        grids = tuple(
-            operand.quantizer
-            for i, operand in enumerate(run.operands)
-            if isinstance(operand, Tensor) and i not in layer.constants
-        )
-        layer = dataclasses.replace(layer, input_grids=grids)
-        threshold = self.config.rounding_threshold_bits
-        op = layer.op
-        if threshold is None or run.accumulator is None or layer.is_graph_output:
-            return layer, run.results
-        if not (isinstance(op, MixingOp) and op.rounds_accumulator):
-            return layer, run.results
-        offset = op.rounding_offset(*run.operands)  # type: ignore[arg-type]
-        low, high = int(run.accumulator.min()), int(run.accumulator.max())
-        width = bit_width(low + offset, high + offset)
-        layer = dataclasses.replace(layer, lsbs_to_remove=max(0, width - threshold))
-        return layer, (layer.finish(run.accumulator, run.operands),)
-
-    def _output_grids(
-        self, layer: QuantizedLayer, results: tuple[AnyArray, ...], tensors: list[Tensor]
-    ) -> tuple[UniformQuantizer | None, ...]:
-        """Return the grid of each output; raw results have none."""
-        if layer.treatment is Treatment.RAW:
-            return (None,) * len(results)
-        unsigned = QuantizationOptions(self.config.output_bits)
-        options = unsigned
-        if self.config.is_reference and tensors:
-            signed = layer.input_options.is_signed
-            options = dataclasses.replace(unsigned, is_signed=signed)
-        grids: list[UniformQuantizer | None] = []
-        for name, result in zip(layer.node.outputs, results, strict=True):
-            if result is None or result.dtype.kind != "f":
-                grids.append(None)
-                continue
-            stats = self.statistics.get(name) or self._measure(layer, result)
-            params = UniformQuantizationParameters.from_stats(unsigned, stats)
-            grids.append(UniformQuantizer(options, stats, params))
-        return tuple(grids)
-
-    def _measure(self, layer: QuantizedLayer, result: AnyArray) -> MinMaxQuantizationStats:
-        """Return the range of a layer's float result."""
-        try:
-            if isinstance(layer.op, FloatOp) and layer.op.clips_outliers:
-                low, high = np.percentile(result, OUTLIER_PERCENTILES)
-                kind = result.dtype.type
-                result = np.clip(result, kind(low), kind(high))
-            return MinMaxQuantizationStats.from_values(result)
-        except TensorError as error:
-            raise TensorError(
-                f"layer {layer.name!r} ({layer.node.op_type}) on the calibration data: {error}"
-            ) from None
-
-    def _constants(self, node: Node, op_class: type) -> dict[int, Value]:
-        """Return a node's constants by position, quantized where the operator uses integers."""
-        quantized = issubclass(op_class, MixingOp) or op_class is Concat
-        constants: dict[int, Value] = {}
-        for i, name in enumerate(node.inputs):
-            if name in self.graph.constants:
-                value = self.graph.constants[name]
-                is_number = value.dtype.kind in "fb"
-                constants[i] = self._weight(name) if quantized and is_number else value
-        return constants
-
-    def _weight(self, name: str) -> Tensor:
-        """Quantize a constant; truth values take one unsigned bit."""
-        values, fact = self.graph.constants[name], self.graph.fact
-        if values.dtype.kind == "b":
-            values, options = values.astype(np.float64), QuantizationOptions(1)
-        else:
-            symmetric = fact(("looks symmetric", name), lambda: looks_symmetric(values))
-            options = self.config.weights.options(auto_signed=symmetric, auto_symmetric=symmetric)
-        stats = fact(("range", name), lambda: _range_of_weight(values, name))
-        return Tensor(UniformQuantizer.from_stats(options, stats), values=values)
-
-
-def _range_of_weight(values: AnyArray, name: str) -> MinMaxQuantizationStats:
-    try:
-        return MinMaxQuantizationStats.from_values(values)
-    except TensorError as error:
-        raise TensorError(f"weight {name!r}: {error}") from None
-
-
-def looks_symmetric(values: AnyArray) -> bool:
-    """Tell whether a distribution is symmetric around 0 by the reference's rule.
-
-    With v3, v97 the 3rd and 97th percentile and ``r = abs(v3 / v97)`` (0 when ``abs(v97) <
-    0.001``): not both on one side of 0, and ``1/3 <= r <= 3``.
-    """
-    low, high = np.percentile(values, SYMMETRY_PERCENTILES)
-    ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
-    one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
-    return not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.reports import Evaluation, LayerSummary, Score
     from quantlib.analysis.sweep import SweepResult
-    from quantlib.core.config import QuantizationConfig, Scheme
+    from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.core.scheme import Scheme
 
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
 
@@ -102,7 +103,9 @@ def grid(quantizer: UniformQuantizer | None) -> str:
     shape = "symmetric" if quantizer.is_symmetric else "affine"
     zero = quantizer.zero_point
     point = f"zero point {zero}" if isinstance(zero, int) else "a zero point per channel"
-    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {number(quantizer.scale)}, {point}"
+    step = number(quantizer.quant_params.mean_scale)
+    scale = f"{np.size(quantizer.scale)} scales, mean {step}" if quantizer.is_per_channel else step
+    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {scale}, {point}"
 
 
 def accumulator_table(found: Evaluation) -> pd.DataFrame:
@@ -153,16 +156,35 @@ def layer_table(found: Evaluation) -> pd.DataFrame:
 def preflight_table(found: Preflight) -> pd.DataFrame:
     """Return one row per node before anything runs."""
     nodes = found.nodes
+    carried = pd.array([node.carried_bits for node in nodes], dtype="Int64")
     return pd.DataFrame(
         {
             "node": [node.name for node in nodes],
             "operator": [node.op_type for node in nodes],
             "treatment": [str(node.treatment) for node in nodes],
+            **({"own bits": carried} if found.carried else {}),
             "look-up": pd.array([node.segment for node in nodes], dtype="Int64"),
             "fan-in": pd.array([node.fan_in for node in nodes], dtype="Int64"),
             "MACs per sample": pd.array([node.macs for node in nodes], dtype="Int64"),
             "Concrete ML": [node.refusal or "accepts it" for node in nodes],
         }
+    )
+
+
+def carried(found: Preflight) -> str:
+    """Return which widths a model brings with it, in a sentence; empty if none."""
+    if not found.carried:
+        return ""
+    quantizers = {n.carried_bits for n in found.carried if n.treatment == "table look-up"}
+    weights = {n.carried_bits for n in found.carried if n.treatment == "integer"}
+    parts = [
+        f"{what} {', '.join(map(str, sorted(filter(None, widths))))} bits"
+        for what, widths in (("activations", quantizers), ("weights", weights))
+        if widths
+    ]
+    return (
+        f"**Quantized already** (quantization-aware training or QDQ): {'; '.join(parts)}. These "
+        "grids are used as they are; the widths in the sidebar apply where the model brings none."
     )
 
 
