@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.core.params import DEGENERATE_RANGE
+from quantlib.core.params import DEGENERATE_RANGE, UniformQuantizationParameters
 
 if TYPE_CHECKING:
     from quantlib.arrays import FloatArray
@@ -106,17 +106,11 @@ def grids(ranges: FloatArray, options: QuantizationOptions) -> tuple[FloatArray,
     Returns
     -------
     scales, zero_points : float64 array, (ranges,)
-        Bit for bit those of `UniformQuantizationParameters.from_stats`, a thousand times a search.
+        Bit for bit those of `UniformQuantizationParameters.from_stats`.
     """
-    low, high = ranges.astype(np.float64).T
-    width = (ranges[:, 1] - ranges[:, 0]).astype(np.float64)
-    n_steps = 2**options.n_bits - 1
-    top = n_steps - options.offset
-    if options.is_symmetric:
-        return np.maximum(np.abs(high), np.abs(low)) / top, np.zeros_like(width)
-    if options.is_qat:
-        return width / n_steps, np.zeros_like(width)
-    return width / n_steps, np.round((high * -options.offset - low * top) / width)
+    params = UniformQuantizationParameters.per_channel(options, ranges[:, 0], ranges[:, 1])
+    scales, zeros = np.asarray(params.scale), np.asarray(params.zero_point, dtype=np.float64)
+    return scales, np.zeros_like(zeros) if options.is_qat else zeros
 
 
 def _range_errors(

@@ -12,14 +12,10 @@ from functools import partial
 import numpy as np
 import pytest
 
-from quantlib.calibration.estimators import (
-    ESTIMATORS,
-    Estimator,
-    estimate_channel_ranges,
-    estimate_range,
-)
+from quantlib.calibration.estimators import estimate_channel_ranges, estimate_range
 from quantlib.calibration.statistics import measure
 from quantlib.calibration.sufficiency import assess_samples
+from quantlib.core.estimator import ESTIMATORS, Estimator
 from quantlib.core.options import QuantizationOptions
 
 pytestmark = pytest.mark.benchmark_suite
