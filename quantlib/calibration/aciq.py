@@ -63,8 +63,10 @@ def solved_threshold(family: Family, n_bits: int) -> float:
     Clipping at ±a costs ``2 ∫ (x - a)² f(x) dx`` over x > a; rounding to the middles of ``2**M``
     equal steps costs ``a² / (3 · 4**M)``. The sum is least where ``a e**a = 3 · 4**M`` (Laplacian,
     b = 1) and ``φ(a) - a (1 - Φ(a)) = a / (6 · 4**M)`` (Gaussian of unit deviation). Both have one
-    root for any width. Rounding noise is taken as uniform, which is rough for few bits: the best
-    threshold of an actual quantizer is some 10 % larger at 3 bits, 3 % at 6.
+    root for any width. Rounding noise is taken as uniform, which is rough for few bits: simulated
+    with a million Gaussian values, the best threshold is 29 % larger at 1 bit, 16 % at 2, 9 % at 3
+    and 1 % at 6, and this one costs 9 %, 8 %, 4 % and 0.2 % more error (Laplacian: at most 9 %
+    larger, 1.4 % more error).
     """
     if not 1 <= n_bits <= _MAX_BITS:
         raise OptionsError(f"n_bits is {n_bits}; ACIQ thresholds exist for 1 to {_MAX_BITS} bits.")

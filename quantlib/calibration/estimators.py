@@ -116,13 +116,18 @@ def _estimate(estimator: Estimator, tensor: rules.Measured) -> MinMaxQuantizatio
             f"{estimator.name} judges grids of 1 to {MAX_BITS} bits, this one has "
             f"{tensor.options.n_bits}; use min-max."
         )
-    if extremes.rmax - extremes.rmin < DEGENERATE_RANGE:
+    if _is_constant(extremes):
         return extremes
     ends = RULES[estimator.name](
         tensor, 0.0 if estimator.parameter is None else estimator.parameter
     )
     bounded = np.clip(np.array(ends), float(extremes.rmin), float(extremes.rmax))
     low, high = bounded.astype(extremes.rmin.dtype)
-    if high - low < DEGENERATE_RANGE:
-        return extremes
-    return MinMaxQuantizationStats(rmax=high, rmin=low)
+    found = MinMaxQuantizationStats(rmax=high, rmin=low)
+    return extremes if _is_constant(found) else found
+
+
+def _is_constant(stats: MinMaxQuantizationStats) -> bool:
+    """Tell whether a grid takes a range for one constant; float16 ends subtract in float32."""
+    dtype = np.result_type(stats.rmin, np.float32)
+    return bool(np.subtract(stats.rmax, stats.rmin, dtype=dtype) < DEGENERATE_RANGE)

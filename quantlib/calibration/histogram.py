@@ -179,7 +179,9 @@ def width_exponent(rmin: float, rmax: float, max_bins: int) -> int:
             f"values up to {largest:g} are too large to measure (limit {MAX_MAGNITUDE:g}); "
             "scale the data."
         )
-    exponent = max(math.frexp(largest)[1] - RESOLUTION_BITS, _MIN_EXPONENT)
+    exponent = _MIN_EXPONENT
+    if largest > 0:
+        exponent = max(exponent, math.frexp(largest)[1] - RESOLUTION_BITS)
     span = rmax - rmin
     if span > 0:
         exponent = max(exponent, math.frexp(span / max_bins)[1] - 2)

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.params import DEGENERATE_RANGE, UniformQuantizationParameters
-from quantlib.core.stats import MinMaxQuantizationStats
 
 if TYPE_CHECKING:
     from quantlib.arrays import FloatArray
     from quantlib.calibration.distribution import Distribution
     from quantlib.core.options import QuantizationOptions
+    from quantlib.core.stats import MinMaxQuantizationStats
 
 _COARSE = 2.0 ** -(np.arange(25) / 2)
 """Shrink factors of the first look: 1 down to 1/4096, by square roots of 2."""
@@ -38,10 +38,9 @@ def lp_range(
     coarse, fine : Distribution
         The tensor for the first look and for the decision; the same one is allowed.
     extremes : MinMaxQuantizationStats
-        Exact extremes; their dtype is that of the candidates.
+        Exact extremes; their dtype (at least float32) is that of the candidates.
     options : QuantizationOptions
-        The grid. Scale and rounded zero point of each candidate are those of
-        `UniformQuantizationParameters.from_stats`.
+        The grid; each candidate is judged with the scale and zero point it would have.
     p : float
         Exponent.
 
@@ -54,6 +53,7 @@ def lp_range(
     stays at its extreme if that costs less than 0.1 % of the error.
     """
     low, high = float(extremes.rmin), float(extremes.rmax)
+    dtype = np.result_type(extremes.rmin, np.float32)
     centre = 0.0 if options.is_symmetric else fine.quantile(0.5)
     reach = np.array([centre - low, high - centre])
     if options.is_symmetric:
@@ -61,7 +61,7 @@ def lp_range(
 
     def ranges(factors: FloatArray) -> FloatArray:
         ends = centre + factors * reach * (-1.0, 1.0)
-        bounded: FloatArray = np.clip(ends, low, high).astype(extremes.rmin.dtype)
+        bounded: FloatArray = np.clip(ends, low, high).astype(dtype)
         return bounded
 
     def errors(factors: FloatArray, distribution: Distribution) -> FloatArray:
@@ -93,6 +93,26 @@ def _combinations(factors: FloatArray, reach: FloatArray, *, joint: bool) -> Flo
     return np.stack(np.meshgrid(lows, highs, indexing="ij"), axis=-1).reshape(-1, 2)
 
 
+def grids(ranges: FloatArray, options: QuantizationOptions) -> tuple[FloatArray, FloatArray]:
+    """Return the scales and zero points of many ranges at once.
+
+    Parameters
+    ----------
+    ranges : float32 or float64 array, (ranges, 2)
+        Lower and upper ends, at least 1e-6 apart.
+    options : QuantizationOptions
+        The grid.
+
+    Returns
+    -------
+    scales, zero_points : float64 array, (ranges,)
+        Bit for bit those of `UniformQuantizationParameters.from_stats`.
+    """
+    params = UniformQuantizationParameters.per_channel(options, ranges[:, 0], ranges[:, 1])
+    scales, zeros = np.asarray(params.scale), np.asarray(params.zero_point, dtype=np.float64)
+    return scales, np.zeros_like(zeros) if options.is_qat else zeros
+
+
 def _range_errors(
     ranges: FloatArray, distribution: Distribution, options: QuantizationOptions, p: float
 ) -> FloatArray:
@@ -100,13 +120,6 @@ def _range_errors(
     errors = np.full(len(ranges), np.inf)
     wide = np.flatnonzero(ranges[:, 1] - ranges[:, 0] >= DEGENERATE_RANGE)
     if wide.size:
-        params = [
-            UniformQuantizationParameters.from_stats(
-                options, MinMaxQuantizationStats(rmax=high, rmin=low)
-            )
-            for low, high in ranges[wide]
-        ]
-        scales = np.array([float(param.scale) for param in params])
-        zeros = np.array([float(np.asarray(param.zero_point)) for param in params])
+        scales, zeros = grids(ranges[wide], options)
         errors[wide] = distribution.grid_errors(scales, zeros, options.qmin, options.qmax, p)
     return errors

@@ -142,7 +142,9 @@ def assess_samples(
     a demand beyond the present width, capped by ``1 / (n + 1)``. Data without negative samples
     add the chance of the first one. Under 40 samples there is no fit, and the cap is the answer.
     The band is a bootstrap of the fit, capped by the distribution-free limit ``1 - (1 -
-    confidence)**(1 / n)``; without a fit it is 0 to that limit.
+    confidence)**(1 / n)``; without a fit it is 0 to that limit. Simulated with 300 samples, the
+    mean estimate is 1.0 times the mean chance for exponential samples, 0.4 times for Pareto ones
+    of index 2.5, and 3e-4 instead of 2e-5 for half-normal ones: trust its order of magnitude.
 
     *Enough.* With S(w) the chance that a sample needs more than w bits, sample n + 1 is the first
     of its width with chance ``sum_w (S(w - 1) - S(w)) (1 - S(w - 1))**n``, which falls with n and

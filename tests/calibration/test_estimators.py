@@ -76,6 +76,14 @@ def test_min_max_is_the_exact_range(x: Any, options: QuantizationOptions) -> Non
     assert found.rmin.dtype == wanted.rmin.dtype
 
 
+@pytest.mark.parametrize("name", sorted(ESTIMATORS))
+def test_half_precision_stays_half_precision(name: str) -> None:
+    x = np.append(np.linspace(-60_000, 60_000, 49), np.linspace(-9, 9, 351)).astype(np.float16)
+    found = estimate_range(Estimator(name), measure(x.reshape(4, 100)), QuantizationOptions(4))
+    assert found.rmin.dtype == found.rmax.dtype == np.float16
+    assert -60_000 <= found.rmin < found.rmax <= 60_000
+
+
 def test_the_moving_average_follows_the_samples() -> None:
     low, high = GAUSS[0].min().astype(float), GAUSS[0].max().astype(float)
     for sample in GAUSS[1:].astype(float):

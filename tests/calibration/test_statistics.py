@@ -18,7 +18,9 @@ batches = st.sampled_from([np.float32, np.float64]).flatmap(
     lambda kind: arrays.arrays(
         kind,
         st.tuples(st.integers(1, 12), st.integers(1, 4), st.integers(1, 3)),
-        elements=st.one_of(numbers, st.floats(-4, 4, width=32), st.just(0.0)),
+        elements=st.one_of(
+            numbers, st.floats(-4, 4, width=32), st.sampled_from([0.0, 2.0**-126, -(2.0**-149)])
+        ),
     )
 )
 limits = st.sampled_from([2, 3, 16, 2048])
@@ -148,6 +150,12 @@ def test_tiny_negative_values_stay_below_zero_beside_huge_ones() -> None:
     assert found.histogram.first == -1
     assert found.histogram.counts[:2].tolist() == [1, 1]
     assert same_histogram(found.histogram, merged([x[:1], x[1:]]).histogram)
+
+
+@pytest.mark.parametrize("tiny", [1e-300, -5e-324, 1e-30])
+def test_zeros_merge_with_tiny_values(tiny: float) -> None:
+    x = np.array([0.0, tiny, 0.0])
+    assert same_histogram(measure(x).histogram, merged([x[:1], x[1:]]).histogram)
 
 
 def test_a_scalar_and_integers_are_measured() -> None:
