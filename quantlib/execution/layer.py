@@ -101,7 +101,7 @@ class QuantizedLayer:
         arguments = self.arguments(values)
         if isinstance(self.op, MixingOp):
             operands = self.on_grid(arguments)
-            accumulator = self.op.accumulate(*operands, output=self._grid())  # type: ignore[arg-type]
+            accumulator = self.op.accumulate(*operands, output=self.output_grid())  # type: ignore[arg-type]
             return LayerRun(operands, accumulator, (self.finish(accumulator, operands),))
         if isinstance(self.op, MovingOp):
             operands = self.on_grid(arguments)
@@ -135,12 +135,13 @@ class QuantizedLayer:
             for i, argument in enumerate(arguments)
         )
 
-    def _grid(self) -> UniformQuantizationParameters | None:
+    def output_grid(self) -> UniformQuantizationParameters | None:
+        """Return the grid that `MixingOp.accumulate` is told of; None for a graph output."""
         output = self.outputs[0]
         return None if self.is_graph_output or output is None else output.quant_params
 
     @property
-    def _accumulator_leaves(self) -> bool:
+    def accumulator_leaves(self) -> bool:
         """Whether a graph output is the accumulator: its grid must not depend on data."""
         assert isinstance(self.op, MixingOp)
         return self.is_graph_output and all(
@@ -153,13 +154,13 @@ class QuantizedLayer:
         """Turn the accumulator into the layer's output tensor."""
         op, output = self.op, self.outputs[0]
         assert isinstance(op, MixingOp) and output is not None
-        params = op.output_params(*operands) if self._accumulator_leaves else None  # type: ignore[arg-type]
+        params = op.output_params(*operands) if self.accumulator_leaves else None  # type: ignore[arg-type]
         if params is not None:
             grid = UniformQuantizer(output.quant_options, output.quant_stats, params)
             return Tensor(grid, codes=accumulator)
         offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0  # type: ignore[arg-type]
         rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
-        values = op.dequantize(rounded, *operands, output=self._grid())  # type: ignore[arg-type]
+        values = op.dequantize(rounded, *operands, output=self.output_grid())  # type: ignore[arg-type]
         return Tensor(output, values=values)
 
 
