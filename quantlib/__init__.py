@@ -2,10 +2,12 @@
 
 from quantlib.analysis.preflight import NodeReport, Preflight, inspect_model
 from quantlib.core.array import QuantizedArray
-from quantlib.core.config import QuantizationConfig, Scheme
+from quantlib.core.config import QuantizationConfig
+from quantlib.core.estimator import Estimator
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.scheme import LayerOverride, Scheme
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.errors import (
     ConfigurationError,
@@ -28,7 +30,9 @@ __all__ = [
     "ONNX_OPS_TO_QUANTIZED_IMPL",
     "ConfigurationError",
     "DataLoadError",
+    "Estimator",
     "Graph",
+    "LayerOverride",
     "MinMaxQuantizationStats",
     "ModelLoadError",
     "NodeReport",

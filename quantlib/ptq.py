@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.config import QuantizationConfig
+from quantlib.core.estimator import MIN_MAX
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.ranges import fitted
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
@@ -18,9 +20,11 @@ from quantlib.errors import OptionsError, QuantlibError, TensorError, Unsupporte
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.treatments import NodePlan, plan
+from quantlib.execution.weights import quantized_weight
 from quantlib.graph.loader import load_model
 from quantlib.graph.model import Graph, Node
 from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment
+from quantlib.ops.conv import Conv
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat
 from quantlib.quantized_module import QuantizedModule
@@ -32,12 +36,13 @@ if TYPE_CHECKING:
     import onnx
 
     from quantlib.arrays import AnyArray
+    from quantlib.core.scheme import Scheme
 
 OUTLIER_PERCENTILES = (0.1, 99.9)
 """What BatchNormalization's output range keeps, per cent."""
 
-SYMMETRY_PERCENTILES = (3.0, 97.0)
-SYMMETRY_RATIO = 3.0
+PRODUCTS: dict[str, type[Gemm | Conv]] = {"Gemm": Gemm, "MatMul": Gemm, "Conv": Conv}
+"""Operators whose weights have output channels."""
 
 
 class PostTrainingAffineQuantization:
@@ -116,7 +121,20 @@ def quantize(
     """
     arrays = calibration if isinstance(calibration, tuple) else (calibration,)
     data = check_inputs(model, arrays, what="calibration data")
+    _check_overrides(model, config)
     return _Calibration(model, config, statistics or {}).walk(data)
+
+
+def _check_overrides(model: Graph, config: QuantizationConfig) -> None:
+    """Raise OptionsError when an override names a layer that the model does not have."""
+    names = {node.name for node in model.nodes}
+    unknown = [layer for layer, _ in config.overrides if layer not in names]
+    if unknown:
+        known = ", ".join(sorted(names)[:12])
+        raise OptionsError(
+            f"an override names the layer {unknown[0]!r}, which this model does not have; its "
+            f"layers are {known}{' and more' if len(names) > 12 else ''}."
+        )
 
 
 class _Calibration:
@@ -191,9 +209,11 @@ class _Calibration:
         ]
         if not readers or fused:
             return value.quantizer
-        stats = value.quantizer.quant_stats
-        assert stats is not None
-        return UniformQuantizer.from_stats(readers[0].input_options, stats)
+        first = readers[0]
+        direct = next((i for i, n in enumerate(first.node.inputs) if n == name), None)
+        return value.requantized(
+            first.input_options, None if direct is None else first.input_ranges.get(direct)
+        ).quantizer
 
     def _reads(self, node: Node, name: str) -> bool:
         """Tell whether a node's inputs are functions of the model input `name`."""
@@ -209,7 +229,8 @@ class _Calibration:
         if issubclass(op_class, MixingOp | MovingOp) and (not tensors or raw_reals):
             op_class, treatment = IslandOp, Treatment.FLOAT if tensors else Treatment.RAW
         signed = any(t.values.min(initial=0) < 0 for t in tensors)
-        options = config.activations.options(auto_signed=signed, auto_symmetric=False)
+        scheme = config.activations_of(node.name)
+        options = scheme.options(auto_signed=signed, auto_symmetric=False)
         if op_class.uses_output_bits:
             options = dataclasses.replace(options, n_bits=config.output_bits)
         layer = QuantizedLayer(
@@ -220,6 +241,7 @@ class _Calibration:
             input_options=options,
             outputs=(None,) * len(node.outputs),
             is_graph_output=any(name in graph.output_names for name in node.outputs),
+            input_ranges=self._input_ranges(node, op_class, scheme, options),
         )
         reals = real_values(layer.arguments(self.values))
         if isinstance(layer.op, MixingOp):
@@ -239,6 +261,21 @@ class _Calibration:
                 # values on the grid; their codes clip to the width the tensor is labelled with
                 self.values[name] = Tensor(output.quantizer, values=output.rounded().values)
         return layer
+
+    def _input_ranges(
+        self, node: Node, op_class: type, scheme: Scheme, options: QuantizationOptions
+    ) -> dict[int, MinMaxQuantizationStats]:
+        """Return the ranges of variable inputs that the scheme sees differently."""
+        plain = scheme.estimator == MIN_MAX and not (scheme.narrow or scheme.power_of_two)
+        if plain or not issubclass(op_class, MixingOp):
+            return {}
+        ranges = {}
+        for i, name in enumerate(node.inputs):
+            value = self.values.get(name)
+            if isinstance(value, Tensor) and value.quantizer.quant_stats is not None:
+                stats = value.quantizer.quant_stats
+                ranges[i] = fitted(stats, options, power_of_two=scheme.power_of_two)
+        return ranges
 
     def _quantized(
         self, layer: QuantizedLayer, reals: tuple[AnyArray, ...]
@@ -310,35 +347,14 @@ class _Calibration:
             if name in self.graph.constants:
                 value = self.graph.constants[name]
                 is_number = value.dtype.kind in "fb"
-                constants[i] = self._weight(name) if quantized and is_number else value
+                constants[i] = self._weight(node, i) if quantized and is_number else value
         return constants
 
-    def _weight(self, name: str) -> Tensor:
-        """Quantize a constant; truth values take one unsigned bit."""
-        values, fact = self.graph.constants[name], self.graph.fact
-        if values.dtype.kind == "b":
-            values, options = values.astype(np.float64), QuantizationOptions(1)
-        else:
-            symmetric = fact(("looks symmetric", name), lambda: looks_symmetric(values))
-            options = self.config.weights.options(auto_signed=symmetric, auto_symmetric=symmetric)
-        stats = fact(("range", name), lambda: _range_of_weight(values, name))
-        return Tensor(UniformQuantizer.from_stats(options, stats), values=values)
-
-
-def _range_of_weight(values: AnyArray, name: str) -> MinMaxQuantizationStats:
-    try:
-        return MinMaxQuantizationStats.from_values(values)
-    except TensorError as error:
-        raise TensorError(f"weight {name!r}: {error}") from None
-
-
-def looks_symmetric(values: AnyArray) -> bool:
-    """Tell whether a distribution is symmetric around 0 by the reference's rule.
-
-    With v3, v97 the 3rd and 97th percentile and ``r = abs(v3 / v97)`` (0 when ``abs(v97) <
-    0.001``): not both on one side of 0, and ``1/3 <= r <= 3``.
-    """
-    low, high = np.percentile(values, SYMMETRY_PERCENTILES)
-    ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
-    one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
-    return not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO
+    def _weight(self, node: Node, position: int) -> Tensor:
+        """Quantize a constant input of a layer; only products have output channels."""
+        name, axis = node.inputs[position], None
+        if position == 1 and node.op_type in PRODUCTS:
+            op = PRODUCTS[node.op_type].from_node(node, self.graph.opsets)
+            axis = op.channel_axis(self.graph.constants[name].shape)
+        scheme = self.config.weights_of(node.name)
+        return quantized_weight(self.graph, name, scheme, channel_axis=axis)

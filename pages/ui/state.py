@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from pages.ui import engine, samples
-from quantlib.core.config import QuantizationConfig, Scheme
+from quantlib.core.config import QuantizationConfig
+from quantlib.core.scheme import Scheme
 from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
 if TYPE_CHECKING:

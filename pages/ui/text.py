@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.reports import Evaluation, LayerSummary, Score
     from quantlib.analysis.sweep import SweepResult
-    from quantlib.core.config import QuantizationConfig, Scheme
+    from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.core.scheme import Scheme
 
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
 
@@ -102,7 +103,9 @@ def grid(quantizer: UniformQuantizer | None) -> str:
     shape = "symmetric" if quantizer.is_symmetric else "affine"
     zero = quantizer.zero_point
     point = f"zero point {zero}" if isinstance(zero, int) else "a zero point per channel"
-    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {number(quantizer.scale)}, {point}"
+    step = number(quantizer.quant_params.mean_scale)
+    scale = f"{np.size(quantizer.scale)} scales, mean {step}" if quantizer.is_per_channel else step
+    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {scale}, {point}"
 
 
 def accumulator_table(found: Evaluation) -> pd.DataFrame:

@@ -129,7 +129,7 @@ def grid_fit(measured: Histogram, quantizer: UniformQuantizer) -> GridFit:
     codes = quantizer.quant(centres)
     real = quantizer.dequant(codes)
     low, high = quantizer.dequant(np.array([quantizer.qmin, quantizer.qmax]))
-    half = abs(float(quantizer.scale)) / 2
+    half = abs(quantizer.quant_params.mean_scale) / 2
     outside = (centres < min(low, high) - half) | (centres > max(low, high) + half)
     nonzero = max(1, measured.n_values - measured.n_zero)
     to_zero = measured.counts[np.abs(real) < half].sum() - measured.n_zero

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quantlib.analysis.evaluation import evaluate
-from quantlib.core.config import QuantizationConfig, Scheme
+from quantlib.core.config import QuantizationConfig
+from quantlib.core.scheme import Scheme
 from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def quantize(
     values: FloatArray,
     *,
-    scale: np.float64,
+    scale: np.float64 | FloatArray,
     zero_point: int | AnyArray,
     qmin: int | None,
     qmax: int | None,
@@ -29,7 +29,7 @@ def quantize(
     ----------
     values : float32 or float64 array, any shape
         Real values, in the unit of the tensor. The division and the addition run in this dtype.
-    scale, zero_point : scalars
+    scale, zero_point : scalars, or arrays that broadcast against `values`
         Real step between two codes (unit of `values`); code of real 0.0.
     qmin, qmax : int or None
         Grid bounds; codes outside saturate. None leaves them unclipped.
@@ -46,8 +46,7 @@ def quantize(
     Inverse of eq. 1 of Jacob et al. 2018 (arXiv:1712.05877).
     """
     # Concrete ML rounds after adding zero_point, ONNX before: ties differ when it is odd.
-    kind = values.dtype.type
-    codes: npt.NDArray[Any] = np.asarray(values / kind(scale))
+    codes: npt.NDArray[Any] = np.asarray(values / np.asarray(scale, dtype=values.dtype))
     codes += np.asarray(zero_point, dtype=values.dtype)
     np.rint(codes, out=codes)
     if qmax is not None and qmax >= FLOAT32_EXACT:  # the bound itself is no float32
@@ -57,7 +56,9 @@ def quantize(
     return codes.astype(dtype, copy=False)
 
 
-def dequantize(codes: Codes, *, scale: np.float64, zero_point: int | AnyArray) -> FloatArray:
+def dequantize(
+    codes: Codes, *, scale: np.float64 | FloatArray, zero_point: int | AnyArray
+) -> FloatArray:
     """Map codes to the real values they stand for: ``scale * (codes - zero_point)``, float64."""
     # NumPy 1 would keep float32 codes float32 beside a float64 scalar
     shifted = codes.astype(np.float64) - np.asarray(zero_point, dtype=np.float64)

@@ -3,56 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from quantlib.core.options import QuantizationOptions, check_n_bits
-from quantlib.errors import ConfigurationError, OptionsError
+from quantlib.core import config_json
+from quantlib.core.options import check_n_bits
+from quantlib.core.scheme import NO_OVERRIDE, LayerOverride, Scheme
+from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-SCHEMA_VERSION = 1
+CALIBRATE_ON = ("quantized", "float")
 DEFAULT_MODEL_BITS = 5
 """Fewest bits the reference gives a model's inputs and outputs when one n_bits is given."""
 
 N_BITS_KEYS = ("model_inputs", "op_inputs", "op_weights", "model_outputs")
-
-
-@dataclass(frozen=True, slots=True)
-class Scheme:
-    """How one kind of tensor is quantized.
-
-    Parameters
-    ----------
-    n_bits : int
-        Width, bits.
-    signed, symmetric : bool or None
-        None is the reference's rule, decided per tensor from its values.
-    """
-
-    n_bits: int
-    signed: bool | None = None
-    symmetric: bool | None = None
-
-    def __post_init__(self) -> None:
-        check_n_bits(self.n_bits)
-        if self.symmetric and self.signed is False:
-            raise OptionsError("symmetric needs signed codes; set signed to auto or yes.")
-        if self.symmetric and self.n_bits == 1:
-            raise OptionsError("a symmetric grid needs 2 bits or more.")
-
-    def options(self, *, auto_signed: bool, auto_symmetric: bool) -> QuantizationOptions:
-        """Resolve what is automatic.
-
-        A scheme that fixes symmetric makes signed follow, and unsigned makes affine follow.
-        """
-        symmetric = auto_symmetric if self.symmetric is None else self.symmetric
-        if self.signed is False:
-            symmetric = False
-        signed = (auto_signed if self.signed is None else self.signed) or symmetric
-        return QuantizationOptions(self.n_bits, is_signed=signed, is_symmetric=symmetric)
 
 
 def n_bits_of_model(n_bits: int | Mapping[str, int]) -> dict[str, int]:
@@ -105,6 +71,11 @@ class QuantizationConfig:
         Accumulators wider than this lose their lowest bits.
     limit_bits : int
         Widest accumulator allowed; reports compare against it, numbers do not depend on it.
+    calibrate_on : str
+        What ranges are measured on: ``"quantized"``, what the quantized operators before
+        produce (Concrete ML), or ``"float"``, the float model's tensors (ONNX Runtime, AIMET).
+    overrides : mapping of str to LayerOverride
+        Exceptions by node name; kept as a sorted tuple of pairs.
 
     Raises
     ------
@@ -118,8 +89,17 @@ class QuantizationConfig:
     output_bits: int
     rounding_threshold_bits: int | None = None
     limit_bits: int = 16
+    calibrate_on: str = "quantized"
+    overrides: tuple[tuple[str, LayerOverride], ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "overrides", _sorted_overrides(self.overrides))
+        if self.calibrate_on not in CALIBRATE_ON:
+            raise OptionsError(
+                f"calibrate_on is {self.calibrate_on!r}; give {' or '.join(CALIBRATE_ON)}."
+            )
+        if self.activations.per_channel:
+            raise OptionsError("activations have one grid per tensor; set per_channel to no.")
         check_n_bits(self.input_bits, what="input_bits")
         check_n_bits(self.output_bits, what="output_bits")
         check_n_bits(self.limit_bits, what="limit_bits")
@@ -158,15 +138,32 @@ class QuantizationConfig:
     @property
     def is_reference(self) -> bool:
         """Whether Concrete ML can express this configuration."""
-        automatic = (None, None)
-        return (self.weights.signed, self.weights.symmetric) == automatic and (
-            self.activations.signed,
-            self.activations.symmetric,
-        ) == automatic
+        return (
+            self.weights.is_reference
+            and self.activations.is_reference
+            and self.calibrate_on == CALIBRATE_ON[0]
+            and not self.overrides
+        )
+
+    def weights_of(self, layer: str) -> Scheme:
+        """Return the scheme of a layer's weights."""
+        return self.override(layer).weights or self.weights
+
+    def activations_of(self, layer: str) -> Scheme:
+        """Return the scheme of the variable inputs a layer reads."""
+        return self.override(layer).activations or self.activations
+
+    def override(self, layer: str) -> LayerOverride:
+        """Return what a layer does differently."""
+        return dict(self.overrides).get(layer, NO_OVERRIDE)
+
+    def with_override(self, layer: str, override: LayerOverride) -> QuantizationConfig:
+        """Return a copy in which one layer has another override; an empty one is dropped."""
+        return self.replace(overrides={**dict(self.overrides), layer: override})
 
     def to_json(self) -> str:
         """Return the configuration as JSON text with its schema version."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self)}, indent=2)
+        return config_json.write(self)
 
     @classmethod
     def from_json(cls, text: str | bytes) -> QuantizationConfig:
@@ -178,55 +175,11 @@ class QuantizationConfig:
             Not JSON, another schema version, an unknown, missing or wrong member; the message
             names its JSON path.
         """
-        try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ConfigurationError(
-                f"the configuration is not JSON ({error}); give a file that Export wrote."
-            ) from None
-        if not isinstance(document, dict):
-            raise ConfigurationError("$: the configuration must be an object.")
-        version = document.pop("schema_version", None)
-        if version != SCHEMA_VERSION:
-            raise ConfigurationError(
-                f"$.schema_version is {version!r}; this release reads {SCHEMA_VERSION}."
-            )
-        for part in ("weights", "activations"):
-            document[part] = _member(Scheme, document.get(part), path=f"$.{part}")
-        config: QuantizationConfig = _member(cls, document, path="$")
+        config: QuantizationConfig = config_json.read(cls, text)
         return config
 
 
-_KINDS: dict[str, tuple[type, ...]] = {
-    "n_bits": (int,),
-    "signed": (bool, type(None)),
-    "symmetric": (bool, type(None)),
-    "weights": (Scheme,),
-    "activations": (Scheme,),
-    "input_bits": (int,),
-    "output_bits": (int,),
-    "rounding_threshold_bits": (int, type(None)),
-    "limit_bits": (int,),
-}
-
-
-def _member(kind: Any, document: object, *, path: str) -> Any:
-    """Build the dataclass `kind` from a JSON object, naming the path of what is wrong."""
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"{path}: expected an object, found {document!r}.")
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for name, value in document.items():
-        if name not in fields:
-            known = ", ".join(fields)
-            raise ConfigurationError(f"{path}.{name} is unknown; known members: {known}.")
-        expected = _KINDS[name]
-        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
-            words = " or ".join("null" if k is type(None) else k.__name__ for k in expected)
-            raise ConfigurationError(f"{path}.{name} is {value!r}; expected {words}.")
-    for name, field in fields.items():
-        if name not in document and field.default is dataclasses.MISSING:
-            raise ConfigurationError(f"{path}.{name} is missing.")
-    try:
-        return kind(**document)
-    except OptionsError as error:
-        raise ConfigurationError(f"{path}: {error}") from None
+def _sorted_overrides(given: Any) -> tuple[tuple[str, LayerOverride], ...]:
+    """Return overrides as sorted pairs, without empty ones."""
+    pairs = given.items() if hasattr(given, "items") else given
+    return tuple(sorted((name, part) for name, part in dict(pairs).items() if part != NO_OVERRIDE))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from quantlib.arrays import AnyArray
+    from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.options import QuantizationOptions
     from quantlib.core.stats import MinMaxQuantizationStats
 
@@ -23,21 +23,23 @@ class UniformQuantizationParameters:
 
     Parameters
     ----------
-    scale : float64
-        Real step between two codes, in the tensor's unit.
-    zero_point : int, or float array
-        Code of real 0.0. A layer that is a graph output returns its accumulator, whose zero
-        point is a float array with one value per output channel.
+    scale : float64, or float64 array
+        Real step between two codes, in the tensor's unit. An array has one value per channel,
+        in a shape that broadcasts against the tensor.
+    zero_point : int, or array
+        Code of real 0.0, likewise. A layer that is a graph output returns its accumulator,
+        whose zero point is a float array with one value per output channel.
     offset : int
         How far the grid reaches below 0; clipping uses it.
     """
 
-    scale: np.float64
+    scale: np.float64 | FloatArray
     zero_point: int | AnyArray
     offset: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "scale", np.float64(self.scale))
+        if not isinstance(self.scale, np.ndarray):
+            object.__setattr__(self, "scale", np.float64(self.scale))
         if not isinstance(self.zero_point, np.ndarray):
             object.__setattr__(self, "zero_point", int(self.zero_point))
 
@@ -70,36 +72,75 @@ class UniformQuantizationParameters:
         zero_point = 0 if options.is_qat else int(np.round((high * -offset - low * top) / width))
         return cls(width / n_steps, zero_point, offset)
 
+    @classmethod
+    def per_channel(
+        cls, options: QuantizationOptions, rmin: FloatArray, rmax: FloatArray
+    ) -> UniformQuantizationParameters:
+        """Compute one scale and zero point per channel.
+
+        Parameters
+        ----------
+        options : QuantizationOptions
+            Shared by all channels.
+        rmin, rmax : float arrays
+            Range of each channel, in a shape that broadcasts against the tensor.
+
+        Notes
+        -----
+        The formulas of `from_stats`. A channel that is one constant has its range extended to
+        0, so that it needs no offset of its own; a channel of zeros has scale 1.
+        """
+        rmin, rmax = np.asarray(rmin), np.asarray(rmax)
+        constant = rmax - rmin < DEGENERATE_RANGE
+        low = np.where(constant, np.minimum(rmin, 0), rmin)
+        high = np.where(constant, np.maximum(rmax, 0), rmax)
+        width = (high - low).astype(np.float64)
+        low, high = low.astype(np.float64), high.astype(np.float64)
+        n_steps = 2**options.n_bits - 1
+        top = n_steps - options.offset
+        if options.is_symmetric:
+            scale = np.maximum(np.abs(high), np.abs(low)) / top
+            return cls(np.where(scale > 0, scale, 1.0), np.zeros_like(scale), options.offset)
+        span = np.where(width > 0, width, 1.0)
+        zero_point = np.round((high * -options.offset - low * top) / span)
+        scale = np.where(width > 0, width / n_steps, 1.0)
+        return cls(scale, np.where(width > 0, zero_point, 0.0), options.offset)
+
+    @property
+    def mean_scale(self) -> float:
+        """The scale, or the mean of all channels' scales."""
+        return float(np.mean(self.scale))
+
     def __eq__(self, other: object) -> bool:
         """Compare scale, zero point (arrays element by element) and offset."""
         if not isinstance(other, UniformQuantizationParameters):
             return NotImplemented
         return (
-            self.scale == other.scale
+            np.array_equal(self.scale, other.scale)
             and np.array_equal(self.zero_point, other.zero_point)
             and self.offset == other.offset
         )
 
     def __hash__(self) -> int:
         """Hash the scalar members."""
-        return hash((float(self.scale), np.shape(self.zero_point), self.offset))
+        return hash((float(np.sum(self.scale)), np.shape(self.zero_point), self.offset))
 
     def dump_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `load_dict` reads back."""
-        zero_point = self.zero_point
         return {
-            "scale": float(self.scale),
-            "zero_point": zero_point.tolist() if isinstance(zero_point, np.ndarray) else zero_point,
+            "scale": np.asarray(self.scale).tolist(),
+            "zero_point": np.asarray(self.zero_point).tolist(),
             "offset": self.offset,
         }
 
     @classmethod
     def load_dict(cls, metadata: dict[str, Any]) -> UniformQuantizationParameters:
         """Rebuild parameters from `dump_dict`."""
-        zero_point = metadata["zero_point"]
-        if isinstance(zero_point, list):
-            zero_point = np.asarray(zero_point, dtype=np.float64)
-        return cls(np.float64(metadata["scale"]), zero_point, int(metadata["offset"]))
+        scale, zero_point = (
+            np.asarray(value, dtype=np.float64) if isinstance(value, list) else value
+            for value in (metadata["scale"], metadata["zero_point"])
+        )
+        return cls(scale, zero_point, int(metadata["offset"]))
 
     def dumps(self) -> str:
         """Return the parameters as JSON text."""

@@ -60,6 +60,19 @@ class UniformQuantizer:
         """Build the quantizer of a measured range."""
         return cls(options, stats, UniformQuantizationParameters.from_stats(options, stats))
 
+    @classmethod
+    def from_channels(
+        cls, options: QuantizationOptions, rmin: FloatArray, rmax: FloatArray
+    ) -> UniformQuantizer:
+        """Build the quantizer of one range per channel; see `UniformQuantizationParameters`."""
+        stats = MinMaxQuantizationStats(rmax=rmax.max(), rmin=rmin.min())
+        return cls(options, stats, UniformQuantizationParameters.per_channel(options, rmin, rmax))
+
+    @property
+    def is_per_channel(self) -> bool:
+        """Whether each channel has a scale of its own."""
+        return isinstance(self.quant_params.scale, np.ndarray)
+
     @property
     def n_bits(self) -> int:
         """Width of the grid, bits."""
@@ -76,7 +89,7 @@ class UniformQuantizer:
         return self.quant_options.is_symmetric
 
     @property
-    def scale(self) -> np.float64:
+    def scale(self) -> np.float64 | FloatArray:
         """Real step between two codes."""
         return self.quant_params.scale
 

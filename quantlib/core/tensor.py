@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import Codes, FloatArray
     from quantlib.core.options import QuantizationOptions
+    from quantlib.core.stats import MinMaxQuantizationStats
 
 _T = TypeVar("_T")
 
@@ -87,7 +88,8 @@ class Tensor:
     def centred(self) -> Codes:
         """Return ``codes - zero_point``, computed once."""
         return self.derived(
-            "centred", lambda: self.codes - self.codes.dtype.type(self.quantizer.zero_point)
+            "centred",
+            lambda: self.codes - np.asarray(self.quantizer.zero_point, dtype=self.codes.dtype),
         )
 
     @property
@@ -106,17 +108,25 @@ class Tensor:
         """Return the tensor on its grid: values are those of the codes."""
         return Tensor(self.quantizer, codes=self.codes)
 
-    def requantized(self, options: QuantizationOptions) -> Tensor:
-        """Return the tensor on the grid that `options` and its own statistics define.
+    def requantized(
+        self, options: QuantizationOptions, stats: MinMaxQuantizationStats | None = None
+    ) -> Tensor:
+        """Return the tensor on the grid that `options` and a range define.
 
-        Codes that have these options already are used as they are.
+        Without `stats` the range is the tensor's own, and codes that have these options
+        already are used as they are. A tensor without a range lies on a grid that was given
+        with the model; it keeps it.
         """
-        per_channel = isinstance(self.quantizer.zero_point, np.ndarray)  # a graph's output
-        if options.same_grid(self.quantizer.quant_options) and not per_channel:
-            return Tensor(self.quantizer, codes=self.codes)
-        stats = self.quantizer.quant_stats
-        assert stats is not None, "a tensor without statistics cannot change its grid"
-        return Tensor(UniformQuantizer.from_stats(options, stats), values=self.values)
+        own = self.quantizer
+        if own.quant_stats is None:
+            return Tensor(own, codes=self.codes)
+        per_channel = isinstance(own.zero_point, np.ndarray)  # a graph's output
+        if stats is None and options.same_grid(own.quant_options) and not per_channel:
+            return Tensor(own, codes=self.codes)
+        grid = UniformQuantizer.from_stats(options, stats or own.quant_stats)
+        if grid.quant_params == own.quant_params and options == own.quant_options:
+            return Tensor(own, codes=self.codes)
+        return Tensor(grid, values=self.values)
 
     def labelled(self, n_bits: int) -> Tensor:
         """Return the same codes and scale under another width; the next reader compares it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, Codes
     from quantlib.core.options import QuantizationOptions
     from quantlib.core.params import UniformQuantizationParameters
+    from quantlib.core.stats import MinMaxQuantizationStats
     from quantlib.graph.model import Node
 
 Value: TypeAlias = "Tensor | AnyArray"
@@ -65,6 +66,9 @@ class QuantizedLayer:
         The accumulator itself leaves the graph.
     lsbs_to_remove : int
         Low bits that rounding takes from the accumulator.
+    input_ranges : mapping of int to MinMaxQuantizationStats
+        Ranges of variable inputs, by position, that differ from what the tensor was measured
+        to hold: another estimator's, or one fitted to the grid.
     input_grids : tuple of UniformQuantizer
         Grids of the variable inputs as the operator reads them, of integer operators.
     """
@@ -77,6 +81,7 @@ class QuantizedLayer:
     outputs: tuple[UniformQuantizer | None, ...]
     is_graph_output: bool
     lsbs_to_remove: int = 0
+    input_ranges: Mapping[int, MinMaxQuantizationStats] = field(default_factory=dict)
     input_grids: tuple[UniformQuantizer, ...] = ()
 
     @property
@@ -129,7 +134,7 @@ class QuantizedLayer:
     def on_grid(self, arguments: tuple[Value | None, ...]) -> tuple[Value | None, ...]:
         """Requantize variable tensors to the input grid; constants are on theirs."""
         return tuple(
-            argument.requantized(self.input_options)
+            argument.requantized(self.input_options, self.input_ranges.get(i))
             if isinstance(argument, Tensor) and i not in self.constants
             else argument
             for i, argument in enumerate(arguments)

@@ -56,7 +56,8 @@ class Add(MixingOp):
     @staticmethod
     def _scale(a: Tensor, b: Tensor, output: UniformQuantizationParameters | None) -> np.float64:
         """Return the output's scale; a graph output takes the finer of the inputs' scales."""
-        return output.scale if output else min(a.quantizer.scale, b.quantizer.scale)
+        scales = [output.scale] if output else [a.quantizer.scale, b.quantizer.scale]
+        return np.float64(np.min(scales))
 
     def accumulate(
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None

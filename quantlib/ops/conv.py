@@ -47,6 +47,11 @@ class Conv(MixingOp):
         """Return how many products one accumulator sums."""
         return int(np.prod(weight_shape[1:]))
 
+    def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
+        """Return the axis of the weights' output channels."""
+        del weight_shape
+        return 0
+
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         """Compute in float64; data that is padded is rounded to float32 first, as there."""
         x, w, *rest = inputs
@@ -89,7 +94,8 @@ class Conv(MixingOp):
     def _constant(x: Tensor, w: Tensor) -> FloatArray:
         """Return ``K*zx*zw - zx * sum(Wq)`` per output channel, what the accumulator lacks."""
         axes = tuple(range(1, w.codes.ndim))
-        zx, zw = np.float64(x.quantizer.zero_point), np.float64(w.quantizer.zero_point)
+        zx = np.float64(x.quantizer.zero_point)
+        zw = np.asarray(w.quantizer.zero_point, dtype=np.float64).reshape(-1)
         fan_in = int(np.prod(w.codes.shape[1:]))
         sums = w.derived("sums", lambda: w.codes.sum(axis=axes, dtype=np.float64))
         return _per_channel(fan_in * zx * zw - zx * sums, w.codes.ndim)
@@ -105,7 +111,7 @@ class Conv(MixingOp):
         values = kernels.dequantize_affine(
             accumulator,
             constant=self._constant(x, w),
-            scale=np.float64(x.quantizer.scale * w.quantizer.scale),
+            scale=_scale(x, w),
         )
         if bias is not None:
             values += _per_channel(bias.values, values.ndim)
@@ -114,13 +120,21 @@ class Conv(MixingOp):
     def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
         """Return the accumulator's own grid; its zero point holds the bias."""
         x, w, bias = _with_bias(operands)
-        scale = np.float64(x.quantizer.scale * w.quantizer.scale)
+        scale = _scale(x, w)
         zero_point = -self._constant(x, w)
         if bias is not None:
             # the reference divides in the bias' dtype, float32
             shaped = _per_channel(bias.values, w.codes.ndim)
-            zero_point = zero_point + shaped / shaped.dtype.type(-scale)
+            zero_point = zero_point + shaped / np.asarray(-scale, dtype=shaped.dtype)
         return UniformQuantizationParameters(scale, np.asarray(zero_point, dtype=np.float64), 0)
+
+
+def _scale(x: Tensor, w: Tensor) -> np.float64 | FloatArray:
+    """Return the accumulator's scale: one, or one per output channel."""
+    scale = x.quantizer.scale * w.quantizer.scale
+    if isinstance(scale, np.ndarray):
+        return np.asarray(_per_channel(scale, w.codes.ndim), dtype=np.float64)
+    return np.float64(scale)
 
 
 def _per_channel(values: AnyArray, ndim: int) -> AnyArray:

@@ -148,7 +148,7 @@ def exact_sum(x: Codes, *, axis: tuple[int, ...], keepdims: bool, magnitude: int
 
 
 def dequantize_affine(
-    accumulator: Codes, *, constant: FloatArray | float, scale: np.float64
+    accumulator: Codes, *, constant: FloatArray | float, scale: np.float64 | FloatArray
 ) -> FloatArray:
     """Return ``scale * (accumulator + constant)`` in float64, in this order."""
     values = accumulator.astype(np.float64)

@@ -75,13 +75,13 @@ class Gemm(MixingOp):
         """Return ``K*za*zb - za * sum(Bq)``, what the accumulator lacks."""
         a, b, _, right = self._operands(*operands)
         za = np.float64(a.quantizer.zero_point)
-        zb = np.float64(b.quantizer.zero_point)
+        zb = _per_column(b.quantizer.zero_point)
         sums = b.derived("sums", lambda: right.sum(axis=-2, keepdims=True, dtype=np.float64))
         return np.asarray(right.shape[-2] * za * zb - za * sums)
 
-    def _scale(self, *operands: Tensor | None) -> np.float64:
+    def _scale(self, *operands: Tensor | None) -> FloatArray:
         a, b, *_ = self._operands(*operands)
-        return np.float64(a.quantizer.scale * b.quantizer.scale * self.alpha)
+        return _per_column(a.quantizer.scale * b.quantizer.scale * self.alpha)
 
     def _bias(self, operands: tuple[Tensor | None, ...]) -> FloatArray | None:
         bias = operands[2] if len(operands) > 2 else None
@@ -109,5 +109,17 @@ class Gemm(MixingOp):
         bias = self._bias(operands)
         if bias is not None:
             # the reference divides in the bias' dtype, float32
-            zero_point = zero_point + bias / bias.dtype.type(-scale)
-        return UniformQuantizationParameters(scale, np.asarray(zero_point, dtype=np.float64), 0)
+            zero_point = zero_point + bias / np.asarray(-scale, dtype=bias.dtype)
+        return UniformQuantizationParameters(
+            scale if scale.ndim else np.float64(scale), np.asarray(zero_point, dtype=np.float64), 0
+        )
+
+    def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
+        """Return the axis of the weights' output channels; None for stacks of matrices."""
+        return (0 if self.transB else 1) if len(weight_shape) == 2 else None
+
+
+def _per_column(values: int | np.float64 | AnyArray) -> FloatArray:
+    """Shape what the weights have once, or per output channel, for the product's columns."""
+    array = np.asarray(values, dtype=np.float64)
+    return array.reshape(-1) if array.ndim else array

@@ -70,7 +70,7 @@ def _bars(measured: Histogram, quantizer: UniformQuantizer | None, *, bins: int)
     outside = np.zeros(len(centres), dtype=bool)
     if quantizer is not None:
         ends = quantizer.dequant(np.array([quantizer.qmin, quantizer.qmax]))
-        half = abs(float(quantizer.scale)) / 2
+        half = abs(quantizer.quant_params.mean_scale) / 2
         outside = (centres < ends.min() - half) | (centres > ends.max() + half)
     series = [(~outside, "values", theme.FLOAT, ""), (outside, "clipped", theme.CLIPPED, "/")]
     return [

@@ -1,0 +1,119 @@
+"""Configurations as JSON: what is wrong with a document is named by its path."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from quantlib.core.estimator import Estimator
+from quantlib.core.scheme import LayerOverride, Scheme
+from quantlib.errors import ConfigurationError, OptionsError
+
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)
+"""Version 1 had neither estimators nor overrides; what it lacks takes its default."""
+
+
+def write(config: Any) -> str:
+    """Return a configuration (a dataclass with `overrides`) as JSON text."""
+    document = dataclasses.asdict(config)
+    document["overrides"] = {
+        layer: dataclasses.asdict(override) for layer, override in config.overrides
+    }
+    return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2)
+
+
+def read(kind: type, text: str | bytes) -> Any:
+    """Build the configuration class `kind` from what `write` wrote.
+
+    Raises
+    ------
+    ConfigurationError
+        Not JSON, another schema version, an unknown, missing or wrong member.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(
+            f"the configuration is not JSON ({error}); give a file that Export wrote."
+        ) from None
+    if not isinstance(document, dict):
+        raise ConfigurationError("$: the configuration must be an object.")
+    version = document.pop("schema_version", None)
+    if version not in READABLE_VERSIONS:
+        readable = " and ".join(map(str, READABLE_VERSIONS))
+        raise ConfigurationError(f"$.schema_version is {version!r}; this release reads {readable}.")
+    for part in ("weights", "activations"):
+        document[part] = _scheme(document.get(part), path=f"$.{part}")
+    overrides = document.get("overrides", {})
+    if not isinstance(overrides, dict):
+        raise ConfigurationError(f"$.overrides: expected an object, found {overrides!r}.")
+    document["overrides"] = tuple(
+        (layer, _override(part, path=f"$.overrides[{json.dumps(layer)}]"))
+        for layer, part in overrides.items()
+    )
+    return _member(kind, document, path="$")
+
+
+_KINDS: dict[str, tuple[type, ...]] = {
+    "n_bits": (int,),
+    "signed": (bool, type(None)),
+    "symmetric": (bool, type(None)),
+    "narrow": (bool,),
+    "power_of_two": (bool,),
+    "per_channel": (bool,),
+    "estimator": (Estimator,),
+    "name": (str,),
+    "parameter": (float, int, type(None)),
+    "weights": (Scheme, type(None)),
+    "activations": (Scheme, type(None)),
+    "input_bits": (int,),
+    "output_bits": (int,),
+    "rounding_threshold_bits": (int, type(None)),
+    "limit_bits": (int,),
+    "calibrate_on": (str,),
+    "overrides": (tuple,),
+}
+
+
+def _scheme(document: object, *, path: str) -> Scheme:
+    """Read a scheme with its estimator."""
+    if isinstance(document, dict) and "estimator" in document:
+        estimator = _member(Estimator, document["estimator"], path=f"{path}.estimator")
+        document = {**document, "estimator": estimator}
+    scheme: Scheme = _member(Scheme, document, path=path)
+    return scheme
+
+
+def _override(document: object, *, path: str) -> LayerOverride:
+    """Read one layer's override."""
+    if isinstance(document, dict):
+        document = {
+            name: _scheme(part, path=f"{path}.{name}") if isinstance(part, dict) else part
+            for name, part in document.items()
+        }
+    override: LayerOverride = _member(LayerOverride, document, path=path)
+    return override
+
+
+def _member(kind: Any, document: object, *, path: str) -> Any:
+    """Build the dataclass `kind` from a JSON object, naming the path of what is wrong."""
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{path}: expected an object, found {document!r}.")
+    fields = {field.name: field for field in dataclasses.fields(kind)}
+    for name, value in document.items():
+        if name not in fields:
+            known = ", ".join(fields)
+            raise ConfigurationError(f"{path}.{name} is unknown; known members: {known}.")
+        expected = _KINDS[name]
+        if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
+            words = " or ".join("null" if k is type(None) else k.__name__ for k in expected)
+            raise ConfigurationError(f"{path}.{name} is {value!r}; expected {words}.")
+    for name, field in fields.items():
+        if name not in document and field.default is dataclasses.MISSING:
+            raise ConfigurationError(f"{path}.{name} is missing.")
+    try:
+        return kind(**document)
+    except OptionsError as error:
+        raise ConfigurationError(f"{path}: {error}") from None

@@ -1,0 +1,94 @@
+"""How one kind of tensor is quantized, and what one layer does differently."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from quantlib.core.estimator import MIN_MAX, Estimator
+from quantlib.core.options import QuantizationOptions, check_n_bits
+from quantlib.errors import OptionsError
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How one kind of tensor is quantized.
+
+    Parameters
+    ----------
+    n_bits : int
+        Width, bits.
+    signed, symmetric : bool or None
+        None is the reference's rule, decided per tensor from its values.
+    narrow : bool
+        The lowest code is left out, so that a signed grid has as many codes on each side.
+    power_of_two : bool
+        Scales are rounded up to powers of two: rescaling becomes a shift.
+    per_channel : bool
+        One grid per output channel of a matrix product's or convolution's weights; of
+        activations it is not defined.
+    estimator : Estimator
+        Which part of the values the range covers.
+
+    Raises
+    ------
+    OptionsError
+        A width out of range, or members that contradict each other.
+    """
+
+    n_bits: int
+    signed: bool | None = None
+    symmetric: bool | None = None
+    narrow: bool = False
+    power_of_two: bool = False
+    per_channel: bool = False
+    estimator: Estimator = MIN_MAX
+
+    def __post_init__(self) -> None:
+        check_n_bits(self.n_bits)
+        if self.symmetric and self.signed is False:
+            raise OptionsError("symmetric needs signed codes; set signed to auto or yes.")
+        if self.symmetric and self.n_bits == 1:
+            raise OptionsError("a symmetric grid needs 2 bits or more.")
+        if self.narrow and self.n_bits == 1:
+            raise OptionsError("a narrow grid needs 2 bits or more.")
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether only the width differs from Concrete ML's rules."""
+        return self == Scheme(self.n_bits)
+
+    def replace(self, **changes: Any) -> Scheme:
+        """Return a copy with some members changed."""
+        return dataclasses.replace(self, **changes)
+
+    def options(self, *, auto_signed: bool, auto_symmetric: bool) -> QuantizationOptions:
+        """Resolve what is automatic.
+
+        A scheme that fixes symmetric makes signed follow, and unsigned makes affine follow.
+        """
+        symmetric = auto_symmetric if self.symmetric is None else self.symmetric
+        if self.signed is False:
+            symmetric = False
+        signed = (auto_signed if self.signed is None else self.signed) or symmetric
+        return QuantizationOptions(
+            self.n_bits, is_signed=signed, is_symmetric=symmetric, is_narrow=self.narrow
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LayerOverride:
+    """What one layer does differently; None keeps the configuration's choice.
+
+    Parameters
+    ----------
+    weights, activations : Scheme or None
+        Grid of the layer's weights, and of the variable inputs it reads.
+    """
+
+    weights: Scheme | None = None
+    activations: Scheme | None = None
+
+
+NO_OVERRIDE = LayerOverride()

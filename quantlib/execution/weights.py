@@ -1,0 +1,101 @@
+"""Constants on their grids."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.core.options import QuantizationOptions
+from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.ranges import fitted, fitted_channels
+from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.core.tensor import Tensor
+from quantlib.errors import TensorError
+
+if TYPE_CHECKING:
+    from quantlib.arrays import AnyArray
+    from quantlib.core.scheme import Scheme
+    from quantlib.graph.model import Graph
+
+SYMMETRY_PERCENTILES = (3.0, 97.0)
+SYMMETRY_RATIO = 3.0
+
+
+def quantized_weight(
+    graph: Graph, name: str, scheme: Scheme, *, channel_axis: int | None
+) -> Tensor:
+    """Quantize a constant of a graph.
+
+    Parameters
+    ----------
+    graph : Graph
+        Holds the constant, and what is known of it.
+    name : str
+        Which.
+    scheme : Scheme
+        What is chosen; truth values take one unsigned bit whatever it says.
+    channel_axis : int or None
+        Axis of the output channels, where the operator has such.
+
+    Raises
+    ------
+    TensorError
+        The constant holds NaN or infinite values.
+    """
+    values = graph.constants[name]
+    if values.dtype.kind == "b":
+        values = values.astype(np.float64)
+        stats = MinMaxQuantizationStats.from_values(values)
+        return Tensor(UniformQuantizer.from_stats(QuantizationOptions(1), stats), values=values)
+    options = weight_options(graph, name, scheme)
+    if scheme.per_channel and channel_axis is not None:
+        return Tensor(_channel_grid(graph, name, scheme, options, channel_axis), values=values)
+    stats = fitted(_range(graph, name), options, power_of_two=scheme.power_of_two)
+    return Tensor(UniformQuantizer.from_stats(options, stats), values=values)
+
+
+def weight_options(graph: Graph, name: str, scheme: Scheme) -> QuantizationOptions:
+    """Resolve a scheme's automatic members for a constant."""
+    symmetric = graph.fact(
+        ("looks symmetric", name), lambda: looks_symmetric(graph.constants[name])
+    )
+    return scheme.options(auto_signed=symmetric, auto_symmetric=symmetric)
+
+
+def _range(graph: Graph, name: str) -> MinMaxQuantizationStats:
+    def measure() -> MinMaxQuantizationStats:
+        try:
+            return MinMaxQuantizationStats.from_values(graph.constants[name])
+        except TensorError as error:
+            raise TensorError(f"weight {name!r}: {error}") from None
+
+    return graph.fact(("range", name), measure)
+
+
+def _channel_grid(
+    graph: Graph, name: str, scheme: Scheme, options: QuantizationOptions, axis: int
+) -> UniformQuantizer:
+    """Return one grid per index of `axis`."""
+    _range(graph, name)  # refuses what is not finite
+    values = graph.constants[name]
+    others = tuple(i for i in range(values.ndim) if i != axis)
+
+    def measure() -> tuple[AnyArray, AnyArray]:
+        return values.min(axis=others, keepdims=True), values.max(axis=others, keepdims=True)
+
+    low, high = graph.fact(("channel ranges", name, axis), measure)
+    low, high = fitted_channels(low, high, options, power_of_two=scheme.power_of_two)
+    return UniformQuantizer.from_channels(options, low, high)
+
+
+def looks_symmetric(values: AnyArray) -> bool:
+    """Tell whether a distribution is symmetric around 0 by the reference's rule.
+
+    With v3, v97 the 3rd and 97th percentile and ``r = abs(v3 / v97)`` (0 when ``abs(v97) <
+    0.001``): not both on one side of 0, and ``1/3 <= r <= 3``.
+    """
+    low, high = np.percentile(values, SYMMETRY_PERCENTILES)
+    ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
+    one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
+    return not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO
