@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from quantlib.analysis import linear_forms
 from quantlib.analysis.facts import grid_range
+from quantlib.analysis.linear_forms import LinearForm, of_convolution, of_matrix
 from quantlib.analysis.ranges import ChannelRange, exact_kind
 from quantlib.core.tensor import Tensor
 from quantlib.ops.arithmetic import Add, Div, Mul
@@ -38,7 +38,7 @@ class Part:
     ----------
     name : str
         ``"product"`` of codes and weight codes, ``"input sum"``, ``"zero-point term"`` (the
-        input sum times the weights' zero point), ``"first term"`` and ``"second term"``.
+        input sum times minus the weights' zero point), ``"first term"`` and ``"second term"``.
     weights : ChannelRange
         What the actual weights allow.
     """
@@ -85,6 +85,23 @@ def bounds(facts: LayerFacts) -> Bounds | None:
     return None if rule is None else rule(facts)
 
 
+def linear_form(facts: LayerFacts, weights: Tensor) -> LinearForm:
+    """Return the weighted sums of a product or convolution with other constant weights.
+
+    Parameters
+    ----------
+    facts : LayerFacts
+        A Gemm, MatMul or Conv with one constant factor.
+    weights : Tensor
+        That factor, on any grid.
+    """
+    if isinstance(facts.op, Conv):
+        return of_convolution(facts.op, weights.centred(), facts.shapes[0][2:])
+    assert isinstance(facts.op, Gemm)
+    first = 0 in facts.layer.constants
+    return of_matrix(facts.op, weights.codes if first else weights.centred(), first=first)
+
+
 def _gemm(facts: LayerFacts) -> Bounds:
     op = facts.op
     assert isinstance(op, Gemm)
@@ -97,10 +114,10 @@ def _gemm(facts: LayerFacts) -> Bounds:
     parts: tuple[Part, ...] = ()
     if 1 in facts.layer.constants:
         low, high = _arriving(a)
-        form = linear_forms.of_matrix(op, b.centred(), first=False)
+        form = linear_form(facts, b)
         types = _typed(_grid(a), b, weight_zero_points(b, 0 if op.transB else -1), fan_in)
         if np.any(b.quantizer.zero_point):
-            raw = linear_forms.of_matrix(op, b.codes, first=False)
+            raw = of_matrix(op, b.codes, first=False)
             zero_points = weight_zero_points(b, 0 if op.transB else -1)
             sums = ChannelRange.of(fan_in * low, fan_in * high)
             parts = _split(raw.extremes(low, high, 0), sums, zero_points)
@@ -109,7 +126,7 @@ def _gemm(facts: LayerFacts) -> Bounds:
     shifted = tuple(code - zero_point for code in _arriving(b))
     factor = tuple(code - zero_point for code in _grid(b))
     if 0 in facts.layer.constants:
-        form = linear_forms.of_matrix(op, a.codes, first=True)
+        form = linear_form(facts, a)
         types = _product(_grid(a), (factor[0], factor[1]), fan_in)
         return Bounds(types, form.extremes(shifted[0], shifted[1], 0))
     types = _product(_grid(a), (factor[0], factor[1]), fan_in)
@@ -130,7 +147,7 @@ def _conv(facts: LayerFacts) -> Bounds:
     spatial = facts.shapes[0][2:]
     fill = int(np.asarray(x.quantizer.zero_point))
     low, high = _arriving(x)
-    form = linear_forms.of_convolution(op, w.centred(), spatial)
+    form = linear_form(facts, w)
     zero_points = weight_zero_points(w, 0)
     grid = _grid(x)
     if form.is_padded:
@@ -138,8 +155,8 @@ def _conv(facts: LayerFacts) -> Bounds:
     types = _typed(grid, w, zero_points, op.fan_in(w.shape))
     parts: tuple[Part, ...] = ()
     if np.any(zero_points):
-        raw = linear_forms.of_convolution(op, w.codes, spatial).extremes(low, high, fill)
-        ones = linear_forms.of_convolution(op, np.ones((1, *w.shape[1:])), spatial)
+        raw = of_convolution(op, w.codes, spatial).extremes(low, high, fill)
+        ones = of_convolution(op, np.ones((1, *w.shape[1:])), spatial)
         parts = _split(raw, ones.extremes(low, high, fill), zero_points)
     known = all(size is not None for size in spatial)
     return Bounds(types, form.extremes(low, high, fill), parts, exact=known)
@@ -264,9 +281,9 @@ def _product(a: Interval, b: Interval, count: int) -> ChannelRange:
 
 
 def _split(product: ChannelRange, sums: ChannelRange, zero_points: AnyArray) -> tuple[Part, ...]:
-    """Return the three parts of ``x @ w - zero_point * sum(x)``."""
+    """Return the three parts of ``x @ w + (-zero_point) * sum(x)``."""
     low, high = sums.range
-    ends = [(low * int(z), high * int(z)) for z in zero_points]
+    ends = [(low * -int(z), high * -int(z)) for z in zero_points]
     term = ChannelRange(
         _packed(tuple(min(pair) for pair in ends)), _packed(tuple(max(pair) for pair in ends))
     )

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from quantlib.arrays import AnyArray
+    from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
+    from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
 
 Sizes: TypeAlias = "tuple[int | None, ...]"
@@ -32,20 +34,22 @@ _ANYTHING = np.array([-np.inf, np.inf])
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TableRead:
-    """A tensor that a layer reads through a table look-up.
+    """A table look-up that a reader puts between an integer tensor and itself.
 
     Parameters
     ----------
     source : str
-        The integer tensor whose elements enter the table.
-    tensor, grid : str, tuple
-        What the table returns: the values of this tensor on this grid. Equal pairs share a
-        table.
+        The integer tensor whose elements enter the table: a graph input, an accumulator, or what
+        a mover made.
+    elements : int
+        How many elements one sample has there.
+    codes : (int, int) or None
+        Smallest and largest of them; None for an accumulator, whose bounds tell.
     """
 
     source: str
-    tensor: str
-    grid: tuple[object, ...]
+    elements: int
+    codes: tuple[int, int] | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +60,8 @@ class LayerFacts:
     ----------
     layer : QuantizedLayer
         The operator, calibrated.
+    graph, config
+        The model and the configuration it belongs to.
     operands : tuple of Tensor, array or None
         Its inputs by position: constants as they are; for a variable input a tensor of shape
         (2,) with the smallest and the largest code that can arrive.
@@ -68,6 +74,8 @@ class LayerFacts:
     """
 
     layer: QuantizedLayer
+    graph: Graph
+    config: QuantizationConfig
     operands: tuple[Value | None, ...]
     shapes: tuple[Sizes, ...]
     output_shape: Sizes
@@ -84,6 +92,11 @@ class LayerFacts:
         """How many output channels there are; 1 when their number is that of the samples."""
         axis = channel_axis(self.layer, len(self.output_shape))
         return 1 if axis is None else self.output_shape[axis] or 1
+
+    def with_operands(self, operands: Mapping[int, Tensor]) -> LayerFacts:
+        """Return the facts with other tensors at some positions."""
+        changed = tuple(operands.get(i, operand) for i, operand in enumerate(self.operands))
+        return dataclasses.replace(self, operands=changed)
 
     def variables(self) -> tuple[tuple[int, Tensor], ...]:
         """Return position and tensor of each variable input on a grid."""
@@ -139,7 +152,8 @@ class _Walk:
         self.tables: dict[tuple[object, ...], TableRead] = {}
         self.values: dict[str, Value] = {}
         self.rows = max(BATCH, len(module.calibration[0]))
-        self.probed: dict[str, tuple[tuple[Sizes, ...], Sizes, tuple[object, ...]]] = {}
+        self.probed: _Probe | None = None
+        self.accumulators: set[str] = set()
         self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
         for node, decided in zip(graph.nodes, plan(graph), strict=True):
             self.sources.update(dict.fromkeys(node.outputs, decided.sources))
@@ -176,10 +190,13 @@ class _Walk:
         """Keep the facts of an integer operator; return what its output can be."""
         op, grid, name = layer.op, layer.outputs[0], layer.node.outputs[0]
         assert isinstance(op, MixingOp) and grid is not None
-        shapes, output_shape, raw = self._shapes(layer)
-        known = tuple(r if r is not None else o for r, o in zip(raw, operands, strict=True))
-        facts = LayerFacts(layer, known, shapes, output_shape, self.rows)  # type: ignore[arg-type]
-        self.facts.append(facts)
+        seen = self._shapes(layer)
+        known = tuple(o if r is None else r for r, o in zip(seen.raw, operands, strict=True))
+        graph, config = self.module.graph, self.module.config
+        self.facts.append(
+            LayerFacts(layer, graph, config, known, seen.operands, seen.accumulator, self.rows)
+        )
+        self.accumulators.add(name)
         if not layer.accumulator_leaves:
             return Tensor(grid, values=_ANYTHING)
         self.coded.add(name)
@@ -210,38 +227,57 @@ class _Walk:
                 self._note(name, options)
 
     def _note(self, name: str, grid: tuple[object, ...]) -> None:
+        """Note a table; readers of one tensor on one grid share it."""
         for source in self.sources.get(name, ()):
-            self.tables.setdefault((name, *grid), TableRead(source, name, grid))
+            value = self.values.get(source)
+            codes = None
+            if isinstance(value, Tensor) and source not in self.accumulators:
+                codes = int(value.codes.min()), int(value.codes.max())
+            sizes = self._size_of(source)
+            elements = int(np.prod([size or 1 for size in sizes], dtype=np.int64))
+            self.tables.setdefault((name, *grid), TableRead(source, elements, codes))
 
-    def _shapes(self, layer: QuantizedLayer) -> tuple[tuple[Sizes, ...], Sizes, tuple[object, ...]]:
-        """Return shapes of operands and accumulator, and raw operands, by inference or a run."""
+    def _size_of(self, name: str) -> Sizes:
+        """Return the shape of a tensor, by inference or a run."""
+        found = _sizes(self.module.graph.shapes, name)
+        return self._probe().tensors[name] if found is None else found
+
+    def _shapes(self, layer: QuantizedLayer) -> _Observed:
+        """Return shapes of operands and accumulator, and operands known only when run."""
         node, constants = layer.node, layer.constants
-        shapes: list[Sizes] = []
+        operands: list[Sizes] = []
         for i, name in enumerate(node.inputs):
-            value = constants.get(i)
-            found = (
-                np.shape(value.codes if isinstance(value, Tensor) else value)
-                if (value is not None)
-                else (_sizes(self.module.graph.shapes, name) if name else ())
-            )
-            raw = value is None and name and not isinstance(self.values.get(name), Tensor)
-            if found is None or raw:
-                return self._probe(layer)
-            shapes.append(found)
-        output = _sizes(self.module.graph.shapes, node.outputs[0])
-        if output is None:
-            return self._probe(layer)
-        return tuple(shapes), output, (None,) * len(node.inputs)
+            if not name:
+                operands.append(())
+            elif i in constants:
+                operands.append(tuple(constants[i].shape))
+            elif isinstance(self.values[name], Tensor):
+                operands.append(self._size_of(name))
+            else:
+                return self._probe().layers[layer.name]
+        output = self._size_of(node.outputs[0])
+        return _Observed(tuple(operands), output, (None,) * len(operands))
 
-    def _probe(self, layer: QuantizedLayer) -> tuple[tuple[Sizes, ...], Sizes, tuple[object, ...]]:
-        """Run one sample and two; what differs grows with the number of samples."""
-        if not self.probed:
-            one, two = (_observed_shapes(self.module, count) for count in (1, 2))
-            for name, (shapes, output, raw) in one.items():
-                pairs = zip(shapes, two[name][0], strict=True)
-                merged = tuple(_agreed(a, b) for a, b in pairs)
-                self.probed[name] = (merged, _agreed(output, two[name][1]), raw)
-        return self.probed[layer.name]
+    def _probe(self) -> _Probe:
+        """Run one sample and two; sizes that differ grow with the number of samples."""
+        if self.probed is None:
+            self.probed = _probe(self.module)
+        return self.probed
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Observed:
+    """Shapes of a layer's operands and accumulator; its raw operands."""
+
+    operands: tuple[Sizes, ...]
+    accumulator: Sizes
+    raw: tuple[AnyArray | None, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Probe:
+    layers: dict[str, _Observed]
+    tensors: dict[str, Sizes]
 
 
 def _moved(
@@ -276,20 +312,37 @@ def _sizes(shapes: Mapping[str, tuple[int | str | None, ...]], name: str) -> Siz
     return tuple(size if isinstance(size, int) else None for size in shape)
 
 
-def _observed_shapes(
-    module: QuantizedModule, count: int
-) -> dict[str, tuple[tuple[Sizes, ...], Sizes, tuple[object, ...]]]:
-    """Return each layer's shapes and raw operands on the first `count` samples."""
-    found: dict[str, tuple[tuple[Sizes, ...], Sizes, tuple[object, ...]]] = {}
+def _probe(module: QuantizedModule) -> _Probe:
+    """Return the shapes that one and two samples have in common."""
+    one, two = (_observe(module, count) for count in (1, 2))
+    layers = {
+        name: _Observed(
+            tuple(map(_agreed, found.operands, two.layers[name].operands)),
+            _agreed(found.accumulator, two.layers[name].accumulator),
+            found.raw,
+        )
+        for name, found in one.layers.items()
+    }
+    return _Probe(layers, {n: _agreed(sizes, two.tensors[n]) for n, sizes in one.tensors.items()})
+
+
+def _observe(module: QuantizedModule, count: int) -> _Probe:
+    """Return all shapes on `count` samples."""
+    found = _Probe({}, {})
+    samples = [np.resize(x[:count], (count, *x.shape[1:])) for x in module.calibration]
 
     def note(layer: QuantizedLayer, run: LayerRun) -> None:
+        for name, value in zip(layer.node.outputs, run.results, strict=True):
+            if value is not None:
+                found.tensors[name] = tuple(value.shape)
         if run.accumulator is not None:
             shapes = tuple(() if o is None else tuple(o.shape) for o in run.operands)
             raw = tuple(o if isinstance(o, np.ndarray) else None for o in run.operands)
-            found[layer.name] = (shapes, tuple(run.accumulator.shape), raw)
+            found.layers[layer.name] = _Observed(shapes, run.accumulator.shape, raw)
 
-    module.run(
-        *(np.resize(x[:count], (count, *x.shape[1:])) for x in module.calibration), observe=note
+    module.run(*samples, observe=note)
+    found.tensors.update(
+        (info.name, x.shape) for info, x in zip(module.graph.inputs, samples, strict=True)
     )
     return found
 

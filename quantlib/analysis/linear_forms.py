@@ -52,9 +52,10 @@ class LinearForm:
         reach = max(int(np.abs(part).max(initial=0)) for part in (low, high, fill))
         weight = int((self.positive - self.negative + abs(self.padded)).max(initial=0))
         kind = exact_kind(reach * weight)
-        up, down, pad = self.positive.astype(kind), self.negative.astype(kind), self.padded
+        up: AnyArray = self.positive.astype(kind)
+        down: AnyArray = self.negative.astype(kind)
         lo, hi, z = (_column(part, kind) for part in (low, high, fill))
-        constant = pad.astype(kind) * z
+        constant: AnyArray = self.padded.astype(kind) * z
         highest = np.max(up * hi + down * lo + constant, axis=1)
         lowest = np.min(up * lo + down * hi + constant, axis=1)
         return lowest, highest

@@ -37,25 +37,43 @@ class Seen:
         Its accumulator, per output channel.
     parts : mapping of str to ChannelRange
         Intermediate integers; names as in `quantlib.analysis.bounds.Part`.
-    input_power, output_power : float
-        Mean square of the first variable input on its grid and of the output, in the squares of
-        their units.
+    input_powers : tuple of float
+        Mean square of each variable input on its grid, in the square of its unit.
+    output_power : float
+        Mean square of the output, likewise.
     """
 
     accumulator: ChannelRange
     parts: Mapping[str, ChannelRange]
-    input_power: float
+    input_powers: tuple[float, ...]
     output_power: float
 
 
 @dataclass(slots=True)
+class _MeanSquare:
+    """A mean of squares, batch by batch."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, values: AnyArray) -> None:
+        flat = np.ravel(values).astype(np.float64, copy=False)
+        self.total += float(np.vdot(flat, flat))
+        self.count += flat.size
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(1, self.count)
+
+
+@dataclass(slots=True)
 class _Tally:
+    """What one layer held so far."""
+
     accumulator: ChannelRange | None = None
     parts: dict[str, ChannelRange] = field(default_factory=dict)
-    input_squares: float = 0.0
-    input_count: int = 0
-    output_squares: float = 0.0
-    output_count: int = 0
+    inputs: tuple[_MeanSquare, ...] = ()
+    output: _MeanSquare = field(default_factory=_MeanSquare)
 
     def note(self, layer: QuantizedLayer, run: LayerRun) -> None:
         accumulator = run.accumulator
@@ -66,19 +84,17 @@ class _Tally:
         for name, values in _parts(layer, run):
             part = _range(values, axis)
             self.parts[name] = self.parts[name].merge(part) if name in self.parts else part
-        variable = next(
-            o
-            for i, o in enumerate(run.operands)
-            if isinstance(o, Tensor) and i not in layer.constants
-        )
-        values = variable.quantizer.dequant(variable.codes)
-        self.input_squares += float(np.vdot(values, values))
-        self.input_count += values.size
+        variables = [
+            operand
+            for i, operand in enumerate(run.operands)
+            if isinstance(operand, Tensor) and i not in layer.constants
+        ]
+        self.inputs = self.inputs or tuple(_MeanSquare() for _ in variables)
+        for tally, variable in zip(self.inputs, variables, strict=True):
+            tally.add(variable.quantizer.dequant(variable.codes))
         output = run.results[0]
         assert isinstance(output, Tensor)
-        real = output.values
-        self.output_squares += float(np.vdot(real, real))
-        self.output_count += real.size
+        self.output.add(output.values)
 
 
 def observe(module: QuantizedModule, data: AnyArray | tuple[AnyArray, ...]) -> dict[str, Seen]:
@@ -115,8 +131,8 @@ def observe(module: QuantizedModule, data: AnyArray | tuple[AnyArray, ...]) -> d
         name: Seen(
             accumulator=tally.accumulator,
             parts=tally.parts,
-            input_power=tally.input_squares / max(1, tally.input_count),
-            output_power=tally.output_squares / max(1, tally.output_count),
+            input_powers=tuple(part.mean for part in tally.inputs),
+            output_power=tally.output.mean,
         )
         for name, tally in tallies.items()
         if tally.accumulator is not None
@@ -151,8 +167,8 @@ def _parts(layer: QuantizedLayer, run: LayerRun) -> Iterator[tuple[str, AnyArray
         )
         if isinstance(op, Conv):
             zero_points = zero_points.reshape(-1, *(1,) * (sums.ndim - 2))
-        term = sums * zero_points
-        yield "product", exact_integers(np.asarray(run.accumulator)) + term
+        term = sums * -zero_points
+        yield "product", exact_integers(np.asarray(run.accumulator)) - term
         yield "input sum", np.broadcast_to(sums, term.shape)
         yield "zero-point term", term
     elif isinstance(op, Mul) and _shifted(first, second):
