@@ -38,7 +38,8 @@ class Part:
     ----------
     name : str
         ``"product"`` of codes and weight codes, ``"input sum"``, ``"zero-point term"`` (the
-        input sum times minus the weights' zero point), ``"first term"`` and ``"second term"``.
+        input sum times minus the weights' zero point), ``"first term"`` and ``"second term"`` of
+        a sum, ``"shifted sum"`` (a sum of codes less their zero points).
     weights : ChannelRange
         What the actual weights allow.
     """
@@ -103,63 +104,77 @@ def linear_form(facts: LayerFacts, weights: Tensor) -> LinearForm:
 
 
 def _gemm(facts: LayerFacts) -> Bounds:
-    op = facts.op
-    assert isinstance(op, Gemm)
-    a, b = facts.operands[0], facts.operands[1]
-    assert isinstance(a, Tensor) and isinstance(b, Tensor)
-    fan_in = facts.shapes[0][0 if op.transA else -1]
-    if fan_in is None:
-        fan_in = facts.shapes[1][-1 if op.transB else -2]
-    known, fan_in = fan_in is not None, fan_in or facts.rows
-    parts: tuple[Part, ...] = ()
     if 1 in facts.layer.constants:
-        low, high = _arriving(a)
-        form = linear_form(facts, b)
-        types = _typed(_grid(a), b, weight_zero_points(b, 0 if op.transB else -1), fan_in)
-        if np.any(b.quantizer.zero_point):
-            raw = of_matrix(op, b.codes, first=False)
-            zero_points = weight_zero_points(b, 0 if op.transB else -1)
-            sums = ChannelRange.of(fan_in * low, fan_in * high)
-            parts = _split(raw.extremes(low, high, 0), sums, zero_points)
-        return Bounds(types, form.extremes(low, high, 0), parts)
-    zero_point = int(np.asarray(b.quantizer.zero_point))
-    shifted = tuple(code - zero_point for code in _arriving(b))
-    factor = tuple(code - zero_point for code in _grid(b))
+        return _codes_times_weights(facts)
     if 0 in facts.layer.constants:
-        form = linear_form(facts, a)
-        types = _product(_grid(a), (factor[0], factor[1]), fan_in)
-        return Bounds(types, form.extremes(shifted[0], shifted[1], 0))
-    types = _product(_grid(a), (factor[0], factor[1]), fan_in)
-    weights = _product(_arriving(a), (shifted[0], shifted[1]), fan_in)
+        return _weights_times_codes(facts)
+    return _codes_times_codes(facts)
+
+
+def _codes_times_weights(facts: LayerFacts) -> Bounds:
+    op, (a, b) = facts.op, _pair(facts)
+    assert isinstance(op, Gemm)
     low, high = _arriving(a)
+    fan_in = op.fan_in(b.shape)
+    zero_points = weight_zero_points(b, 0 if op.transB else -1)
+    parts: tuple[Part, ...] = ()
+    if np.any(zero_points):
+        product = of_matrix(op, b.codes, first=False).extremes(low, high, 0)
+        sums = ChannelRange.of(fan_in * low, fan_in * high)
+        parts = _split(product, sums, zero_points)
+    types = _typed(_grid(a), b, zero_points, fan_in)
+    return Bounds(types, linear_form(facts, b).extremes(low, high, 0), parts)
+
+
+def _weights_times_codes(facts: LayerFacts) -> Bounds:
+    op, (a, b) = facts.op, _pair(facts)
+    assert isinstance(op, Gemm)
+    fan_in = a.shape[0 if op.transA else -1]
+    types = _product(_grid(a), _shifted(_grid(b), b), fan_in)
+    weights = linear_form(facts, a).extremes(*_shifted(_arriving(b), b), 0)
+    return Bounds(ChannelRange.of(*types.range, channels=weights.channels), weights)
+
+
+def _codes_times_codes(facts: LayerFacts) -> Bounds:
+    op, (a, b) = facts.op, _pair(facts)
+    assert isinstance(op, Gemm)
+    known = facts.shapes[0][0 if op.transA else -1] or facts.shapes[1][-1 if op.transB else -2]
+    fan_in = known or facts.rows
+    low, high = _arriving(a)
+    zero_point = int(np.asarray(b.quantizer.zero_point))
+    parts: tuple[Part, ...] = ()
     if zero_point:
         sums = ChannelRange.of(fan_in * low, fan_in * high)
-        raw_product = _product(_arriving(a), _arriving(b), fan_in)
-        parts = _split(raw_product, sums, np.array([zero_point]))
-    return Bounds(types, weights, parts, exact=known)
+        product = _product((low, high), _arriving(b), fan_in)
+        parts = _split(product, sums, np.array([zero_point]))
+    return Bounds(
+        _product(_grid(a), _shifted(_grid(b), b), fan_in, facts.channels),
+        _product((low, high), _shifted(_arriving(b), b), fan_in, facts.channels),
+        parts,
+        exact=known is not None,
+    )
 
 
 def _conv(facts: LayerFacts) -> Bounds:
-    op = facts.op
+    op, (x, w) = facts.op, _pair(facts)
     assert isinstance(op, Conv)
-    x, w = facts.operands[0], facts.operands[1]
-    assert isinstance(x, Tensor) and isinstance(w, Tensor)
     spatial = facts.shapes[0][2:]
     fill = int(np.asarray(x.quantizer.zero_point))
     low, high = _arriving(x)
-    form = linear_form(facts, w)
     zero_points = weight_zero_points(w, 0)
+    ones = of_convolution(op, np.ones((1, *w.shape[1:])), spatial)
     grid = _grid(x)
-    if form.is_padded:
+    if np.any(ones.padded):
         grid = min(grid[0], fill), max(grid[1], fill)
-    types = _typed(grid, w, zero_points, op.fan_in(w.shape))
     parts: tuple[Part, ...] = ()
     if np.any(zero_points):
-        raw = of_convolution(op, w.codes, spatial).extremes(low, high, fill)
-        ones = of_convolution(op, np.ones((1, *w.shape[1:])), spatial)
-        parts = _split(raw, ones.extremes(low, high, fill), zero_points)
-    known = all(size is not None for size in spatial)
-    return Bounds(types, form.extremes(low, high, fill), parts, exact=known)
+        product = of_convolution(op, w.codes, spatial).extremes(low, high, fill)
+        parts = _split(product, ones.extremes(low, high, fill), zero_points)
+    return Bounds(
+        _typed(grid, w, zero_points, op.fan_in(w.shape)),
+        linear_form(facts, w).extremes(low, high, fill),
+        parts,
+    )
 
 
 def _pool(facts: LayerFacts) -> Bounds:
@@ -168,13 +183,12 @@ def _pool(facts: LayerFacts) -> Bounds:
     x = facts.operands[0]
     assert isinstance(x, Tensor)
     shape = (1, 1, *(size or 1 for size in facts.shapes[0][2:]))
-    known = all(size is not None for size in facts.shapes[0][2:])
 
     def reach(interval: Interval) -> ChannelRange:
         made = [op.accumulate(_filled(x, code, shape), output=None) for code in interval]
         return _of_values(made, facts.channels)
 
-    return Bounds(reach(_grid(x)), reach(_arriving(x)), exact=known)
+    return Bounds(reach(_grid(x)), reach(_arriving(x)))
 
 
 def _reduction(facts: LayerFacts) -> Bounds:
@@ -193,14 +207,19 @@ def _reduction(facts: LayerFacts) -> Bounds:
     def reach(interval: Interval, shape: tuple[int, ...]) -> ChannelRange:
         return _of_values([sums(code, shape) for code in interval], facts.channels)
 
+    def shifted(found: ChannelRange, shape: tuple[int, ...]) -> ChannelRange:
+        offset = op.rounding_offset(_filled(x, 0, shape), *rest)  # type: ignore[arg-type]
+        return ChannelRange.of(*(end + offset for end in found.range), channels=found.channels)
+
     exact = bool(sums(1, one).max() == sums(1, many).max())
     shape = one if exact else many
-    return Bounds(reach(_grid(x), shape), reach(_arriving(x), shape), exact=exact)
+    weights = reach(_arriving(x), shape)
+    parts = (Part("shifted sum", shifted(weights, shape)),) if _has_zero_point(x) else ()
+    return Bounds(reach(_grid(x), shape), weights, parts, exact=exact)
 
 
 def _sum(facts: LayerFacts) -> Bounds:
-    a, b = facts.operands[0], facts.operands[1]
-    assert isinstance(a, Tensor) and isinstance(b, Tensor)
+    a, b = _pair(facts)
     zeros = [int(np.asarray(t.quantizer.zero_point)) for t in (a, b)]
     terms = (
         ("first term", _corners(facts, _arriving(a), (zeros[1], zeros[1]))),
@@ -214,8 +233,7 @@ def _sum(facts: LayerFacts) -> Bounds:
 
 
 def _mul(facts: LayerFacts) -> Bounds:
-    a, b = facts.operands[0], facts.operands[1]
-    assert isinstance(a, Tensor) and isinstance(b, Tensor)
+    a, b = _pair(facts)
     product = _product(_arriving(a), _arriving(b), 1)
     parts = (Part("product", product),) if _has_zero_point(a, b) else ()
     return Bounds(
@@ -226,8 +244,7 @@ def _mul(facts: LayerFacts) -> Bounds:
 def _div(facts: LayerFacts) -> Bounds:
     op = facts.op
     assert isinstance(op, Div)
-    a, b = facts.operands[0], facts.operands[1]
-    assert isinstance(a, Tensor) and isinstance(b, Tensor)
+    a, b = _pair(facts)
     assert op.inverse is not None
     grid = _grid(b)
     whole = max(grid[1], _arriving(b)[1]) - min(grid[0], _arriving(b)[0]) < _ALL_CODES
@@ -249,8 +266,7 @@ def _corners(facts: LayerFacts, a: Interval, b: Interval, *, every: bool = False
     """Run a function of two tensors on the ends of `a` and of `b`, or on every code of `b`."""
     codes_b = range(b[0], b[1] + 1) if every else b
     pairs = np.array(list(itertools.product(a, codes_b)), dtype=np.int64)
-    first, second = facts.operands[0], facts.operands[1]
-    assert isinstance(first, Tensor) and isinstance(second, Tensor)
+    first, second = _pair(facts)
     made = facts.op.accumulate(
         Tensor(first.quantizer, codes=pairs[:, 0]),
         Tensor(second.quantizer, codes=pairs[:, 1]),
@@ -274,10 +290,23 @@ def _packed(values: tuple[int, ...]) -> AnyArray:
     return np.array(values, dtype=exact_kind(max(map(abs, values))))
 
 
-def _product(a: Interval, b: Interval, count: int) -> ChannelRange:
+def _product(a: Interval, b: Interval, count: int, channels: int = 1) -> ChannelRange:
     """Return the range of a sum of `count` products of two free integers."""
     corners = [x * y for x in a for y in b]
-    return ChannelRange.of(count * min(corners), count * max(corners))
+    return ChannelRange.of(count * min(corners), count * max(corners), channels=channels)
+
+
+def _pair(facts: LayerFacts) -> tuple[Tensor, Tensor]:
+    """Return the first two operands."""
+    a, b = facts.operands[:2]
+    assert isinstance(a, Tensor) and isinstance(b, Tensor)
+    return a, b
+
+
+def _shifted(codes: Interval, x: Tensor) -> Interval:
+    """Return codes less the tensor's zero point."""
+    zero_point = int(np.asarray(x.quantizer.zero_point))
+    return codes[0] - zero_point, codes[1] - zero_point
 
 
 def _split(product: ChannelRange, sums: ChannelRange, zero_points: AnyArray) -> tuple[Part, ...]:

@@ -23,8 +23,7 @@ class PartBudget:
     Parameters
     ----------
     name : str
-        ``"product"``, ``"input sum"``, ``"zero-point term"``, ``"first term"`` or ``"second
-        term"``; see `quantlib.analysis.bounds.Part`.
+        As in `quantlib.analysis.bounds.Part`.
     weights : ChannelRange
         What the actual weights allow.
     seen : ChannelRange or None

@@ -62,9 +62,12 @@ class LayerFacts:
         The operator, calibrated.
     graph, config
         The model and the configuration it belongs to.
+    arguments : tuple of Tensor, array or None
+        Its inputs by position as they arrive, in the form of `operands`.
     operands : tuple of Tensor, array or None
-        Its inputs by position: constants as they are; for a variable input a tensor of shape
-        (2,) with the smallest and the largest code that can arrive.
+        Its inputs by position on the grids it reads them on: constants as they are; for a
+        variable input a tensor of shape (2,) with the smallest and the largest code that can
+        arrive.
     shapes : tuple of Sizes
         Shape of each operand; ``()`` for one left out.
     output_shape : Sizes
@@ -76,6 +79,7 @@ class LayerFacts:
     layer: QuantizedLayer
     graph: Graph
     config: QuantizationConfig
+    arguments: tuple[Value | None, ...]
     operands: tuple[Value | None, ...]
     shapes: tuple[Sizes, ...]
     output_shape: Sizes
@@ -126,8 +130,9 @@ def layer_facts(module: QuantizedModule) -> tuple[LayerFacts, ...]:
     The smallest and the largest code of every tensor are walked through the graph by the
     module's own requantization, which is monotone. What a float operator returns may be any
     real number, so its reader can see its whole grid. Tensors are taken to be independent of
-    each other. An axis that grows with the number of samples, where a sum or product runs over
-    it, is taken to hold the calibration data or one batch, whichever is more.
+    each other. An axis of free size is taken as long as in the calibration data. An axis that
+    grows with the number of samples, where a sum or product runs over it, is taken to hold the
+    calibration data or one batch, whichever is more.
     """
     return walk(module)[0]
 
@@ -176,7 +181,7 @@ class _Walk:
                 results = (_moved(layer, arguments, operands),)
                 self.coded.add(layer.node.outputs[0])
             else:
-                results = (self._mixed(layer, operands),)
+                results = (self._mixed(layer, arguments, operands),)
         named = zip(layer.node.outputs, results, strict=True)
         self.values.update((name, value) for name, value in named if value is not None)
 
@@ -186,15 +191,28 @@ class _Walk:
         if isinstance(value, Tensor) and name not in self.coded:
             self._note(name, ("output",))
 
-    def _mixed(self, layer: QuantizedLayer, operands: tuple[Value | None, ...]) -> Value:
+    def _mixed(
+        self,
+        layer: QuantizedLayer,
+        arguments: tuple[Value | None, ...],
+        operands: tuple[Value | None, ...],
+    ) -> Value:
         """Keep the facts of an integer operator; return what its output can be."""
         op, grid, name = layer.op, layer.outputs[0], layer.node.outputs[0]
         assert isinstance(op, MixingOp) and grid is not None
         seen = self._shapes(layer)
         known = tuple(o if r is None else r for r, o in zip(seen.raw, operands, strict=True))
-        graph, config = self.module.graph, self.module.config
         self.facts.append(
-            LayerFacts(layer, graph, config, known, seen.operands, seen.accumulator, self.rows)
+            LayerFacts(
+                layer=layer,
+                graph=self.module.graph,
+                config=self.module.config,
+                arguments=arguments,
+                operands=known,
+                shapes=seen.operands,
+                output_shape=seen.accumulator,
+                rows=self.rows,
+            )
         )
         self.accumulators.add(name)
         if not layer.accumulator_leaves:

@@ -100,10 +100,10 @@ def feasible_region(
 
     Notes
     -----
-    The float weights are quantized at each width by the layer's own scheme and the extremes over
-    all inputs on the grid follow in closed form. The measured range and the sign of the input are
-    those of the module: calibration at another width would move them a little, which only
-    matters for the zero point that padding holds. The grid of a sum's output stays as it is.
+    Only this layer changes, as under a `LayerOverride`. Its float weights are quantized at each
+    width by its own scheme and the extremes over all inputs on the grid follow in closed form.
+    The measured range and the sign of the input are those of the module, and a sum's output
+    keeps its grid: calibration at another width would move them a little.
     """
     for n_bits in (*weight_bits, *activation_bits):
         check_n_bits(n_bits)
@@ -149,16 +149,19 @@ def operand_at(facts: LayerFacts, position: int, n_bits: int) -> Tensor:
     OptionsError
         There is no such grid.
     """
-    layer, operand = facts.layer, facts.operands[position]
-    assert isinstance(operand, Tensor)
-    stats = operand.quantizer.quant_stats
-    if stats is None:  # the grid came with the model
-        return operand
+    layer, arriving = facts.layer, facts.arguments[position]
+    assert isinstance(arriving, Tensor)
+    stats = layer.input_ranges.get(position)
+    own = arriving.quantizer.quant_stats
     options = dataclasses.replace(layer.input_options, n_bits=n_bits)
-    scheme = facts.config.activations_of(layer.name)
-    stats = fitted(stats, options, power_of_two=scheme.power_of_two)
-    grid = UniformQuantizer.from_stats(options, stats)
-    return Tensor(grid, values=np.array([-np.inf, np.inf]))
+    if stats is not None:
+        scheme = facts.config.activations_of(layer.name)
+        stats = fitted(stats, options, power_of_two=scheme.power_of_two)
+    is_input = layer.node.inputs[position] in {info.name for info in facts.graph.inputs}
+    if is_input and own is not None:  # its grid follows the layer's
+        grid = UniformQuantizer.from_stats(options, stats or own)
+        return Tensor(grid, values=np.array([-np.inf, np.inf]))
+    return arriving.requantized(options, stats)
 
 
 def has_weights(facts: LayerFacts) -> bool:

@@ -60,11 +60,6 @@ class LinearForm:
         lowest = np.min(up * lo + down * hi + constant, axis=1)
         return lowest, highest
 
-    @property
-    def is_padded(self) -> bool:
-        """Whether some weights can meet padding."""
-        return bool(np.any(self.padded))
-
 
 def of_matrix(op: Gemm, weights: Codes, *, first: bool) -> LinearForm:
     """Return the form of a matrix product with constant `weights`.

@@ -17,6 +17,7 @@ from quantlib.ops import kernels
 from quantlib.ops.arithmetic import Add, Mul
 from quantlib.ops.conv import Conv
 from quantlib.ops.linear import Gemm
+from quantlib.ops.reduction import GlobalAveragePool, ReduceMean, ReduceSum
 from quantlib.ops.windows import Window
 
 if TYPE_CHECKING:
@@ -152,6 +153,11 @@ def _range(values: AnyArray, axis: int | None) -> ChannelRange:
 def _parts(layer: QuantizedLayer, run: LayerRun) -> Iterator[tuple[str, AnyArray]]:
     """Yield the integers on the way to an accumulator, where there are any."""
     op = layer.op
+    if isinstance(op, ReduceSum | ReduceMean | GlobalAveragePool):
+        offset = op.rounding_offset(*run.operands)  # type: ignore[arg-type]
+        if offset:
+            yield "shifted sum", exact_integers(np.asarray(run.accumulator)) + offset
+        return
     first, second = run.operands[0], run.operands[1] if len(run.operands) > 1 else None
     if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
         return
