@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.bounds import bounds
+from quantlib.analysis.budget import Budget, LayerBudget, bit_width_budget
 from quantlib.analysis.facts import walk
-from quantlib.analysis.rounding import rounding
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.ops.arithmetic import Mul
@@ -19,7 +18,6 @@ from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import MaxPool
 
 if TYPE_CHECKING:
-    from quantlib.analysis.budget import Budget
     from quantlib.analysis.facts import LayerFacts, Sizes
     from quantlib.quantized_module import QuantizedModule
 
@@ -67,7 +65,7 @@ class LookUps:
     count : int
         Elements that enter a table.
     width_bits : int
-        Width of what enters.
+        Width of what enters; 0 where the operator has no bounds.
     """
 
     name: str
@@ -133,8 +131,8 @@ def cost(module: QuantizedModule, budget: Budget | None = None) -> Cost:
     module : QuantizedModule
         The model.
     budget : Budget, optional
-        Where it holds ranges seen on data, their widths are those that enter the tables, as in a
-        circuit compiled for these data; else the widths that the weights allow.
+        The module's. Where it holds ranges seen on data, their widths are those that enter the
+        tables, as in a circuit compiled for these data; else the widths that the weights allow.
 
     Returns
     -------
@@ -152,12 +150,14 @@ def cost(module: QuantizedModule, budget: Budget | None = None) -> Cost:
     facts, tables = walk(module)
     counted: set[str] = set()
     layers = tuple(_layer(entry, counted) for entry in facts)
-    widths = {entry.layer.node.outputs[0]: _table_width(entry, budget) for entry in facts}
+    widths = {
+        layer.name: _table_width(layer) for layer in (budget or bit_width_budget(module)).layers
+    }
     makers = {name: layer.name for layer in module.layers for name in layer.node.outputs}
     lookups = [found for entry in facts for found in _inside(entry)]
     for table in tables:
         name = makers.get(table.source, table.source)
-        width = widths[table.source] if table.codes is None else bit_width(*table.codes)
+        width = widths.get(name, 0) if table.codes is None else bit_width(*table.codes)
         lookups.append(LookUps(name, "function", table.elements, width))
     order = {layer.name: i for i, layer in enumerate(module.layers)}
     return Cost(layers, tuple(sorted(lookups, key=lambda entry: order.get(entry.name, -1))))
@@ -205,17 +205,11 @@ def _elements(sizes: Sizes) -> int:
     return int(np.prod([size or 1 for size in sizes], dtype=np.int64))
 
 
-def _table_width(facts: LayerFacts, budget: Budget | None) -> int:
+def _table_width(layer: LayerBudget) -> int:
     """Return the width of what enters the tables behind an accumulator, bits."""
-    if budget is not None and facts.layer.name not in budget.unbounded:
-        layer = budget[facts.layer.name]
-        if layer.seen is not None and layer.rounding is None:
-            return layer.seen.width_bits
-    found = bounds(facts)
-    if found is None:
-        return 0
-    removed = rounding(facts, found.weights)
-    return found.weights.width_bits if removed is None else removed.width_bits
+    if layer.rounding is not None:
+        return layer.rounding.width_bits
+    return (layer.seen or layer.weights).width_bits
 
 
 def _inside(facts: LayerFacts) -> list[LookUps]:

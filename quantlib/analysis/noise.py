@@ -115,13 +115,13 @@ def predicted_sqnr_db(noise: float, *, before: float, measured_db: float | None)
     Notes
     -----
     Noise of different layers is taken to be independent and to reach the output as strongly as
-    the signal does, so relative powers add along the graph (Lin et al. 2016).
+    the signal does, so relative powers add along the graph (Lin et al. 2016): more noise is
+    added to what was measured, less noise scales it.
     """
-    if noise <= 0.0:
-        return float("inf")
-    if measured_db is None or before <= 0.0 or not math.isfinite(measured_db):
-        return -10.0 * math.log10(noise)
-    return measured_db - 10.0 * math.log10(noise / before)
+    if measured_db is not None and before > 0.0 and math.isfinite(measured_db):
+        measured = 10.0 ** (-measured_db / 10.0)
+        noise = measured + noise - before if noise >= before else measured * noise / before
+    return -10.0 * math.log10(noise) if noise > 0.0 else float("inf")
 
 
 def _uniform_output_power(facts: LayerFacts) -> float:

@@ -13,6 +13,7 @@ from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.facts import layer_facts
 from quantlib.analysis.feasible import has_weights, operand_at, weights_at
 from quantlib.analysis.noise import layer_noise, predicted_sqnr_db
+from quantlib.analysis.ranges import ChannelRange
 from quantlib.analysis.rounding import rounded_width
 from quantlib.core.scheme import LayerOverride
 from quantlib.core.tensor import Tensor
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from quantlib.analysis.facts import LayerFacts
-    from quantlib.analysis.ranges import ChannelRange
     from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.reports import LayerSummary
     from quantlib.analysis.seen import Seen
     from quantlib.core.config import QuantizationConfig
     from quantlib.data import Dataset
@@ -74,7 +75,7 @@ class VerifiedRemedy:
     width_bits : int
         Width that the weights allow, after rounding where there is any.
     seen_width_bits : int or None
-        Width of the accumulator on calibration and evaluation data, before rounding.
+        Width on calibration and evaluation data, after rounding where there is any.
     sqnr_db : float
         First model output against the float model on the evaluation data.
     agreement : float or None
@@ -91,6 +92,11 @@ class VerifiedRemedy:
     def fits(self) -> bool:
         """Whether the width is within the limit for every input on the grid."""
         return self.width_bits <= self.remedy.config.limit_bits
+
+    @property
+    def fits_seen(self) -> bool:
+        """Whether the width is within the limit on the data."""
+        return (self.seen_width_bits or 0) <= self.remedy.config.limit_bits
 
 
 def remedies(
@@ -187,10 +193,15 @@ def _verified(
     return VerifiedRemedy(
         remedy=remedy,
         width_bits=layer.weights.width_bits if removed is None else removed.width_bits,
-        seen_width_bits=summary.width_bits,
+        seen_width_bits=None if summary.accumulator is None else _rounded_seen(summary),
         sqnr_db=measured.sqnr_db,
         agreement=measured.agreement,
     )
+
+
+def _rounded_seen(summary: LayerSummary) -> int:
+    assert summary.accumulator is not None
+    return rounded_width(ChannelRange.of(*summary.accumulator), summary.lsbs_to_remove)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,11 +12,13 @@ from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.facts import layer_facts
 from quantlib.analysis.ranges import ChannelRange
 from quantlib.analysis.reference import FloatReference
-from quantlib.analysis.rounding import rounding_power
+from quantlib.analysis.rounding import accumulator_scale, rounding_power
 from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset
 from quantlib.execution.layer import round_low_bits
+from quantlib.ops.base import MixingOp
 from tests import models, reference
+from tests.analysis.test_bounds import GRAPHS, data_for
 
 GOLDEN = reference.FOLDER.parent
 COMPILED = [
@@ -199,10 +201,6 @@ def test_rounding_errors_are_those_of_every_accumulator_in_turn() -> None:
 
 @pytest.mark.parametrize("case", ["conv", "average-pool-padded", "reduce-mean", "mul-inside"])
 def test_a_step_of_the_accumulator_has_a_real_size(case: str) -> None:
-    from quantlib.analysis.rounding import accumulator_scale
-    from quantlib.ops.base import MixingOp
-    from tests.analysis.test_bounds import GRAPHS, data_for
-
     x = data_for(case, 20, 1)
     module = ql.quantize(GRAPHS[case], x, ql.QuantizationConfig.from_n_bits(5))
     facts = layer_facts(module)[-1]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from tests import models
 from tests.analysis.test_bounds import GRAPHS, data_for
 from tests.analysis.test_budget import CIRCUITS, circuit
 
-SAMPLES = __import__("pathlib").Path(__file__).parents[2] / "sample_models"
+SAMPLES = Path(__file__).parents[2] / "sample_models"
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["key"]) for case in CIRCUITS])
