@@ -75,6 +75,8 @@ with right:
         ("learn", "Teach me"),
     ):
         st.page_link(frame.PAGES / f"{page}.py", label=label, icon=":material/arrow_forward:")
+if words := text.carried(model.preflight):
+    st.info(words)
 st.markdown(text.verdict(model.preflight))
 table = text.preflight_table(model.preflight)
 st.dataframe(

@@ -12,8 +12,8 @@ from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.errors import TensorError
 from quantlib.execution.inputs import check_inputs
-from quantlib.execution.layer import round_low_bits
 from quantlib.ops.base import MixingOp
+from quantlib.ops.kernels import round_low_bits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -53,3 +53,16 @@ def test_what_concrete_ml_cannot_express_is_refused() -> None:
     config = CONFIG.replace(weights=ql.Scheme(4, symmetric=True))
     with pytest.raises(ql.OptionsError, match="set all four to auto"):
         concrete_ml_script(config, **FILES)
+
+
+def test_a_layer_name_of_any_letters_survives_the_script() -> None:
+    name = 'a"b\\n\'"""{}\n\u00e9\U0001f600'
+    config = CONFIG.with_override(name, ql.LayerOverride(weights=ql.Scheme(2)))
+    tree = ast.parse(quantlib_script(config, **FILES))
+    (text,) = (
+        node.value.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+    )
+    assert isinstance(text, str)
+    assert ql.QuantizationConfig.from_json(text) == config

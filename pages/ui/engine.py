@@ -7,7 +7,6 @@ in bounded caches. No page sees a module, a session of ONNX Runtime or a whole a
 from __future__ import annotations
 
 import hashlib
-import io
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from quantlib.analysis.preflight import Preflight, inspect_model
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sweep import SweepResult, sweep
 from quantlib.data import Dataset, load_data, synthetic_data
+from quantlib.export import archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -164,18 +164,7 @@ def evaluation_inputs(source: Source, samples: Sequence[int]) -> np.ndarray[Any,
 
 def data_archive(source: Source) -> bytes:
     """Return the current data as an .npz that the exported scripts read."""
-    data = _workspace(source).data
-    arrays = {"calibration": data.calibration, "evaluation": data.evaluation}
-    names = [info.name for info in _workspace(source).graph.inputs]
-    members: dict[str, Any] = {}
-    for role, parts in arrays.items():
-        for name, part in zip(names, parts, strict=True):
-            members[role if len(names) == 1 else f"{role}.{name}"] = part
-    if data.labels is not None:
-        members["labels"] = data.labels
-    stream = io.BytesIO()
-    np.savez_compressed(stream, **members)
-    return stream.getvalue()
+    return archive.data_archive(_workspace(source).data, inputs=input_names(source))
 
 
 def input_names(source: Source) -> tuple[str, ...]:

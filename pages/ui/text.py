@@ -156,16 +156,35 @@ def layer_table(found: Evaluation) -> pd.DataFrame:
 def preflight_table(found: Preflight) -> pd.DataFrame:
     """Return one row per node before anything runs."""
     nodes = found.nodes
+    carried = pd.array([node.carried_bits for node in nodes], dtype="Int64")
     return pd.DataFrame(
         {
             "node": [node.name for node in nodes],
             "operator": [node.op_type for node in nodes],
             "treatment": [str(node.treatment) for node in nodes],
+            **({"own bits": carried} if found.carried else {}),
             "look-up": pd.array([node.segment for node in nodes], dtype="Int64"),
             "fan-in": pd.array([node.fan_in for node in nodes], dtype="Int64"),
             "MACs per sample": pd.array([node.macs for node in nodes], dtype="Int64"),
             "Concrete ML": [node.refusal or "accepts it" for node in nodes],
         }
+    )
+
+
+def carried(found: Preflight) -> str:
+    """Return which widths a model brings with it, in a sentence; empty if none."""
+    if not found.carried:
+        return ""
+    quantizers = {n.carried_bits for n in found.carried if n.treatment == "table look-up"}
+    weights = {n.carried_bits for n in found.carried if n.treatment == "integer"}
+    parts = [
+        f"{what} {', '.join(map(str, sorted(filter(None, widths))))} bits"
+        for what, widths in (("activations", quantizers), ("weights", weights))
+        if widths
+    ]
+    return (
+        f"**Quantized already** (quantization-aware training or QDQ): {'; '.join(parts)}. These "
+        "grids are used as they are; the widths in the sidebar apply where the model brings none."
     )
 
 

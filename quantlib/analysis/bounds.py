@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from quantlib.analysis.facts import grid_range
-from quantlib.analysis.linear_forms import LinearForm, of_convolution, of_matrix
+from quantlib.analysis.linear_forms import LinearForm, of_convolution, of_matrix, of_transposed
 from quantlib.analysis.ranges import ChannelRange, exact_kind
 from quantlib.core.tensor import Tensor
+from quantlib.ops import kernels
 from quantlib.ops.arithmetic import Add, Div, Mul
 from quantlib.ops.conv import Conv
+from quantlib.ops.conv_transpose import ConvTranspose
 from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import AveragePool, MaxPool
 from quantlib.ops.reduction import GlobalAveragePool, ReduceMean, ReduceSum
+from quantlib.ops.unfold import Unfold
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,6 +101,8 @@ def linear_form(facts: LayerFacts, weights: Tensor) -> LinearForm:
     """
     if isinstance(facts.op, Conv):
         return of_convolution(facts.op, weights.centred(), facts.shapes[0][2:])
+    if isinstance(facts.op, ConvTranspose):
+        return of_transposed(facts.op, weights.centred(), facts.shapes[0][2:])
     assert isinstance(facts.op, Gemm)
     first = 0 in facts.layer.constants
     return of_matrix(facts.op, weights.codes if first else weights.centred(), first=first)
@@ -147,11 +152,37 @@ def _codes_times_codes(facts: LayerFacts) -> Bounds:
         sums = ChannelRange.of(fan_in * low, fan_in * high)
         product = _product((low, high), _arriving(b), fan_in)
         parts = _split(product, sums, np.array([zero_point]))
+    if op.factor_lsbs is not None:
+        return _rounded_squares(facts, op, fan_in, parts)
     return Bounds(
         _product(_grid(a), _shifted(_grid(b), b), fan_in, facts.channels),
         _product((low, high), _shifted(_arriving(b), b), fan_in, facts.channels),
         parts,
         exact=known is not None,
+    )
+
+
+def _rounded_squares(facts: LayerFacts, op: Gemm, fan_in: int, parts: tuple[Part, ...]) -> Bounds:
+    """Return the bounds of a product whose terms are made of two rounded squares.
+
+    A rounded sum is off by half a step at most, so a quarter square of ``s`` is off by
+    ``(step * abs(s) + step**2 / 4) / 4`` and what truncation adds.
+    """
+    a, b = _pair(facts)
+    assert op.factor_lsbs is not None
+
+    def reach(first: Interval, second: Interval) -> ChannelRange:
+        product = _product(first, _shifted(second, b), fan_in, facts.channels)
+        furthest = max(map(abs, first)) + max(map(abs, second))
+        slack = sum(2**lsbs * furthest + 4**lsbs + 1 for lsbs in op.factor_lsbs or ())
+        low, high = product.range
+        return ChannelRange.of(low - fan_in * slack, high + fan_in * slack, channels=facts.channels)
+
+    return Bounds(
+        reach(_grid(a), _grid(b)),
+        reach(_arriving(a), _arriving(b)),
+        tuple(part for part in parts if part.name != "product"),
+        exact=False,
     )
 
 
@@ -177,9 +208,19 @@ def _conv(facts: LayerFacts) -> Bounds:
     )
 
 
+def _conv_transpose(facts: LayerFacts) -> Bounds:
+    op, (x, w) = facts.op, _pair(facts)
+    assert isinstance(op, ConvTranspose)
+    zero_points = np.tile(weight_zero_points(w, 1), op.group)
+    types = _typed(_shifted(_grid(x), x), w, zero_points, op.fan_in(w.shape))
+    # near a border fewer codes are added, down to none
+    types = ChannelRange(np.minimum(types.low, 0), np.maximum(types.high, 0))
+    return Bounds(types, linear_form(facts, w).extremes(*_shifted(_arriving(x), x), 0))
+
+
 def _pool(facts: LayerFacts) -> Bounds:
     op = facts.op
-    assert isinstance(op, AveragePool | MaxPool)
+    assert isinstance(op, AveragePool | MaxPool | Unfold)
     x = facts.operands[0]
     assert isinstance(x, Tensor)
     shape = (1, 1, *(size or 1 for size in facts.shapes[0][2:]))
@@ -234,7 +275,13 @@ def _sum(facts: LayerFacts) -> Bounds:
 
 def _mul(facts: LayerFacts) -> Bounds:
     a, b = _pair(facts)
-    product = _product(_arriving(a), _arriving(b), 1)
+    assert isinstance(facts.op, Mul)
+    ends = (
+        kernels.round_low_bits(np.array(_arriving(x)), lsbs)
+        for x, lsbs in zip((a, b), facts.op.factor_lsbs, strict=True)
+    )
+    first, second = ((int(low), int(high)) for low, high in ends)
+    product = _product(first, second, 1, facts.channels)
     parts = (Part("product", product),) if _has_zero_point(a, b) else ()
     return Bounds(
         _corners(facts, _grid(a), _grid(b)), _corners(facts, _arriving(a), _arriving(b)), parts
@@ -359,6 +406,8 @@ _RULES: dict[type, Callable[[LayerFacts], Bounds]] = {
     Conv: _conv,
     AveragePool: _pool,
     MaxPool: _pool,
+    Unfold: _pool,
+    ConvTranspose: _conv_transpose,
     ReduceSum: _reduction,
     ReduceMean: _reduction,
     GlobalAveragePool: _reduction,

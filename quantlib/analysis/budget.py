@@ -200,7 +200,7 @@ def bit_width_budget(
                 ),
                 limit_bits=limit,
                 exact=found.exact,
-                enters_table=not layer.accumulator_leaves,
+                enters_table=not facts.leaves,
                 rounding=rounding(facts, found.weights),
             )
         )

@@ -13,7 +13,7 @@ from quantlib.analysis.facts import walk
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.ops.arithmetic import Mul
-from quantlib.ops.conv import Conv
+from quantlib.ops.base import WeightedOp
 from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import MaxPool
 
@@ -170,7 +170,7 @@ def _layer(facts: LayerFacts, counted: set[str]) -> LayerCost:
         name = layer.node.inputs[i]
         if isinstance(constant, Tensor) and name not in counted:
             counted.add(name)
-            is_bias = isinstance(op, Gemm | Conv) and i == 2
+            is_bias = isinstance(op, WeightedOp) and i == 2
             width = BIAS_BITS if is_bias else constant.n_bits
             weight_bits += int(np.prod(constant.shape, dtype=np.int64)) * width
     grids = [o.n_bits for o in facts.operands[:2] if isinstance(o, Tensor)]
@@ -186,18 +186,14 @@ def _layer(facts: LayerFacts, counted: set[str]) -> LayerCost:
 
 
 def _macs(facts: LayerFacts) -> int:
-    op, accumulators = facts.op, _elements(facts.output_shape)
-    if isinstance(op, Gemm | Conv):
-        return accumulators * _fan_in(facts)
-    return accumulators if isinstance(op, Mul) else 0
-
-
-def _fan_in(facts: LayerFacts) -> int:
     op = facts.op
-    if isinstance(op, Conv):
-        return op.fan_in(tuple(size or 1 for size in facts.shapes[1]))
-    assert isinstance(op, Gemm)
-    return op.fan_in(tuple(size or 1 for size in facts.shapes[1]))
+    if isinstance(op, WeightedOp):
+        x, w, output = (
+            tuple(size or 1 for size in sizes)
+            for sizes in (facts.shapes[0], facts.shapes[1], facts.output_shape)
+        )
+        return op.macs(w, x, output) or 0
+    return _elements(facts.output_shape) if isinstance(op, Mul) else 0
 
 
 def _elements(sizes: Sizes) -> int:

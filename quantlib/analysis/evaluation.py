@@ -12,9 +12,7 @@ from quantlib.core.stats import check_finite
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.errors import TensorError
-from quantlib.ops.base import MixingOp
-from quantlib.ops.conv import Conv
-from quantlib.ops.linear import Gemm
+from quantlib.ops.base import MixingOp, WeightedOp
 from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
@@ -141,7 +139,7 @@ def evaluate(
 
 def _channel_axis(layer: QuantizedLayer) -> int:
     """Return the axis of output channels: the last of a matrix product, else the second."""
-    return -1 if isinstance(layer.op, Gemm) else 1
+    return layer.op.output_channel_axis if isinstance(layer.op, MixingOp) else 1
 
 
 def _comparable(output: AnyArray, name: str) -> AnyArray:
@@ -194,7 +192,7 @@ def _summary(layer: QuantizedLayer, tally: _LayerTally) -> LayerSummary:
         weight_name=weight_name,
         output_name=layer.node.outputs[0],
         fan_in=layer.op.fan_in(weight.shape)
-        if isinstance(layer.op, Gemm | Conv) and weight
+        if isinstance(layer.op, WeightedOp) and weight
         else None,
         input_grid=layer.operand_grid if isinstance(layer.op, MixingOp) else None,
         weight_grid=weight.quantizer if weight else None,
@@ -215,7 +213,7 @@ def _weight_bits(module: QuantizedModule) -> tuple[int, int]:
     quantized = exact = 0
     counted: set[str] = set()
     for layer in module.layers:
-        is_product = isinstance(layer.op, Gemm | Conv)
+        is_product = isinstance(layer.op, WeightedOp)
         for i, constant in layer.constants.items():
             name = layer.node.inputs[i]
             if isinstance(constant, Tensor) and name not in counted:

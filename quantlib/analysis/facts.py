@@ -13,7 +13,6 @@ from quantlib.core.tensor import Tensor
 from quantlib.execution.float_run import BATCH
 from quantlib.execution.treatments import plan
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp
-from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat, common_grid
 
 if TYPE_CHECKING:
@@ -97,6 +96,20 @@ class LayerFacts:
         axis = channel_axis(self.layer, len(self.output_shape))
         return 1 if axis is None else self.output_shape[axis] or 1
 
+    @property
+    def leaves(self) -> bool:
+        """Whether the accumulator itself is a graph output; no table look-up reads it."""
+        return self.layer.leaving_params(self.at_zero()) is not None
+
+    def at_zero(self) -> tuple[Value | None, ...]:
+        """Return the operands with variable ones at their zero point, as one sample has them."""
+        made = list(self.operands)
+        for i, tensor in self.variables():
+            shape = tuple(size or 1 for size in self.shapes[i])
+            zero_point = np.ravel(tensor.quantizer.zero_point)[0]
+            made[i] = Tensor(tensor.quantizer, codes=np.broadcast_to(np.int64(zero_point), shape))
+        return tuple(made)
+
     def with_operands(self, operands: Mapping[int, Tensor]) -> LayerFacts:
         """Return the facts with other tensors at some positions."""
         changed = tuple(operands.get(i, operand) for i, operand in enumerate(self.operands))
@@ -114,12 +127,14 @@ class LayerFacts:
 def channel_axis(layer: QuantizedLayer, ndim: int) -> int | None:
     """Return the axis of output channels in an accumulator with `ndim` axes.
 
-    The last axis of a matrix product (the one before it, if the first factor is the constant),
-    axis 1 of all else; None when there is no such axis.
+    The operator's own, but the axis before where the first factor of a matrix product is the
+    constant; None for results that have no such axis.
     """
-    if isinstance(layer.op, Gemm):
-        return -2 if 0 in layer.constants else -1
-    return 1 if ndim > 1 else None
+    assert isinstance(layer.op, MixingOp)
+    axis = layer.op.output_channel_axis
+    if axis < 0:
+        return axis - 1 if 0 in layer.constants else axis
+    return axis if ndim > axis else None
 
 
 def layer_facts(module: QuantizedModule) -> tuple[LayerFacts, ...]:
@@ -202,20 +217,23 @@ class _Walk:
         assert isinstance(op, MixingOp) and grid is not None
         seen = self._shapes(layer)
         known = tuple(o if r is None else r for r, o in zip(seen.raw, operands, strict=True))
-        self.facts.append(
-            LayerFacts(
-                layer=layer,
-                graph=self.module.graph,
-                config=self.module.config,
-                arguments=arguments,
-                operands=known,
-                shapes=seen.operands,
-                output_shape=seen.accumulator,
-                rows=self.rows,
-            )
+        facts = LayerFacts(
+            layer=layer,
+            graph=self.module.graph,
+            config=self.module.config,
+            arguments=arguments,
+            operands=known,
+            shapes=seen.operands,
+            output_shape=seen.accumulator,
+            rows=self.rows,
         )
+        self.facts.append(facts)
         self.accumulators.add(name)
-        if not layer.accumulator_leaves:
+        source = operands[0]
+        if op.keeps_operand_grid and isinstance(source, Tensor) and source.quantizer.is_carried:
+            self.coded.add(name)
+            return source.with_codes(_with_padding(source))
+        if not facts.leaves:
             return Tensor(grid, values=_ANYTHING)
         self.coded.add(name)
         # whoever reads an accumulator puts it on a new grid
@@ -296,6 +314,12 @@ class _Observed:
 class _Probe:
     layers: dict[str, _Observed]
     tensors: dict[str, Sizes]
+
+
+def _with_padding(x: Tensor) -> AnyArray:
+    """Return the extreme codes of what is selected from a tensor and its zero point."""
+    codes = np.append(x.codes, np.ravel(x.quantizer.zero_point)[0])
+    return np.array([codes.min(), codes.max()])
 
 
 def _moved(

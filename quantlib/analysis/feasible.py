@@ -17,8 +17,8 @@ from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.errors import OptionsError
 from quantlib.execution.weights import quantized_weight
-from quantlib.ops.conv import Conv
-from quantlib.ops.linear import Gemm
+from quantlib.ops.base import WeightedOp
+from quantlib.ops.conv_transpose import ConvTranspose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +136,7 @@ def weights_at(facts: LayerFacts, n_bits: int, *, symmetric: bool | None = None)
     if symmetric is not None:
         scheme = scheme.replace(symmetric=symmetric, signed=None)
     axis = None
-    if position == 1 and isinstance(facts.op, Gemm | Conv):
+    if position == 1 and isinstance(facts.op, WeightedOp):
         axis = facts.op.channel_axis(facts.graph.constants[name].shape)
     return quantized_weight(facts.graph, name, scheme, channel_axis=axis)
 
@@ -166,7 +166,7 @@ def operand_at(facts: LayerFacts, position: int, n_bits: int) -> Tensor:
 
 def has_weights(facts: LayerFacts) -> bool:
     """Tell whether a layer is a product or convolution with constant weights."""
-    return isinstance(facts.op, Gemm | Conv) and bool({0, 1} & set(facts.layer.constants))
+    return isinstance(facts.op, WeightedOp) and bool({0, 1} & set(facts.layer.constants))
 
 
 def _products(
@@ -184,7 +184,9 @@ def _products(
         except OptionsError:
             continue
         zero_point = int(np.asarray(operand.quantizer.zero_point))
-        shift = zero_point if position == 1 else 0  # the second factor enters without it
+        # the second factor, and what is convolved transposed, enter without it
+        centred = position == 1 or isinstance(facts.op, ConvTranspose)
+        shift = zero_point if centred else 0
         low, high = int(operand.codes.min()) - shift, int(operand.codes.max()) - shift
         columns.append(j)
         ranges.append((low, high, zero_point))

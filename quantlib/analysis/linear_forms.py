@@ -9,13 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.analysis.ranges import ChannelRange, exact_integers, exact_kind
+from quantlib.core.options import QuantizationOptions
+from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.tensor import Tensor
 from quantlib.ops.windows import Window
 
 if TYPE_CHECKING:
     from quantlib.analysis.facts import Sizes
     from quantlib.arrays import AnyArray, Codes
     from quantlib.ops.conv import Conv
+    from quantlib.ops.conv_transpose import ConvTranspose
     from quantlib.ops.linear import Gemm
+
+
+ONE = np.float64(1.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +104,33 @@ def of_convolution(op: Conv, weights: Codes, spatial: Sizes) -> LinearForm:
     positive, negative = (part.reshape(len(weights), -1).T for part in _split_sums(weights, 1))
     inside = placements(Window.from_attributes(op.attributes, weights.shape[2:]), spatial)
     return LinearForm(inside @ positive, inside @ negative, (1 - inside) @ (positive + negative))
+
+
+def of_transposed(op: ConvTranspose, weights: Codes, spatial: Sizes) -> LinearForm:
+    """Return the form of a transposed convolution over an input of this spatial shape.
+
+    Parameters
+    ----------
+    op : ConvTranspose
+        Window and groups.
+    weights : integer-valued array, (C, O / group, *kernel)
+        Weights less their zero points.
+    spatial : tuple of int
+        Sizes of the input's spatial axes.
+
+    Notes
+    -----
+    An image of ones brings to each place the sum of the weights that meet it.
+    """
+    one = UniformQuantizer(QuantizationOptions(1), None, UniformQuantizationParameters(ONE, 0, 0))
+    image = Tensor(one, codes=np.ones((1, len(weights), *(int(size or 1) for size in spatial))))
+
+    def sums(part: Codes) -> AnyArray:
+        placed = op.accumulate(image, Tensor(one, codes=part), output=None)
+        return exact_integers(placed[0].reshape(placed.shape[1], -1).T)
+
+    up, down = sums(np.maximum(weights, 0)), sums(np.minimum(weights, 0))
+    return LinearForm(up, down, np.zeros_like(up))
 
 
 def placements(window: Window, spatial: Sizes) -> AnyArray:

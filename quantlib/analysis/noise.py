@@ -9,8 +9,7 @@ import numpy as np
 
 from quantlib.analysis.rounding import accumulator_scale, rounding_power
 from quantlib.core.tensor import Tensor
-from quantlib.ops.conv import Conv
-from quantlib.ops.linear import Gemm
+from quantlib.ops.base import WeightedOp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,7 +91,7 @@ def layer_noise(
         total += activation_noise(grid, measured)
     position = 0 if 0 in facts.layer.constants else 1
     constant = weights or facts.layer.constants.get(position)
-    if isinstance(facts.op, Gemm | Conv) and isinstance(constant, Tensor):
+    if isinstance(facts.op, WeightedOp) and isinstance(constant, Tensor):
         total += weight_noise(facts, constant)
     lsbs = facts.layer.lsbs_to_remove if lsbs_to_remove is None else lsbs_to_remove
     if lsbs:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from onnx import TensorProto
+
 from quantlib.execution.treatments import plan
-from quantlib.ops.base import Treatment
-from quantlib.ops.conv import Conv
+from quantlib.graph.carried import PAIR, carried_quantizer, is_carrier
+from quantlib.ops.base import Treatment, WeightedOp
 from quantlib.ops.linear import Gemm
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ class NodeReport:
         Multiply-accumulates per sample, where shapes are known.
     refusal : str
         Why Concrete ML would refuse the node; empty if it accepts it.
+    carried_bits : int or None
+        Width of the grid the model brings: a quantizer's own, or that of a node's weights.
     """
 
     name: str
@@ -111,6 +114,7 @@ class NodeReport:
     fan_in: int | None
     macs: int | None
     refusal: str
+    carried_bits: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,11 @@ class Preflight:
 
     nodes: tuple[NodeReport, ...]
     refusal: str
+
+    @property
+    def carried(self) -> tuple[NodeReport, ...]:
+        """The nodes whose grid came with the model (quantization-aware training, QDQ)."""
+        return tuple(node for node in self.nodes if node.carried_bits is not None)
 
     @property
     def refused(self) -> tuple[NodeReport, ...]:
@@ -189,42 +198,47 @@ def _segments(graph: Graph, plans: tuple[NodePlan, ...]) -> list[int | None]:
 
 
 def _report(graph: Graph, node: Node, decided: NodePlan, segment: int | None) -> NodeReport:
-    fan_in = _fan_in(graph, node, decided)
+    fan_in, macs = _products(graph, node, decided)
     return NodeReport(
         name=node.name,
         op_type=node.op_type,
         treatment=decided.treatment,
         segment=segment,
         fan_in=fan_in,
-        macs=_macs(graph, node, fan_in),
+        macs=macs,
         refusal=_refusal(graph, node, decided),
+        carried_bits=_carried_bits(graph, node),
     )
 
 
-def _fan_in(graph: Graph, node: Node, decided: NodePlan) -> int | None:
-    if len(node.inputs) < 2 or decided.treatment is not Treatment.INTEGER:
-        return None
+def _carried_bits(graph: Graph, node: Node) -> int | None:
+    """Return the width of a quantizer node's grid, or of the weights a node reads."""
+    if is_carrier(node):
+        grid = carried_quantizer(node, [graph.constants.get(name) for name in node.inputs[1:]])
+    else:
+        grid = next((graph.grids[name] for name in node.inputs[:2] if name in graph.grids), None)
+    return grid.n_bits if grid else None
+
+
+def _products(graph: Graph, node: Node, decided: NodePlan) -> tuple[int | None, int | None]:
+    """Return fan-in and multiply-accumulates per sample of an operator with weights."""
+    if decided.treatment is not Treatment.INTEGER or not issubclass(decided.op_class, WeightedOp):
+        return None, None
+    op = decided.op_class.from_node(node, graph.opsets)
     weight = graph.constants.get(node.inputs[1])
     shape = weight.shape if weight is not None else graph.shapes.get(node.inputs[1])
     if not shape or not all(isinstance(size, int) for size in shape):
-        return None
+        return None, None
     sizes = tuple(int(size) for size in shape if isinstance(size, int))
-    op = decided.op_class.from_node(node, graph.opsets)
-    return op.fan_in(sizes) if isinstance(op, Gemm | Conv) else None
-
-
-def _macs(graph: Graph, node: Node, fan_in: int | None) -> int | None:
-    """Return products per sample: accumulators times fan-in."""
-    shape = graph.shapes.get(node.outputs[0])
-    if fan_in is None or not shape:
-        return None
-    sizes = [size for size in shape[1:] if isinstance(size, int)]
-    return math.prod(sizes) * fan_in if len(sizes) == len(shape) - 1 else None
+    input_shape, output_shape = (graph.shapes.get(n, ()) for n in (node.inputs[0], node.outputs[0]))
+    return op.fan_in(sizes), op.macs(sizes, input_shape, output_shape)
 
 
 def _refusal(graph: Graph, node: Node, decided: NodePlan) -> str:
     """Return why Concrete ML 1.9 would refuse a node."""
     title = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
+    if node.op_type == PAIR:
+        return "it reads quantizers as Brevitas' Quant only, not as QuantizeLinear"
     if title not in CONCRETE_ML_OPS:
         return f"it does not know {title}"
     if sum(bool(name) for name in node.outputs) > 1:
@@ -273,6 +287,26 @@ def _gemm(attributes: Mapping[str, Any], rank: int) -> str:
     return "" if attributes.get("beta", 1.0) in (0.0, 1.0) else "it wants beta of 0 or 1"
 
 
+def _unfold(attributes: Mapping[str, Any], rank: int) -> str:
+    if len(attributes["kernel_shape"]) != 2 or rank not in (0, 4):
+        return "it unfolds two axes"
+    if "pads" not in attributes or "dilations" in attributes:
+        return "it wants pads spelled out and no dilations"
+    return "it quantizes it but its ONNX checker refuses the file"
+
+
+def _flatten(attributes: Mapping[str, Any], rank: int) -> str:
+    del rank
+    two = attributes.get("axis", 1) == 1
+    return "" if two else "it accepts it but keeps all axes before `axis`, against ONNX"
+
+
+def _cast(attributes: Mapping[str, Any], rank: int) -> str:
+    del rank
+    truth = attributes.get("to") == TensorProto.BOOL
+    return "it accepts it but keeps the numbers, against ONNX" if truth else ""
+
+
 def _concat(attributes: Mapping[str, Any], rank: int) -> str:
     del attributes, rank
     return "it refuses inputs whose scales differ, as those of different layers do"
@@ -291,4 +325,7 @@ _RULES: dict[str, Callable[[Mapping[str, Any], int], str]] = {
     "Gemm": _gemm,
     "Concat": _concat,
     "Pad": _pad,
+    "Unfold": _unfold,
+    "Flatten": _flatten,
+    "Cast": _cast,
 }

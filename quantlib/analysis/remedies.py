@@ -268,8 +268,7 @@ def _changes(
             title = "1 bit less for all activations"
             yield _Change(title, config.replace(activations=scheme), changed[0], noise)
 
-    leaves = facts.layer.accumulator_leaves
-    if excess and facts.op.rounds_accumulator and not leaves:
+    if excess and facts.op.rounds_accumulator and not facts.leaves:
         yield _rounded(config, facts, every, powers)
 
 
@@ -283,7 +282,7 @@ def _rounded(
     limit = config.limit_bits
     noise = {}
     for entry in every:
-        if entry.layer.is_graph_output or not entry.op.rounds_accumulator:
+        if entry.leaves or not entry.op.rounds_accumulator:
             continue
         lsbs = _lsbs(entry, powers.get(entry.layer.name), limit)
         noise[entry.layer.name] = layer_noise(

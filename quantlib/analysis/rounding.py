@@ -9,8 +9,8 @@ import numpy as np
 
 from quantlib.analysis.ranges import ChannelRange, exact_integers
 from quantlib.core.tensor import Tensor
-from quantlib.execution.layer import round_low_bits
-from quantlib.ops.conv import Conv
+from quantlib.ops.base import WeightedOp
+from quantlib.ops.kernels import round_low_bits
 from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import AveragePool
 
@@ -61,10 +61,10 @@ def rounding(facts: LayerFacts, weights: ChannelRange) -> Rounding | None:
     if lsbs == 0:
         return None
     scales = np.abs(accumulator_scale(facts))
-    offset = facts.op.rounding_offset(*_one_sample(facts))  # type: ignore[arg-type]
+    shifted = offset_range(facts, weights)
     return Rounding(
         lsbs_to_remove=lsbs,
-        width_bits=rounded_width(weights, lsbs, offset),
+        width_bits=rounded_width(shifted, lsbs),
         largest_error=float(scales.max() * 2.0 ** (lsbs - 1)),
         rms_error=float(np.sqrt(np.mean(scales**2) * rounding_power(lsbs))),
     )
@@ -75,9 +75,27 @@ def rounding_power(lsbs_to_remove: int) -> float:
     return (4.0**lsbs_to_remove + 2.0) / 12.0 if lsbs_to_remove else 0.0
 
 
-def rounded_width(weights: ChannelRange, lsbs_to_remove: int, offset: int = 0) -> int:
+def offset_range(facts: LayerFacts, accumulator: ChannelRange) -> ChannelRange:
+    """Return the range of an accumulator with what is added to it before it is rounded.
+
+    A product of two encrypted matrices is rounded with its constant terms, which depend on the
+    second one; both are then bounded on their own.
+    """
+    op = facts.op
+    low, high = accumulator.range
+    if isinstance(op, Gemm) and op.factor_lsbs is not None:
+        a, b = (o for o in facts.operands[:2] if isinstance(o, Tensor))
+        za, zb = (int(np.ravel(x.quantizer.zero_point)[0]) for x in (a, b))
+        fan_in = facts.shapes[0][0 if op.transA else -1] or facts.rows
+        ends = [fan_in * za * (zb - int(code)) for code in (b.codes.min(), b.codes.max())]
+        return ChannelRange.of(low + min(ends), high + max(ends))
+    offset = int(np.ravel(op.rounding_offset(*facts.at_zero()))[0])  # type: ignore[arg-type]
+    return ChannelRange.of(low + offset, high + offset)
+
+
+def rounded_width(accumulator: ChannelRange, lsbs_to_remove: int) -> int:
     """Return the width of the high bits that remain of a range."""
-    ends = exact_integers(np.array([end + offset for end in weights.range], dtype=object))
+    ends = exact_integers(np.array(accumulator.range, dtype=object))
     low, high = (int(end) >> lsbs_to_remove for end in round_low_bits(ends, lsbs_to_remove))
     return ChannelRange.of(low, high).width_bits
 
@@ -91,11 +109,11 @@ def accumulator_scale(facts: LayerFacts) -> AnyArray:
         One value, or one per output channel or window.
     """
     op = facts.op
-    if isinstance(op, Gemm | Conv):
+    if isinstance(op, WeightedOp):
         a, b = (o.quantizer for o in facts.operands[:2] if isinstance(o, Tensor))
         alpha = op.alpha if isinstance(op, Gemm) else 1.0
         return np.ravel(np.asarray(a.scale * b.scale * alpha, dtype=np.float64))
-    operands = _one_sample(facts)
+    operands = facts.at_zero()
     if not isinstance(op, AveragePool):
         params = op.output_params(*operands)  # type: ignore[arg-type]
         if params is not None:
@@ -104,18 +122,3 @@ def accumulator_scale(facts: LayerFacts) -> AnyArray:
     sums = op.accumulate(*operands, output=output)  # type: ignore[arg-type]
     real, next_real = (op.dequantize(sums + i, *operands, output=output) for i in (0, 1))  # type: ignore[arg-type]
     return np.ravel(next_real - real)
-
-
-def _one_sample(facts: LayerFacts) -> tuple[object, ...]:
-    """Return the operands with variable ones at their zero point, in the shape of one sample."""
-    variables = dict(facts.variables())
-    made: list[object] = []
-    for i, operand in enumerate(facts.operands):
-        if i not in variables:
-            made.append(operand)
-            continue
-        tensor = variables[i]
-        shape = tuple(size or 1 for size in facts.shapes[i])
-        code = np.asarray(tensor.quantizer.zero_point, dtype=np.int64)
-        made.append(Tensor(tensor.quantizer, codes=np.broadcast_to(code, shape)))
-    return tuple(made)

@@ -178,7 +178,11 @@ def _parts(layer: QuantizedLayer, run: LayerRun) -> Iterator[tuple[str, AnyArray
         yield "input sum", np.broadcast_to(sums, term.shape)
         yield "zero-point term", term
     elif isinstance(op, Mul) and _shifted(first, second):
-        yield "product", exact_integers(first.codes) * exact_integers(second.codes)
+        left, right = (
+            kernels.round_low_bits(exact_integers(x.codes), lsbs)
+            for x, lsbs in zip((first, second), op.factor_lsbs, strict=True)
+        )
+        yield "product", left * right
     elif isinstance(op, Add):
         for name, pair in (
             ("first term", (first, _at_zero(second))),

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from quantlib.analysis.evaluation import evaluate
 from quantlib.core.config import QuantizationConfig
-from quantlib.core.scheme import Scheme
 from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def grid(
     Parameters
     ----------
     base : QuantizationConfig
-        Rounding threshold and limit; input and output widths follow Concrete ML's rule
+        Everything that is not varied; input and output widths follow Concrete ML's rule
         ``max(5, activation bits)``.
     weight_bits, activation_bits : sequence of int
         Widths.
@@ -85,8 +84,8 @@ def grid(
         widths = QuantizationConfig.from_n_bits({"op_weights": w, "op_inputs": a})
         try:
             config = base.replace(
-                weights=Scheme(w, *ws),
-                activations=Scheme(a, *as_),
+                weights=base.weights.replace(n_bits=w, signed=ws[0], symmetric=ws[1]),
+                activations=base.activations.replace(n_bits=a, signed=as_[0], symmetric=as_[1]),
                 input_bits=max(widths.input_bits, a),
                 output_bits=widths.output_bits,
             )

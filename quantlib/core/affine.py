@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantlib.arrays import FLOAT32_EXACT
+from quantlib.core.rounding import Rounding, round_codes
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,6 +23,7 @@ def quantize(
     qmin: int | None,
     qmax: int | None,
     dtype: npt.DTypeLike = np.int64,
+    rounding: Rounding = Rounding.NEAREST,
 ) -> Codes:
     """Map real values to the nearest codes of a uniform grid.
 
@@ -35,6 +37,8 @@ def quantize(
         Grid bounds; codes outside saturate. None leaves them unclipped.
     dtype : dtype
         Carrier of the codes; must be exact for the grid.
+    rounding : Rounding
+        Rule between two codes.
 
     Returns
     -------
@@ -47,8 +51,14 @@ def quantize(
     """
     # Concrete ML rounds after adding zero_point, ONNX before: ties differ when it is odd.
     codes: npt.NDArray[Any] = np.asarray(values / np.asarray(scale, dtype=values.dtype))
-    codes += np.asarray(zero_point, dtype=values.dtype)
-    np.rint(codes, out=codes)
+    shift = np.asarray(zero_point, dtype=values.dtype)
+    if rounding is Rounding.NEAREST:
+        codes += shift
+        np.rint(codes, out=codes)
+    elif rounding is Rounding.NEAREST_FIRST:
+        codes = np.rint(codes) + shift
+    else:
+        codes = round_codes(codes + shift, rounding)
     if qmax is not None and qmax >= FLOAT32_EXACT:  # the bound itself is no float32
         codes = codes.astype(np.float64)
     if qmin is not None or qmax is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quantlib.core import config_json
+from quantlib.core.estimator import MIN_MAX
 from quantlib.core.options import check_n_bits
 from quantlib.core.scheme import NO_OVERRIDE, LayerOverride, Scheme
 from quantlib.errors import OptionsError
@@ -144,6 +145,12 @@ class QuantizationConfig:
             and self.calibrate_on == CALIBRATE_ON[0]
             and not self.overrides
         )
+
+    @property
+    def uses_estimators(self) -> bool:
+        """Whether any activation's range is not its extremes."""
+        schemes = [self.activations, *(part.activations for _, part in self.overrides)]
+        return any(scheme is not None and scheme.estimator != MIN_MAX for scheme in schemes)
 
     def weights_of(self, layer: str) -> Scheme:
         """Return the scheme of a layer's weights."""

@@ -11,6 +11,7 @@ import numpy as np
 from quantlib.core import affine
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.rounding import Rounding
 from quantlib.core.stats import MinMaxQuantizationStats
 
 if TYPE_CHECKING:
@@ -41,6 +42,11 @@ class UniformQuantizer:
         What follows.
     no_clipping : bool
         Codes outside the grid are kept instead of saturated.
+    rounding : Rounding
+        Rule between two codes; models that bring their own grids bring their own rule.
+    code_range : (int, int), optional
+        Lowest and highest code where they are not those of the width (QONNX's unsigned narrow
+        and bipolar grids).
 
     Notes
     -----
@@ -52,6 +58,8 @@ class UniformQuantizer:
     quant_stats: MinMaxQuantizationStats | None
     quant_params: UniformQuantizationParameters
     no_clipping: bool = False
+    rounding: Rounding = Rounding.NEAREST
+    code_range: tuple[int, int] | None = None
 
     @classmethod
     def from_stats(
@@ -67,6 +75,11 @@ class UniformQuantizer:
         """Build the quantizer of one range per channel; see `UniformQuantizationParameters`."""
         stats = MinMaxQuantizationStats(rmax=rmax.max(), rmin=rmin.min())
         return cls(options, stats, UniformQuantizationParameters.per_channel(options, rmin, rmax))
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether the grid came with the model instead of from a measured range."""
+        return self.quant_stats is None
 
     @property
     def is_per_channel(self) -> bool:
@@ -116,11 +129,15 @@ class UniformQuantizer:
     @property
     def qmin(self) -> int:
         """Lowest code that clipping lets through."""
+        if self.code_range is not None:
+            return self.code_range[0]
         return -self.offset + int(self.quant_options.is_narrow)
 
     @property
     def qmax(self) -> int:
         """Highest code that clipping lets through."""
+        if self.code_range is not None:
+            return self.code_range[1]
         return (1 << self.n_bits) - 1 - self.offset
 
     def quant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.int64) -> Codes:
@@ -132,6 +149,7 @@ class UniformQuantizer:
             qmin=None if self.no_clipping else self.qmin,
             qmax=None if self.no_clipping else self.qmax,
             dtype=dtype,
+            rounding=self.rounding,
         )
 
     def dequant(self, qvalues: npt.ArrayLike) -> FloatArray:
@@ -145,17 +163,21 @@ class UniformQuantizer:
             "stats": self.quant_stats.dump_dict() if self.quant_stats else None,
             "params": self.quant_params.dump_dict(),
             "no_clipping": self.no_clipping,
+            "rounding": str(self.rounding),
+            "code_range": list(self.code_range) if self.code_range else None,
         }
 
     @classmethod
     def load_dict(cls, metadata: dict[str, Any]) -> UniformQuantizer:
         """Rebuild a quantizer from `dump_dict`."""
-        stats = metadata["stats"]
+        stats, code_range = metadata["stats"], metadata.get("code_range")
         return cls(
             QuantizationOptions.load_dict(metadata["options"]),
             MinMaxQuantizationStats.load_dict(stats) if stats else None,
             UniformQuantizationParameters.load_dict(metadata["params"]),
             bool(metadata["no_clipping"]),
+            Rounding(metadata.get("rounding", Rounding.NEAREST)),
+            (int(code_range[0]), int(code_range[1])) if code_range else None,
         )
 
     def dumps(self) -> str:

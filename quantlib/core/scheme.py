@@ -59,6 +59,11 @@ class Scheme:
         """Whether only the width differs from Concrete ML's rules."""
         return self == Scheme(self.n_bits)
 
+    @property
+    def keeps_range(self) -> bool:
+        """Whether the grid covers the measured range as it is."""
+        return self.estimator == MIN_MAX and not (self.narrow or self.power_of_two)
+
     def replace(self, **changes: Any) -> Scheme:
         """Return a copy with some members changed."""
         return dataclasses.replace(self, **changes)

@@ -118,12 +118,14 @@ class Tensor:
         with the model; it keeps it.
         """
         own = self.quantizer
-        if own.quant_stats is None:
+        if own.is_carried:
             return Tensor(own, codes=self.codes)
         per_channel = isinstance(own.zero_point, np.ndarray)  # a graph's output
         if stats is None and options.same_grid(own.quant_options) and not per_channel:
             return Tensor(own, codes=self.codes)
-        grid = UniformQuantizer.from_stats(options, stats or own.quant_stats)
+        found = stats or own.quant_stats
+        assert found is not None
+        grid = UniformQuantizer.from_stats(options, found)
         if grid.quant_params == own.quant_params and options == own.quant_options:
             return Tensor(own, codes=self.codes)
         return Tensor(grid, values=self.values)

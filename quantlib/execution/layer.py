@@ -11,9 +11,10 @@ import numpy as np
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment
+from quantlib.ops.kernels import excess_bits, round_low_bits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from quantlib.arrays import AnyArray, Codes
     from quantlib.core.options import QuantizationOptions
@@ -71,6 +72,9 @@ class QuantizedLayer:
         to hold: another estimator's, or one fitted to the grid.
     input_grids : tuple of UniformQuantizer
         Grids of the variable inputs as the operator reads them, of integer operators.
+    key : str
+        Digest of all that calibration read for this layer; equal keys on equal data mean equal
+        layers.
     """
 
     node: Node
@@ -83,6 +87,7 @@ class QuantizedLayer:
     lsbs_to_remove: int = 0
     input_ranges: Mapping[int, MinMaxQuantizationStats] = field(default_factory=dict)
     input_grids: tuple[UniformQuantizer, ...] = ()
+    key: str = ""
 
     @property
     def name(self) -> str:
@@ -145,45 +150,106 @@ class QuantizedLayer:
         output = self.outputs[0]
         return None if self.is_graph_output or output is None else output.quant_params
 
-    @property
-    def accumulator_leaves(self) -> bool:
-        """Whether a graph output is the accumulator: its grid must not depend on data."""
+    def leaving_params(
+        self, operands: tuple[Value | None, ...]
+    ) -> UniformQuantizationParameters | None:
+        """Return the grid of an accumulator that is a graph output.
+
+        None inside the graph, for operators that return requantized values there too, and where
+        the grid would depend on data.
+        """
         assert isinstance(self.op, MixingOp)
-        return self.is_graph_output and all(
+        fixed = all(
             i in self.constants
             for i in self.op.constant_inputs
             if i < len(self.node.inputs) and self.node.inputs[i]
         )
+        return self.op.output_params(*operands) if self.is_graph_output and fixed else None  # type: ignore[arg-type]
+
+    def with_rounding(
+        self, run: LayerRun, values: Mapping[str, Value], bits: int
+    ) -> tuple[QuantizedLayer, LayerRun]:
+        """Return the layer with the low bits that a threshold of `bits` removes, and its run.
+
+        `run` is what the layer did on the calibration data `values`. An accumulator that leaves
+        the graph as it is keeps its bits; what rounds before it is rounded all the same.
+        """
+        op = self.op
+        if not (isinstance(op, MixingOp) and op.rounds_accumulator):
+            return self, run
+        layer, operands = self, run.operands
+        op = op.with_rounded_operands(
+            *operands,  # type: ignore[arg-type]
+            constants=self.constants,
+            threshold_bits=bits,
+        )
+        if op is not self.op:
+            layer = dataclasses.replace(self, op=op)
+            run = layer.run(values)
+        if self.leaving_params(operands) is not None:
+            return layer, run
+        accumulator = run.accumulator
+        assert accumulator is not None
+        shifted = accumulator + op.rounding_offset(*operands)  # type: ignore[arg-type]
+        layer = dataclasses.replace(layer, lsbs_to_remove=excess_bits(shifted, bits))
+        return layer, LayerRun(operands, accumulator, (layer.finish(accumulator, operands),))
+
+    def with_rounding_of(
+        self, pieces: Callable[[], Iterable[Mapping[str, Value]]], bits: int
+    ) -> QuantizedLayer:
+        """Return the layer with the low bits that a threshold removes, for data in pieces.
+
+        `pieces` gives the calibration data anew each time it is called. What rounds before the
+        accumulator needs its operands in one piece.
+        """
+        op = self.op
+        if not (isinstance(op, MixingOp) and op.rounds_accumulator):
+            return self
+        layer = self
+        if type(op).with_rounded_operands is not MixingOp.with_rounded_operands:
+            every = [self.on_grid(self.arguments(values)) for values in pieces()]
+            rounded = op.with_rounded_operands(
+                *map(_joined, zip(*every, strict=True)),  # type: ignore[arg-type]
+                constants=self.constants,
+                threshold_bits=bits,
+            )
+            layer = dataclasses.replace(self, op=rounded)
+        ends: list[int] = []
+        for values in pieces():
+            run = layer.run(values)
+            if layer.leaving_params(run.operands) is not None:
+                return layer
+            assert run.accumulator is not None and isinstance(layer.op, MixingOp)
+            shifted = run.accumulator + layer.op.rounding_offset(*run.operands)  # type: ignore[arg-type]
+            ends += [int(shifted.min()), int(shifted.max())]
+        return dataclasses.replace(layer, lsbs_to_remove=excess_bits(np.array(ends), bits))
 
     def finish(self, accumulator: Codes, operands: tuple[Value | None, ...]) -> Tensor:
         """Turn the accumulator into the layer's output tensor."""
         op, output = self.op, self.outputs[0]
         assert isinstance(op, MixingOp) and output is not None
-        params = op.output_params(*operands) if self.accumulator_leaves else None  # type: ignore[arg-type]
+        params = self.leaving_params(operands)
         if params is not None:
             grid = UniformQuantizer(output.quant_options, output.quant_stats, params)
             return Tensor(grid, codes=accumulator)
+        source = operands[0]
+        if op.keeps_operand_grid and isinstance(source, Tensor) and source.quantizer.is_carried:
+            return Tensor(source.quantizer, codes=accumulator)
         offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0  # type: ignore[arg-type]
         rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
         values = op.dequantize(rounded, *operands, output=self.output_grid())  # type: ignore[arg-type]
         return Tensor(output, values=values)
 
 
+def _joined(pieces: tuple[Value | None, ...]) -> Value | None:
+    """Return one operand of all pieces as one; constants are in each."""
+    first = pieces[0]
+    if not isinstance(first, Tensor) or all(piece is first for piece in pieces):
+        return first
+    codes = [piece.codes for piece in pieces if isinstance(piece, Tensor)]
+    return Tensor(first.quantizer, codes=np.concatenate(codes))
+
+
 def real_values(arguments: tuple[Value | None, ...]) -> tuple[AnyArray | None, ...]:
     """Return tensors as their real values, raw arrays as they are."""
     return tuple(a.values if isinstance(a, Tensor) else a for a in arguments)
-
-
-def round_low_bits(accumulator: Codes, lsbs_to_remove: int) -> Codes:
-    """Round integers to multiples of ``2**lsbs_to_remove``, to nearest, ties upward."""
-    if lsbs_to_remove == 0:
-        return accumulator
-    step = 2**lsbs_to_remove
-    if accumulator.dtype.kind == "i":
-        return np.asarray((accumulator + step // 2) // step * step)
-    rounded: Codes = accumulator.astype(np.float64)
-    rounded += step // 2
-    rounded /= step
-    np.floor(rounded, out=rounded)
-    rounded *= step
-    return rounded

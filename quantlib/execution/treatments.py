@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from quantlib.graph.carried import is_carrier
 from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, QuantizedOp, Treatment
-from quantlib.ops.linear import Gemm
 from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from quantlib.graph.model import Graph, Node, Shape
-
-_SHAPE_OPS = {"Shape", "Size"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,26 +52,28 @@ def _treat(
     """Decide one node from what its inputs are computed from."""
     of_inputs = [sources.get(name, frozenset()) for name in node.inputs]
     read = frozenset().union(*of_inputs)
-    op_class = None if node.domain else ONNX_OPS_TO_QUANTIZED_IMPL.get(node.op_type)
+    known = not node.domain or is_carrier(node)
+    op_class = ONNX_OPS_TO_QUANTIZED_IMPL.get(node.op_type) if known else None
     new = frozenset([next(filter(None, node.outputs), node.name)])
-    if not read or (not node.domain and node.op_type in _SHAPE_OPS):
+    if op_class is not None and op_class.treatment is Treatment.RAW:
+        return NodePlan(Treatment.RAW, op_class, frozenset())
+    if not read:
         return NodePlan(Treatment.RAW, IslandOp, frozenset())
-    if op_class is None:
-        return NodePlan(Treatment.FLOAT, IslandOp, new)
-    vectors = op_class is Gemm and any(len(shapes.get(i, "ab")) < 2 for i in node.inputs[:2])
-    if vectors or sum(map(bool, node.outputs)) > 1:
-        return NodePlan(Treatment.FLOAT, IslandOp, new)
+    island = NodePlan(Treatment.FLOAT, IslandOp, new)
+    if op_class is None or sum(map(bool, node.outputs)) > 1:
+        return island
+    on_integers = issubclass(op_class, MixingOp | MovingOp)
+    if on_integers and any(of_inputs[1:]) and not op_class.takes_variables:
+        return island  # weights, shapes or indices that depend on data
     if issubclass(op_class, MixingOp):
-        if node.op_type in {"Add", "Sub", "Mul", "Div"}:
-            if len(read) == 1:
-                return NodePlan(Treatment.LOOKUP, FloatOp, read)
-        elif not issubclass(op_class, Gemm) and any(of_inputs[1:]):
-            return NodePlan(Treatment.FLOAT, IslandOp, new)  # weights that depend on data
+        if op_class.fuses and len(read) == 1:
+            return NodePlan(Treatment.LOOKUP, FloatOp, read)
+        ranks = [len(shapes[name]) for name in node.inputs[:2] if name in shapes]
+        if min(ranks, default=op_class.fewest_axes) < op_class.fewest_axes:
+            return island
         return NodePlan(Treatment.INTEGER, op_class, new)
     if issubclass(op_class, MovingOp):
-        if of_inputs[0] and (node.op_type == "Concat" or not any(of_inputs[1:])):
-            return NodePlan(Treatment.MOVER, op_class, new)
-        return NodePlan(Treatment.FLOAT, IslandOp, new)
+        return NodePlan(Treatment.MOVER, op_class, new) if of_inputs[0] else island
     if len(read) == 1:
         return NodePlan(Treatment.LOOKUP, op_class, read)
     return NodePlan(Treatment.FLOAT, op_class, new)

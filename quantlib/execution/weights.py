@@ -34,7 +34,8 @@ def quantized_weight(
     name : str
         Which.
     scheme : Scheme
-        What is chosen; truth values take one unsigned bit whatever it says.
+        What is chosen; truth values take one unsigned bit whatever it says, and a constant
+        that lies on a grid of its own keeps it.
     channel_axis : int or None
         Axis of the output channels, where the operator has such.
 
@@ -48,11 +49,20 @@ def quantized_weight(
         values = values.astype(np.float64)
         stats = MinMaxQuantizationStats.from_values(values)
         return Tensor(UniformQuantizer.from_stats(QuantizationOptions(1), stats), values=values)
+    carried = graph.grids.get(name)
+    if carried is not None and _usable(carried, channel_axis):
+        return Tensor(carried, values=values)
     options = weight_options(graph, name, scheme)
     if scheme.per_channel and channel_axis is not None:
         return Tensor(_channel_grid(graph, name, scheme, options, channel_axis), values=values)
     stats = fitted(_range(graph, name), options, power_of_two=scheme.power_of_two)
     return Tensor(UniformQuantizer.from_stats(options, stats), values=values)
+
+
+def _usable(grid: UniformQuantizer, channel_axis: int | None) -> bool:
+    """Tell whether a grid that came with the model is one per tensor or output channel."""
+    varying = [i for i, size in enumerate(np.shape(grid.scale)) if size > 1]
+    return not varying or varying == [channel_axis]
 
 
 def weight_options(graph: Graph, name: str, scheme: Scheme) -> QuantizationOptions:
@@ -98,4 +108,4 @@ def looks_symmetric(values: AnyArray) -> bool:
     low, high = np.percentile(values, SYMMETRY_PERCENTILES)
     ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
     one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
-    return not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO
+    return bool(not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO)

@@ -18,7 +18,7 @@ import numpy as np
 
 import quantlib as ql
 
-CONFIG = """
+CONFIG = r"""
 {config}
 """
 

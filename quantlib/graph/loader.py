@@ -15,8 +15,9 @@ from onnx import numpy_helper
 
 from quantlib.arrays import AnyArray, read_only
 from quantlib.errors import ModelLoadError, UnsupportedOpError
-from quantlib.graph import passes
+from quantlib.graph import passes, unfold
 from quantlib.graph.batch import free_batch
+from quantlib.graph.lowering import lower_quantizers
 from quantlib.graph.model import Graph, Node, TensorInfo
 from quantlib.graph.runtime import open_session
 from quantlib.graph.shapes import infer_shapes, shape_of
@@ -71,14 +72,17 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
             raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
         data, stem, folder = path.read_bytes(), path.stem, path.parent
     label = name or stem
-    model = free_batch(_checked(data, label, folder))
-    return passes.simplify(_graph_of(model, data, label))
+    checked, originals = _checked(data, label, folder)
+    return passes.simplify(_graph_of(free_batch(checked), originals, data, label))
 
 
-def _checked(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
+def _checked(
+    data: bytes, label: str, folder: Path | None
+) -> tuple[onnx.ModelProto, dict[str, onnx.NodeProto]]:
     """Parse `data` and refuse what cannot become a graph, cheap things first.
 
-    Tensors outside the file are read only from `folder`, where the model itself lies.
+    Tensors outside the file are read only from `folder`, where the model itself lies. The
+    model comes back in ONNX's own operators, with the nodes that these stand for.
     """
     if not data:
         raise ModelLoadError(f"{label}: the file is empty; export or download it again.")
@@ -102,6 +106,8 @@ def _checked(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)
     _normalize(model)
+    model, originals = lower_quantizers(model)
+    originals.update(unfold.expand(model))
     _refuse_unknown_operators(model, label)
     try:
         onnx.checker.check_model(_with_output_shapes(model), full_check=True)
@@ -119,7 +125,7 @@ def _checked(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
         raise ModelLoadError(
             f"{label}: ONNX Runtime does not load the model: {_first_line(error)}"
         ) from None
-    return model  # type: ignore[no-any-return]
+    return model, originals
 
 
 def _read_outside_tensors(model: onnx.ModelProto, label: str, folder: Path | None) -> None:
@@ -206,8 +212,15 @@ def _first_line(error: Exception) -> str:
     return text[:300].rstrip(".") + "."
 
 
-def _graph_of(model: onnx.ModelProto, data: bytes, label: str) -> Graph:
-    """Convert a checked model; weights become read-only arrays."""
+def _graph_of(
+    model: onnx.ModelProto, originals: dict[str, onnx.NodeProto], data: bytes, label: str
+) -> Graph:
+    """Convert a checked model; weights become read-only arrays.
+
+    Groups of nodes that stand for one original become that one again.
+    """
+    protos = [originals.get(n.name, n) for n in model.graph.node
+              if n.name not in originals or originals[n.name].name == n.name]  # fmt: skip
     constants: dict[str, AnyArray] = {}
     for tensor in model.graph.initializer:
         constants[tensor.name] = read_only(_weight(tensor, label))
@@ -215,7 +228,7 @@ def _graph_of(model: onnx.ModelProto, data: bytes, label: str) -> Graph:
         name=label,
         inputs=tuple(_info(v) for v in model.graph.input if v.name not in constants),
         outputs=tuple(_info(v) for v in model.graph.output),
-        nodes=tuple(map(_node, model.graph.node)),
+        nodes=tuple(map(_node, protos)),
         constants=constants,
         opsets={entry.domain: entry.version for entry in model.opset_import},
         shapes=infer_shapes(model),

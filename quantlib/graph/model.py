@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from quantlib.arrays import AnyArray
+    from quantlib.core.quantizer import UniformQuantizer
 
 _T = TypeVar("_T")
 
@@ -85,6 +86,8 @@ class Graph:
         The model, with a name of its own for every node and a free batch axis.
     digest : str
         SHA-256 of the bytes that were given, hexadecimal.
+    grids : mapping of str to UniformQuantizer
+        Grids that came with the model, of constants that lie on one.
     facts : dict
         What was computed from the constants alone, shared by all configurations; see `fact`.
     """
@@ -98,6 +101,7 @@ class Graph:
     shapes: Mapping[str, Shape]
     source: bytes
     digest: str
+    grids: Mapping[str, UniformQuantizer] = field(default_factory=dict)
     facts: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def fact(self, key: Any, compute: Callable[[], _T]) -> _T:

@@ -6,33 +6,164 @@ import dataclasses
 from collections import Counter
 from typing import TYPE_CHECKING
 
+import numpy as np
+from onnx import TensorProto, helper
+
 from quantlib.arrays import read_only
+from quantlib.graph.carried import (
+    OWN_DOMAIN,
+    PAIR,
+    carried_quantizer,
+    is_carrier,
+    is_qonnx,
+    quantize_values,
+)
 from quantlib.graph.model import Node
 from quantlib.graph.node_functions import RuntimeFunction, serialize_node
 
 if TYPE_CHECKING:
+    from quantlib.arrays import AnyArray
+    from quantlib.core.quantizer import UniformQuantizer
     from quantlib.graph.model import Graph
 
 
 def simplify(graph: Graph) -> Graph:
-    """Fold constants, drop what no output needs, fuse MatMul + Add."""
-    return drop_unused(fuse_matmul_add(fold_constants(graph)))
+    """Fold constants, join quantizer pairs, drop what no output needs, fuse MatMul + Add."""
+    joined = join_quantizer_pairs(fold_constants(graph, quantizers=False))
+    folded = check_quantizers(fold_constants(joined))
+    return plain_integers(drop_unused(fuse_matmul_add(folded)))
 
 
-def fold_constants(graph: Graph) -> Graph:
-    """Replace every node whose inputs are all constants by its value."""
-    constants = dict(graph.constants)
+def fold_constants(graph: Graph, *, quantizers: bool = True) -> Graph:
+    """Replace every node whose inputs are all constants by its value.
+
+    What lies on a grid that the model brings keeps it. Without `quantizers`, QuantizeLinear,
+    DequantizeLinear and QONNX's operators stay.
+    """
+    constants, grids = dict(graph.constants), dict(graph.grids)
     kept: list[Node] = []
     for node in graph.nodes:
-        if _is_random(node) or not all(name in constants for name in node.inputs if name):
+        skip = not quantizers and (is_carrier(node) or node.op_type == "QuantizeLinear")
+        if skip or _is_random(node) or not all(n in constants for n in node.inputs if n):
             kept.append(node)
             continue
         arguments = [constants[name] if name else None for name in node.inputs]
-        values = RuntimeFunction(node, graph.opsets)(*arguments)
+        grid = _grid_of(node, arguments, grids)
+        if grid is not None and is_carrier(node):
+            values: tuple[AnyArray, ...] = (_on_grid(node, grid, arguments),)
+        else:
+            values = RuntimeFunction(node, graph.opsets)(*map(_runnable, arguments))
         for name, value in zip(node.outputs, values, strict=True):
             if name:
                 constants[name] = read_only(value)
-    return dataclasses.replace(graph, nodes=tuple(kept), constants=constants)
+        if grid is not None:
+            grids[node.outputs[0]] = grid
+    return dataclasses.replace(graph, nodes=tuple(kept), constants=constants, grids=grids)
+
+
+_REARRANGING = {"Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
+
+
+def _grid_of(
+    node: Node, arguments: list[AnyArray | None], grids: dict[str, UniformQuantizer]
+) -> UniformQuantizer | None:
+    """Return the grid of a folded node's value, if it lies on one."""
+    if is_carrier(node):
+        return carried_quantizer(node, arguments[1:])
+    grid = grids.get(node.inputs[0]) if node.inputs and node.op_type in _REARRANGING else None
+    if grid is None or not grid.is_per_channel:
+        return grid
+    order = node.attributes.get("perm", tuple(reversed(range(np.ndim(grid.scale)))))
+    if node.op_type != "Transpose":
+        return None
+    params = grid.quant_params
+    moved = dataclasses.replace(
+        params,
+        scale=np.transpose(params.scale, order),
+        zero_point=np.transpose(params.zero_point, order),
+    )
+    return dataclasses.replace(grid, quant_params=moved)
+
+
+def _on_grid(node: Node, grid: UniformQuantizer, arguments: list[AnyArray | None]) -> AnyArray:
+    """Return what a quantizer node makes of a constant, float32."""
+    values, *parameters = arguments
+    assert values is not None
+    if node.op_type == "DequantizeLinear":
+        return grid.dequant(values.astype(np.int64)).astype(np.float32)
+    given = [p for p in parameters if p is not None]
+    return quantize_values(node, grid, values, given).astype(np.float32)
+
+
+def _runnable(value: AnyArray | None) -> AnyArray | None:
+    """Widen 2- and 4-bit integers, which ONNX Runtime takes from nobody but itself."""
+    if value is None or value.dtype.kind != "V" or "int" not in value.dtype.name:
+        return value
+    return value.astype(np.uint8 if value.dtype.name.startswith("u") else np.int8)
+
+
+def plain_integers(graph: Graph) -> Graph:
+    """Widen what is left of 2- and 4-bit integer constants."""
+    constants = {n: v if (w := _runnable(v)) is v or w is None else read_only(w)
+                 for n, v in graph.constants.items()}  # fmt: skip
+    return dataclasses.replace(graph, constants=constants)
+
+
+def join_quantizer_pairs(graph: Graph) -> Graph:
+    """Make each QuantizeLinear that DequantizeLinear reads one node with it.
+
+    Both must have the same constant scale and zero point, and these must make an integer grid
+    of at most 16 bits; what is not joined runs in float as it is.
+    """
+    makers = {n.outputs[0]: n for n in graph.nodes if n.op_type == "QuantizeLinear"}
+    nodes = []
+    for node in graph.nodes:
+        if node.op_type == "DequantizeLinear":
+            node = _with_kind(graph, node, makers.get(node.inputs[0]))
+            maker = makers.get(node.inputs[0])
+            if maker is not None and _same_parameters(graph, maker, node):
+                inputs = (maker.inputs[0], *node.inputs[1:])
+                pair = dataclasses.replace(node, op_type=PAIR, domain=OWN_DOMAIN, inputs=inputs)
+                parameters = [graph.constants.get(name) for name in node.inputs[1:]]
+                node = node if carried_quantizer(pair, parameters) is None else pair
+        nodes.append(node)
+    return dataclasses.replace(graph, nodes=tuple(nodes))
+
+
+def _with_kind(graph: Graph, node: Node, maker: Node | None) -> Node:
+    """Note rank and element type of what a DequantizeLinear reads, where they are known."""
+    value = graph.constants.get(node.inputs[0])
+    shape = graph.shapes.get(node.inputs[0], ()) if value is None else value.shape
+    zero_points = [graph.constants[n] for n in node.inputs[2:3] if n in graph.constants]
+    kind = next((a.dtype.name for a in (value, *zero_points) if a is not None), "")
+    if not kind and maker is not None and len(maker.inputs) < 3:
+        wanted = maker.attributes.get("output_dtype", 0) or TensorProto.UINT8
+        kind = helper.tensor_dtype_to_np_dtype(wanted).name
+    return dataclasses.replace(
+        node, attributes={**node.attributes, "rank": len(shape), "kind": kind}
+    )
+
+
+def check_quantizers(graph: Graph) -> Graph:
+    """Return the graph; raise UnsupportedOpError when a quantizer's grid depends on data."""
+    for node in graph.nodes:
+        if is_qonnx(node.domain, node.op_type):
+            carried_quantizer(node, [graph.constants.get(name) for name in node.inputs[1:]])
+    return graph
+
+
+def _same_parameters(graph: Graph, first: Node, second: Node) -> bool:
+    """Tell whether two quantizer nodes have equal constant parameters and axes."""
+    if first.attributes.get("axis", 1) != second.attributes.get("axis", 1):
+        return False
+    mine, other = first.inputs[1:], second.inputs[1:]
+    return len(mine) == len(other) and all(
+        a in graph.constants
+        and b in graph.constants
+        and graph.constants[a].dtype == graph.constants[b].dtype
+        and np.array_equal(graph.constants[a], graph.constants[b])
+        for a, b in zip(mine, other, strict=True)
+    )
 
 
 def _is_random(node: Node) -> bool:

@@ -19,7 +19,7 @@ from quantlib.ops.base import MixingOp
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.tensor import Tensor
@@ -42,6 +42,7 @@ class Add(MixingOp):
 
     sign: ClassVar[int] = 1
     rounds_accumulator = False
+    fuses = takes_variables = True
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
@@ -103,8 +104,17 @@ class Sub(Add):
 class Mul(MixingOp):
     """``A * B`` of two integer tensors (ONNX Mul-14).
 
-    The accumulator is ``a*b - za*b - zb*a``; adding ``za*zb`` completes the product.
+    The accumulator is ``a*b - za*b - zb*a``; adding ``za*zb`` completes the product. A rounding
+    threshold rounds both factors before it rounds the accumulator.
+
+    Parameters
+    ----------
+    factor_lsbs : tuple of int
+        Low bits that rounding takes from A and from B.
     """
+
+    factor_lsbs: tuple[int, int] = (0, 0)
+    fuses = takes_variables = True
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
@@ -120,12 +130,26 @@ class Mul(MixingOp):
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
     ) -> Codes:
         del output
-        a, b = _pair(operands)
-        za, zb = (int(np.asarray(x.quantizer.zero_point)) for x in (a, b))
-        bound = (a.magnitude + abs(za)) * (b.magnitude + abs(zb)) + abs(za * zb)
+        pair = _pair(operands)
+        za, zb = (int(np.asarray(x.quantizer.zero_point)) for x in pair)
+        reach_a, reach_b = (
+            x.magnitude + 2**lsbs for x, lsbs in zip(pair, self.factor_lsbs, strict=True)
+        )
+        bound = (reach_a + abs(za)) * (reach_b + abs(zb)) + abs(za * zb)
         kind = carrier(kernels.checked(bound))
-        left, right = (x.codes.astype(kind, copy=False) for x in (a, b))
+        left, right = (
+            kernels.round_low_bits(x.codes, lsbs).astype(kind, copy=False)
+            for x, lsbs in zip(pair, self.factor_lsbs, strict=True)
+        )
         return np.asarray(left * right - za * right - zb * left, dtype=kind)
+
+    def with_rounded_operands(
+        self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int
+    ) -> Mul:
+        """Learn how many bits the factors' codes have above the threshold."""
+        del constants
+        a, b = (kernels.excess_bits(x.codes, threshold_bits) for x in _pair(operands))
+        return Mul((a, b))
 
     def dequantize(
         self,
@@ -161,6 +185,7 @@ class Div(MixingOp):
 
     inverse: UniformQuantizer | None = None
     smallest: float = 1.0
+    fuses = takes_variables = True
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -11,12 +12,12 @@ import numpy as np
 from quantlib.graph.node_functions import NodeFunction, RuntimeFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.params import UniformQuantizationParameters
     from quantlib.core.tensor import Tensor
-    from quantlib.graph.model import Node
+    from quantlib.graph.model import Node, Shape
 
 
 class Treatment(StrEnum):
@@ -46,6 +47,9 @@ class QuantizedOp(ABC):
     uses_output_bits: ClassVar[bool] = False
     """Whether its inputs take the outputs' width instead of the activations'."""
 
+    takes_variables: ClassVar[bool] = False
+    """Whether an integer operator's inputs after the first may depend on data."""
+
     @classmethod
     @abstractmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
@@ -69,6 +73,18 @@ class MixingOp(QuantizedOp):
 
     constant_inputs: ClassVar[tuple[int, ...]] = ()
     """Inputs that must be constants for the accumulator to have one fixed grid."""
+
+    fuses: ClassVar[bool] = False
+    """Whether it becomes a table look-up where its inputs are functions of one integer tensor."""
+
+    fewest_axes: ClassVar[int] = 0
+    """Axes that each of the first two inputs must have; with fewer it runs in float."""
+
+    output_channel_axis: ClassVar[int] = 1
+    """Axis of the accumulator that numbers its output channels."""
+
+    keeps_operand_grid: ClassVar[bool] = False
+    """Whether its accumulator is a selection of codes: a grid of the model's own survives it."""
 
     traces_rounded: ClassVar[bool] = False
     """Whether the reference's debug trace holds the accumulator after rounding."""
@@ -96,8 +112,25 @@ class MixingOp(QuantizedOp):
         del inputs, output_bits
         return self
 
-    def rounding_offset(self, *operands: Tensor | None) -> int:
-        """Return the integer that is added before low bits are rounded, and removed after."""
+    def with_rounded_operands(
+        self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int
+    ) -> MixingOp:
+        """Return the operator with what a rounding threshold does before its accumulator.
+
+        Parameters
+        ----------
+        *operands : Tensor or None
+            Calibration data on the input grids.
+        constants : collection of int
+            Positions of the operands that are constants.
+        threshold_bits : int
+            Width above which low bits are removed, bits.
+        """
+        del operands, constants, threshold_bits
+        return self
+
+    def rounding_offset(self, *operands: Tensor | None) -> int | Codes:
+        """Return the integers that are added before low bits are rounded, and removed after."""
         del operands
         return 0
 
@@ -108,6 +141,30 @@ class MixingOp(QuantizedOp):
         """
         del operands
         return None
+
+
+class WeightedOp(MixingOp):
+    """A mixing operator whose second input holds weights."""
+
+    @abstractmethod
+    def fan_in(self, weight_shape: tuple[int, ...]) -> int:
+        """Return how many products one accumulator sums, at most."""
+
+    @abstractmethod
+    def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
+        """Return the axis of the weights that numbers output channels; None without such."""
+
+    def macs(
+        self, weight_shape: tuple[int, ...], input_shape: Shape, output_shape: Shape
+    ) -> int | None:
+        """Return the multiply-accumulates per sample; None where the output's size is unknown.
+
+        Shapes have the batch axis first.
+        """
+        del input_shape
+        sizes = [size for size in output_shape[1:] if isinstance(size, int)]
+        known = bool(output_shape) and len(sizes) == len(output_shape) - 1
+        return math.prod(sizes) * self.fan_in(weight_shape) if known else None
 
 
 class MovingOp(QuantizedOp):

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.ops import kernels
-from quantlib.ops.base import MixingOp
+from quantlib.ops.base import WeightedOp
 from quantlib.ops.registry import register_op
 from quantlib.ops.windows import Window
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @register_op("Conv")
 @dataclass(frozen=True, slots=True)
-class Conv(MixingOp):
+class Conv(WeightedOp):
     """Convolution (ONNX Conv-11).
 
     The accumulator is the convolution of the input codes, padded with their zero point, with

@@ -14,6 +14,7 @@ import numpy as np
 from onnx import TensorProto, helper
 
 from quantlib.arrays import carrier
+from quantlib.core.widths import bit_width
 from quantlib.errors import OptionsError
 from quantlib.graph.runtime import open_session
 
@@ -84,7 +85,7 @@ def convolve(
     kind = carrier(bound)
     x, w = x.astype(kind, copy=False), w.astype(kind, copy=False)
     if kind is np.float32:
-        session = _conv_session(x.ndim, strides, dilations, group)
+        session = _conv_session("Conv", x.ndim, strides, dilations, group)
         result: Codes = session.run(None, {"x": np.ascontiguousarray(x), "w": w})[0]
         return result
     return convolve_numpy(x, w, strides=strides, dilations=dilations, group=group)
@@ -98,15 +99,88 @@ def convolve_numpy(
     Shapes as in `convolve`.
     """
     kernel = w.shape[2:]
-    spatial = len(kernel)
-    windows = _windows(x, kernel, strides, dilations)
-    n, out_spatial = x.shape[0], windows.shape[2 : 2 + spatial]
-    depth = w.shape[1] * int(np.prod(kernel))
-    # (N, C, *out, *kernel) -> (N, group, C/group * kernel, out)
-    order = (0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
-    columns = windows.transpose(order).reshape(n, group, depth, -1)
+    n, depth = x.shape[0], w.shape[1] * int(np.prod(kernel))
+    columns = unfold(x, kernel=kernel, strides=strides, dilations=dilations)
+    out_spatial = columns.shape[3:]
     rows = w.reshape(group, w.shape[0] // group, depth)
-    return np.asarray(np.matmul(rows, columns).reshape(n, w.shape[0], *out_spatial))
+    products = np.matmul(rows, columns.reshape(n, group, depth, -1))
+    return np.asarray(products.reshape(n, w.shape[0], *out_spatial))
+
+
+def unfold(
+    x: AnyArray, *, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
+) -> AnyArray:
+    """Return what each place in the kernel sees of padded `x`: (N, C, places, *out).
+
+    Places are in C order; `x` is (N, C, *spatial).
+    """
+    windows = _windows(x, kernel, strides, dilations)
+    spatial = len(kernel)
+    order = (0, 1, *range(2 + spatial, 2 + 2 * spatial), *range(2, 2 + spatial))
+    moved = windows.transpose(order)
+    return moved.reshape(*x.shape[:2], int(np.prod(kernel)), *windows.shape[2 : 2 + spatial])
+
+
+def convolve_transposed(
+    x: Codes,
+    w: Codes,
+    *,
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    group: int,
+    bound: int,
+) -> Codes:
+    """Return the whole transposed convolution of `x` with `w` exactly, nothing cut off.
+
+    Parameters
+    ----------
+    x : integer-valued array, (N, C, *spatial)
+        Input.
+    w : integer-valued array, (C, O / group, *kernel)
+        Weights.
+    strides, dilations : tuple of int
+        One per spatial axis.
+    group : int
+        Number of channel groups.
+    bound : int
+        Bound of the result and of every partial sum.
+    """
+    kind = carrier(bound)
+    x, w = x.astype(kind, copy=False), w.astype(kind, copy=False)
+    if kind is np.float32 and x.size:
+        session = _conv_session("ConvTranspose", x.ndim, strides, dilations, group)
+        feeds = {"x": np.ascontiguousarray(x), "w": np.ascontiguousarray(w)}
+        result: Codes = session.run(None, feeds)[0]
+        return result
+    return convolve_transposed_numpy(x, w, strides=strides, dilations=dilations, group=group)
+
+
+def convolve_transposed_numpy(
+    x: AnyArray, w: AnyArray, *, strides: tuple[int, ...], dilations: tuple[int, ...], group: int
+) -> AnyArray:
+    """Return the whole transposed convolution in the common dtype, by one matrix product.
+
+    Shapes as in `convolve_transposed`; the result has ``(size - 1) * stride + (kernel - 1) *
+    dilation + 1`` places along each spatial axis.
+    """
+    n, channels, *spatial = x.shape
+    kernel = w.shape[2:]
+    each = channels // group
+    rows = w.reshape(group, each, -1).transpose(0, 2, 1)
+    seen = np.matmul(rows, x.reshape(n, group, each, -1))
+    taps = seen.reshape(n, w.shape[1] * group, int(np.prod(kernel)), *spatial)
+    full = [
+        (size - 1) * s + (k - 1) * d + 1
+        for size, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)
+    ]
+    result = np.zeros((n, w.shape[1] * group, *full), dtype=taps.dtype)
+    for i, tap in enumerate(np.ndindex(*kernel)):
+        places = [
+            slice(t * d, t * d + (size - 1) * s + 1, s)
+            for t, d, size, s in zip(tap, dilations, spatial, strides, strict=True)
+        ]
+        result[(slice(None), slice(None), *places)] += taps[:, :, i]
+    return result
 
 
 def max_pool(
@@ -157,6 +231,73 @@ def dequantize_affine(
     return values
 
 
+def round_low_bits(accumulator: Codes, lsbs_to_remove: int) -> Codes:
+    """Round integers to multiples of ``2**lsbs_to_remove``, to nearest, ties upward."""
+    if lsbs_to_remove == 0:
+        return accumulator
+    step = 2**lsbs_to_remove
+    if accumulator.dtype.kind == "i":
+        return np.asarray((accumulator + step // 2) // step * step)
+    rounded: Codes = accumulator.astype(np.float64)
+    rounded += step // 2
+    rounded /= step
+    np.floor(rounded, out=rounded)
+    rounded *= step
+    return rounded
+
+
+def excess_bits(codes: Codes, threshold_bits: int) -> int:
+    """Return by how many bits the integers are wider than a threshold, at least 0."""
+    if codes.size == 0:
+        return 0
+    return max(0, bit_width(int(codes.min()), int(codes.max())) - threshold_bits)
+
+
+def excess_bits_of_sums(a: Codes, b: Codes, threshold_bits: int) -> tuple[int, int]:
+    """Return the `excess_bits` of ``a + b`` and ``a - b`` over all pairs that ``a @ b`` multiplies.
+
+    Matrices of a stack are measured one by one, the widest counts.
+    """
+    low_a, high_a = a.min(axis=-2), a.max(axis=-2)  # of each column, which meets one row of b
+    low_b, high_b = b.min(axis=-1), b.max(axis=-1)
+
+    def excess(low: Codes, high: Codes) -> int:
+        ranges = zip(low.min(axis=-1).flat, high.max(axis=-1).flat, strict=True)
+        widths = (bit_width(int(least), int(largest)) for least, largest in ranges)
+        return max(0, max(widths, default=0) - threshold_bits)
+
+    return excess(low_a + low_b, high_a + high_b), excess(low_a - high_b, high_a - low_b)
+
+
+def product_of_squares(a: Codes, b: Codes, *, sum_lsbs: int, difference_lsbs: int) -> Codes:
+    """Return ``a @ b`` with each product made of two rounded squares.
+
+    Parameters
+    ----------
+    a, b : integer-valued arrays, (..., M, K) and (..., K, N)
+        Factors.
+    sum_lsbs, difference_lsbs : int
+        Low bits that rounding takes from ``a + b`` and from ``a - b``.
+
+    Returns
+    -------
+    int64 array, (..., M, N)
+
+    Notes
+    -----
+    ``4ab = (a + b)**2 - (a - b)**2``: under encryption a product of two encrypted integers is two
+    table look-ups, whose inputs are rounded. Concrete ML 1.9 multiplies matrices that way; each
+    quarter square is truncated. Without rounding the result is ``a @ b``.
+    """
+    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    result = np.zeros((*shape, a.shape[-2], b.shape[-1]), dtype=np.int64)
+    for k in range(a.shape[-1]):
+        left, right = a[..., :, k, None].astype(np.int64), b[..., None, k, :].astype(np.int64)
+        result += round_low_bits(left + right, sum_lsbs) ** 2 // 4
+        result -= round_low_bits(left - right, difference_lsbs) ** 2 // 4
+    return result
+
+
 def _windows(
     x: AnyArray, kernel: tuple[int, ...], strides: tuple[int, ...], dilations: tuple[int, ...]
 ) -> AnyArray:
@@ -180,11 +321,11 @@ def _taps(
 
 @lru_cache(maxsize=256)
 def _conv_session(
-    ndim: int, strides: tuple[int, ...], dilations: tuple[int, ...], group: int
+    op_type: str, ndim: int, strides: tuple[int, ...], dilations: tuple[int, ...], group: int
 ) -> ort.InferenceSession:
-    """Open an ONNX Runtime convolution whose weights are an input."""
+    """Open an ONNX Runtime (transposed) convolution whose weights are an input."""
     node = helper.make_node(
-        "Conv", ["x", "w"], ["y"], strides=strides, dilations=dilations, group=group
+        op_type, ["x", "w"], ["y"], strides=strides, dilations=dilations, group=group
     )
     values = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * ndim) for name in "xwy"

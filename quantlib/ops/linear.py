@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.ops import kernels
-from quantlib.ops.base import MixingOp
+from quantlib.ops.base import WeightedOp
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.tensor import Tensor
@@ -22,24 +22,39 @@ if TYPE_CHECKING:
 
 @register_op("Gemm", "MatMul")
 @dataclass(frozen=True, slots=True)
-class Gemm(MixingOp):
+class Gemm(WeightedOp):
     """``alpha * A' @ B' + beta * C`` (ONNX Gemm-13); MatMul is the case without C.
 
     The accumulator is ``Aq @ (Bq - zb)``; under encryption it is computed as ``Aq @ Bq -
-    zb * sum(Aq)``, the second term only if the weights' zero point is not 0.
+    zb * sum(Aq)``, the second term only if the weights' zero point is not 0. With a rounding
+    threshold, a product of two encrypted matrices is made of rounded squares, see
+    `kernels.product_of_squares`.
+
+    Parameters
+    ----------
+    alpha, beta, transA, transB
+        ONNX attributes.
+    factor_lsbs : tuple of int or None
+        Low bits that rounding takes from sums and from differences of two encrypted factors;
+        None where one factor is constant, or nothing is rounded.
     """
 
     alpha: float = 1.0
     beta: float = 1.0
     transA: int = 0
     transB: int = 0
+    factor_lsbs: tuple[int, int] | None = None
     constant_inputs: ClassVar[tuple[int, ...]] = (1, 2)
+    takes_variables = True
+    fewest_axes = 2
+    output_channel_axis = -1
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read the four attributes."""
         del opsets
-        return cls(**{k: v for k, v in node.attributes.items() if k in cls.__dataclass_fields__})
+        names = {"alpha", "beta", "transA", "transB"}
+        return cls(**{k: v for k, v in node.attributes.items() if k in names})
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         """Compute in the inputs' precision: float32 inputs give float32 statistics."""
@@ -66,10 +81,33 @@ class Gemm(MixingOp):
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
     ) -> Codes:
         del output
-        a, b, left, _ = self._operands(*operands)
+        a, b, left, codes = self._operands(*operands)
+        if self.factor_lsbs is not None:
+            return self._from_squares(left, codes, int(np.asarray(b.quantizer.zero_point)))
         right = b.centred().T if self.transB else b.centred()
         largest = b.derived("sum", lambda: kernels.absolute_sum(right, axis=-2))
         return kernels.matmul(left, right, bound=kernels.product_bound(a.magnitude, largest))
+
+    def _from_squares(self, left: Codes, right: Codes, zero_point: int) -> Codes:
+        assert self.factor_lsbs is not None
+        sums, differences = self.factor_lsbs
+        product = kernels.product_of_squares(
+            left, right, sum_lsbs=sums, difference_lsbs=differences
+        )
+        return np.asarray(product - zero_point * left.sum(axis=-1, keepdims=True, dtype=np.int64))
+
+    def with_rounded_operands(
+        self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int
+    ) -> Gemm:
+        """Learn how many bits sums and differences of two encrypted factors lose."""
+        if constants:
+            return self
+        _, _, left, right = self._operands(*operands)
+        return replace(self, factor_lsbs=kernels.excess_bits_of_sums(left, right, threshold_bits))
+
+    def rounding_offset(self, *operands: Tensor | None) -> int | Codes:
+        """Return the constant terms: of two encrypted factors the whole product is rounded."""
+        return 0 if self.factor_lsbs is None else self._constant(*operands)
 
     def _constant(self, *operands: Tensor | None) -> FloatArray:
         """Return ``K*za*zb - za * sum(Bq)``, what the accumulator lacks."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import MovingOp
 from quantlib.ops.registry import register_op
@@ -62,7 +63,7 @@ class Concat(MovingOp):
     of their common range.
     """
 
-    keeps_incoming_bits = True
+    keeps_incoming_bits = takes_variables = True
 
     def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
         """Join codes on one grid."""
@@ -78,13 +79,19 @@ def common_grid(tensors: list[Tensor]) -> list[Tensor]:
     first = tensors[0].quantizer
     if all(t.quantizer.quant_params == first.quant_params for t in tensors):
         return tensors
-    statistics = first.quant_stats
-    assert statistics is not None
+    statistics = _range_of(first)
     signed = False
     for tensor in tensors:
-        assert tensor.quantizer.quant_stats is not None
-        statistics = statistics.merge(tensor.quantizer.quant_stats)
+        statistics = statistics.merge(_range_of(tensor.quantizer))
         signed = signed or tensor.quantizer.is_signed
     options = next((t for t in tensors if t.quantizer.is_signed == signed), tensors[0])
     quantizer = UniformQuantizer.from_stats(options.quantizer.quant_options, statistics)
     return [Tensor(quantizer, values=np.asarray(tensor.values)) for tensor in tensors]
+
+
+def _range_of(quantizer: UniformQuantizer) -> MinMaxQuantizationStats:
+    """Return the measured range, or all of a grid that came with the model."""
+    if quantizer.quant_stats is not None:
+        return quantizer.quant_stats
+    ends = quantizer.dequant(np.array([quantizer.qmin, quantizer.qmax]))
+    return MinMaxQuantizationStats(rmax=ends.max(), rmin=ends.min())

@@ -104,6 +104,7 @@ class MaxPool(MixingOp):
 
     window: Window
     rounds_accumulator = False
+    keeps_operand_grid = True
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:

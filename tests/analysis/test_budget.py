@@ -15,8 +15,8 @@ from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.rounding import accumulator_scale, rounding_power
 from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset
-from quantlib.execution.layer import round_low_bits
 from quantlib.ops.base import MixingOp
+from quantlib.ops.kernels import round_low_bits
 from tests import models, reference
 from tests.analysis.test_bounds import GRAPHS, data_for
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quantlib.arrays import carrier
-from quantlib.execution.layer import round_low_bits
 from quantlib.ops import kernels
 
 
@@ -108,10 +107,73 @@ def test_rounding_goes_to_nearest_and_ties_go_up(values: list[int], bits: int) -
     step = 2**bits
     expected = [(v + step // 2) // step * step for v in values]
     for kind in (np.int64, np.float64):
-        rounded = round_low_bits(np.array(values, dtype=kind), bits)
+        rounded = kernels.round_low_bits(np.array(values, dtype=kind), bits)
         assert [int(v) for v in rounded] == expected
 
 
 def test_a_sum_beyond_64_bits_is_refused() -> None:
     with pytest.raises(ValueError, match="beyond 64 bits"):
         kernels.product_bound(2**40, 2**42)
+
+
+@st.composite
+def two_matrices(draw: st.DrawFn) -> tuple[Any, Any]:
+    stack = draw(st.sampled_from([(), (1,), (3,)]))
+    m, k, n = (draw(st.integers(1, 4)) for _ in range(3))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    top = draw(st.sampled_from([3, 100, 2**15]))
+    return rng.integers(-top, top, (*stack, m, k)), rng.integers(-top, top, (*stack, k, n))
+
+
+@given(two_matrices())
+def test_a_product_of_squares_without_rounding_is_the_matrix_product(pair: tuple[Any, Any]) -> None:
+    a, b = pair
+    assert np.array_equal(kernels.product_of_squares(a, b, sum_lsbs=0, difference_lsbs=0), a @ b)
+
+
+@given(two_matrices(), st.integers(0, 6), st.integers(0, 6))
+def test_sums_and_differences_are_rounded_before_they_are_squared(
+    pair: tuple[Any, Any], sum_lsbs: int, difference_lsbs: int
+) -> None:
+    a, b = (np.atleast_3d(x.T).T for x in pair)
+
+    def rounded(value: int, bits: int) -> int:
+        step: int = 2**bits
+        return (value + step // 2) // step * step
+
+    result = kernels.product_of_squares(a, b, sum_lsbs=sum_lsbs, difference_lsbs=difference_lsbs)
+    for s, i, j in np.ndindex(*result.shape):
+        total = 0
+        for k in range(a.shape[-1]):
+            x, y = int(a[s, i, k]), int(b[s, k, j])
+            total += rounded(x + y, sum_lsbs) ** 2 // 4
+            total -= rounded(x - y, difference_lsbs) ** 2 // 4
+        assert int(result[s, i, j]) == total
+
+
+@pytest.mark.parametrize(
+    ("codes", "threshold", "excess"),
+    [([0, 15], 4, 0), ([0, 16], 4, 1), ([-16, 3], 4, 1), ([-17, 0], 4, 2), ([0, 1], 8, 0)],
+)
+def test_the_excess_is_what_the_width_has_above_the_threshold(
+    codes: list[int], threshold: int, excess: int
+) -> None:
+    assert kernels.excess_bits(np.array(codes), threshold) == excess
+    a, b = np.array([codes]).T, np.zeros((1, 1), dtype=np.int64)
+    assert kernels.excess_bits_of_sums(a, b, threshold) == (excess, excess)
+
+
+@given(two_matrices(), st.integers(1, 8))
+def test_the_excess_of_a_stack_is_that_of_its_widest_matrix(
+    pair: tuple[Any, Any], threshold: int
+) -> None:
+    a, b = (np.atleast_3d(x.T).T for x in pair)
+    each = [
+        (
+            kernels.excess_bits(left[:, :, None] + right[None], threshold),
+            kernels.excess_bits(left[:, :, None] - right[None], threshold),
+        )
+        for left, right in zip(a, b, strict=True)
+    ]
+    wanted = (max(s for s, _ in each), max(d for _, d in each))
+    assert kernels.excess_bits_of_sums(a, b, threshold) == wanted

@@ -1,0 +1,108 @@
+"""Results as JSON documents; members are named as the library names them."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from quantlib.analysis.preflight import Preflight
+    from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.graph.model import Graph, TensorInfo
+
+
+def number(value: float | None) -> float | str | None:
+    """Return a number for JSON; infinities, which JSON lacks, are ``"inf"`` and ``"-inf"``."""
+    return value if value is None or math.isfinite(value) else str(float(value))
+
+
+def config_document(chosen: QuantizationConfig) -> dict[str, Any]:
+    """Return a configuration as `QuantizationConfig.from_json` reads it."""
+    document: dict[str, Any] = json.loads(chosen.to_json())
+    return document
+
+
+def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
+    """Return a model before anything runs."""
+    return {
+        "model": graph.name,
+        "digest": graph.digest,
+        "opsets": dict(graph.opsets),
+        "inputs": [_tensor(info) for info in graph.inputs],
+        "outputs": [_tensor(info) for info in graph.outputs],
+        "n_parameters": graph.n_parameters,
+        "refusal": found.refusal,
+        "nodes": [
+            {
+                "name": node.name,
+                "op_type": node.op_type,
+                "treatment": str(node.treatment),
+                "segment": node.segment,
+                "fan_in": node.fan_in,
+                "macs": node.macs,
+                "refusal": node.refusal,
+                "carried_bits": node.carried_bits,
+            }
+            for node in found.nodes
+        ],
+    }
+
+
+def evaluation_document(found: Evaluation) -> dict[str, Any]:
+    """Return the figures of a configuration."""
+    score, widest = found.score, found.widest
+    return {
+        "config": config_document(found.config),
+        "sqnr_db": number(found.sqnr_db),
+        "mse": number(found.mse),
+        "max_error": number(found.max_error),
+        "cosine": number(found.cosine),
+        "agreement": found.agreement,
+        "score": score
+        and {"name": score.name, "float": score.float_value, "quantized": score.quantized_value},
+        "widest_bits": widest.width_bits if widest else None,
+        "fits": found.fits,
+        "weight_bytes": found.weight_bytes,
+        "float_weight_bytes": found.float_weight_bytes,
+        "layers": [_layer(layer) for layer in found.layers],
+    }
+
+
+def _tensor(info: TensorInfo) -> dict[str, Any]:
+    return {"name": info.name, "dtype": info.dtype, "shape": list(info.shape)}
+
+
+def _layer(layer: LayerSummary) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "op_type": layer.op_type,
+        "treatment": layer.treatment,
+        "fan_in": layer.fan_in,
+        "input_grid": _grid(layer.input_grid),
+        "weight_grid": _grid(layer.weight_grid),
+        "accumulator": layer.accumulator,
+        "width_bits": layer.width_bits,
+        "widest_channel": layer.widest_channel,
+        "n_accumulators": layer.n_accumulators,
+        "lsbs_to_remove": layer.lsbs_to_remove,
+        "sqnr_db": number(layer.sqnr_db),
+    }
+
+
+def _grid(quantizer: UniformQuantizer | None) -> dict[str, Any] | None:
+    """Return a grid; scale and zero point are lists where they differ between channels."""
+    if quantizer is None:
+        return None
+    return {
+        "n_bits": quantizer.n_bits,
+        "is_signed": bool(quantizer.is_signed),
+        "is_symmetric": bool(quantizer.is_symmetric),
+        "is_narrow": quantizer.quant_options.is_narrow,
+        "scale": np.asarray(quantizer.scale).tolist(),
+        "zero_point": np.asarray(quantizer.zero_point).tolist(),
+    }

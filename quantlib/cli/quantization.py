@@ -1,0 +1,154 @@
+"""``quantlib quantize``: one configuration, measured."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.reports import Evaluation
+from quantlib.cli import choices, options, words
+from quantlib.cli.choices import estimator, given
+from quantlib.cli.console import ExitCode, complain, say, show_table, write_json
+from quantlib.cli.documents import evaluation_document
+from quantlib.cli.sources import open_bench, read_config, write_text
+
+
+def quantize(
+    model: options.Model,
+    data: options.Data = None,
+    synthetic: options.Synthetic = False,
+    config: options.Config = None,
+    bits: Annotated[
+        int | None, typer.Option(help=f"Weights and activations ({choices.DEFAULT_BITS}).")
+    ] = None,
+    weight_bits: Annotated[int | None, typer.Option(help="Constants of operators.")] = None,
+    activation_bits: Annotated[
+        int | None, typer.Option(help="Variable inputs of operators.")
+    ] = None,
+    input_bits: Annotated[
+        int | None, typer.Option(help="Model inputs (max(5, activation bits)).")
+    ] = None,
+    output_bits: Annotated[
+        int | None, typer.Option(help="Outputs of operators (max(5, activation bits)).")
+    ] = None,
+    weights_signed: choices.Signed = None,
+    weights_symmetric: choices.Symmetric = None,
+    weights_narrow: choices.Narrow = None,
+    weights_power_of_two: choices.PowerOfTwo = None,
+    weights_per_channel: choices.PerChannel = None,
+    weights_estimator: choices.RangeEstimator = None,
+    activations_signed: choices.Signed = None,
+    activations_symmetric: choices.Symmetric = None,
+    activations_narrow: choices.Narrow = None,
+    activations_power_of_two: choices.PowerOfTwo = None,
+    activations_estimator: choices.RangeEstimator = None,
+    calibrate_on: Annotated[
+        choices.CalibrateOn | None, typer.Option(help="Tensors whose ranges are measured.")
+    ] = None,
+    layer_weight_bits: choices.LayerBits = None,
+    layer_activation_bits: choices.LayerBits = None,
+    rounding: options.Rounding = None,
+    limit: options.Limit = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit 1 if an accumulator is above the limit.")
+    ] = False,
+    save_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the configuration as JSON.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Quantize MODEL and measure it.
+
+    The calibration part of DATA sets the ranges, the evaluation part is measured. Options change
+    what --config or --bits sets; auto leaves a choice to Concrete ML's rule.
+    """
+    chosen = choices.configuration(
+        None if config is None else read_config(config),
+        bits=bits,
+        weights=given(
+            n_bits=weight_bits,
+            signed=weights_signed,
+            symmetric=weights_symmetric,
+            narrow=weights_narrow,
+            power_of_two=weights_power_of_two,
+            per_channel=weights_per_channel,
+            estimator=estimator(weights_estimator),
+        ),
+        activations=given(
+            n_bits=activation_bits,
+            signed=activations_signed,
+            symmetric=activations_symmetric,
+            narrow=activations_narrow,
+            power_of_two=activations_power_of_two,
+            estimator=estimator(activations_estimator),
+        ),
+        edges=given(
+            input_bits=input_bits,
+            output_bits=output_bits,
+            limit_bits=limit,
+            calibrate_on=calibrate_on and calibrate_on.value,
+        ),
+        rounding=rounding,
+    )
+    chosen = choices.with_layer_bits(
+        chosen, weights=layer_weight_bits, activations=layer_activation_bits
+    )
+    bench = open_bench(model, data, synthetic=synthetic)
+    found = evaluate(bench.graph, bench.data, chosen, reference=bench.reference)
+    if as_json:
+        names = {"model": bench.graph.name, "data": bench.data.name}
+        write_json({**names, **evaluation_document(found)})
+    else:
+        _show(found, title=f"{bench.graph.name} on {bench.data.name}")
+    if save_config is not None:
+        write_text(save_config, chosen.to_json() + "\n")
+    if check and not found.fits:
+        complain(f"the configuration does not fit: {words.widest(found)}.")
+        raise typer.Exit(ExitCode.NO)
+
+
+def _show(found: Evaluation, *, title: str) -> None:
+    """Write headline figures and the table of layers."""
+    say(title)
+    say(words.config(found.config))
+    say()
+    for name, value in headlines(found).items():
+        say(f"{name:<19} {value}")
+    say()
+    limit = found.config.limit_bits
+    columns: dict[str, list[str]] = {
+        "layer": [layer.name for layer in found.layers],
+        "operator": [layer.op_type for layer in found.layers],
+        "inputs": [words.grid(layer.input_grid) for layer in found.layers],
+        "weights": [words.grid(layer.weight_grid) for layer in found.layers],
+        "accumulator": [words.span(layer.accumulator) for layer in found.layers],
+        "bits": [words.width(layer, limit_bits=limit) for layer in found.layers],
+        "rounded": [words.whole(layer.lsbs_to_remove or None) for layer in found.layers],
+        "SQNR": [words.decibel(layer.sqnr_db) for layer in found.layers],
+    }
+    if found.config.rounding_threshold_bits is None:
+        del columns["rounded"]
+    show_table(
+        list(columns),
+        zip(*columns.values(), strict=True),
+        words=("layer", "operator", "inputs", "weights"),
+    )
+
+
+def headlines(found: Evaluation) -> dict[str, str]:
+    """Return the figures that a configuration is judged by, in words."""
+    figures = {"SQNR": words.decibel(found.sqnr_db)}
+    score = found.score
+    if score is not None:
+        value = words.score(score.quantized_value, name=score.name)
+        float_value = words.score(score.float_value, name=score.name)
+        figures[score.name] = f"{value} (float {float_value})"
+    if found.agreement is not None:
+        figures["agreement"] = f"{words.share(found.agreement)} of classes as in float"
+    figures["largest error"] = f"{found.max_error:.4g}"
+    figures["widest accumulator"] = words.widest(found)
+    figures["weights"] = (
+        f"{words.size(found.weight_bytes)} (float32 {words.size(found.float_weight_bytes)})"
+    )
+    return figures

@@ -1,0 +1,424 @@
+"""One walk over a graph that turns every node into a calibrated layer."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.calibration.estimators import estimate_range
+from quantlib.calibration.statistics import measure
+from quantlib.core.estimator import MIN_MAX
+from quantlib.core.options import QuantizationOptions
+from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.ranges import fitted
+from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.core.tensor import Tensor
+from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
+from quantlib.execution.chunks import in_memory
+from quantlib.execution.layer import QuantizedLayer, Value, real_values
+from quantlib.execution.measured import Measured
+from quantlib.execution.memo import key_of
+from quantlib.execution.treatments import NodePlan, plan
+from quantlib.execution.weights import quantized_weight
+from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, Treatment, WeightedOp
+from quantlib.ops.carried import CarriedQuantizer
+from quantlib.ops.linear import Gemm
+from quantlib.ops.movers import Concat
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from quantlib.arrays import AnyArray
+    from quantlib.calibration.statistics import TensorStatistics
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.core.scheme import Scheme
+    from quantlib.execution.chunks import Kept, Shelf
+    from quantlib.execution.measured import FloatRanges
+    from quantlib.execution.memo import Memo
+    from quantlib.graph.model import Graph, Node
+
+
+class Calibration:
+    """The state of one walk: the calibration data of each tensor that is still to be read.
+
+    Parameters
+    ----------
+    graph, config
+        What is calibrated, and how.
+    shelf : Shelf
+        Where pieces of the data wait.
+    float_ranges : FloatRanges
+        Ranges measured elsewhere.
+    memo : Memo or None
+        Results of earlier walks over the same data; only used for data in one piece.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        config: QuantizationConfig,
+        shelf: Shelf,
+        float_ranges: FloatRanges,
+        memo: Memo | None,
+    ) -> None:
+        self.graph = graph
+        self.config = config
+        self.shelf = shelf
+        self.float_ranges = float_ranges
+        self.memo = memo
+        self.plans = plan(graph)
+        self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
+        for node, node_plan in zip(graph.nodes, self.plans, strict=True):
+            self.sources.update(dict.fromkeys(node.outputs, node_plan.sources))
+        self.linear_only = all(issubclass(p.op_class, Gemm) for p in self.plans)
+        self.estimates = config.uses_estimators
+        self.pieces: dict[str, list[Kept]] = {}
+        self.keys: dict[str, str] = {}
+        self.measured: dict[str, TensorStatistics] = dict(float_ranges.statistics)
+        self.entered: dict[str, Tensor | None] = {}
+        self.n_pieces = 1
+
+    def walk(
+        self, data: tuple[AnyArray, ...], samples_per_piece: int
+    ) -> tuple[tuple[QuantizedLayer, ...], tuple[UniformQuantizer | None, ...]]:
+        """Return the layers and the grids of the model inputs."""
+        self._enter(data, samples_per_piece)
+        last = {n: i for i, node in enumerate(self.graph.nodes) for n in node.inputs}
+        layers = []
+        for i, (node, node_plan) in enumerate(zip(self.graph.nodes, self.plans, strict=True)):
+            layers.append(self._named(node, node_plan))
+            for name in {n for n in (*node.inputs, *node.outputs) if last.get(n, i) == i}:
+                for kept in self.pieces.pop(name, []):
+                    kept.drop()
+        return tuple(layers), tuple(self._input_grid(i.name, layers) for i in self.graph.inputs)
+
+    def _enter(self, data: tuple[AnyArray, ...], step: int) -> None:
+        """Put the model inputs on the shelf, in pieces."""
+        for info, array in zip(self.graph.inputs, data, strict=True):
+            grid = None
+            if array.dtype.kind == "f":
+                stats = self.float_ranges.ranges.get(info.name)
+                stats = stats or MinMaxQuantizationStats.from_values(array)
+                options = QuantizationOptions(self.config.input_bits, is_signed=True)
+                grid = UniformQuantizer.from_stats(options, stats)
+                if self.estimates and info.name not in self.measured:
+                    self.measured[info.name] = measure(array)
+            parts = [array[i : i + step] for i in range(0, len(array), step)]
+            self.n_pieces = len(parts)
+            self.entered[info.name] = grid if grid is None else Tensor(grid, values=parts[0])
+            self.keys[info.name] = key_of(info.name, grid)
+            self.pieces[info.name] = [
+                in_memory(part if grid is None else Tensor(grid, values=part)) for part in parts
+            ]
+
+    def _named(self, node: Node, node_plan: NodePlan) -> QuantizedLayer:
+        """Calibrate one node; errors name it."""
+        try:
+            return self._remembered(node, node_plan)
+        except OptionsError as error:
+            raise OptionsError(f"layer {node.name!r}: {error}") from None
+        except TensorError as error:
+            named = repr(node.name) in str(error)
+            raise TensorError(f"{error}" if named else f"layer {node.name!r}: {error}") from None
+        except QuantlibError:
+            raise
+        except (ValueError, IndexError, TypeError, MemoryError) as error:
+            raise UnsupportedOpError(
+                f"node {node.name!r}: operator {node.op_type!r} cannot be executed on this "
+                f"data ({error}); check the model and the shape of the data.",
+                op_type=node.op_type,
+                node_name=node.name,
+            ) from error
+
+    def _remembered(self, node: Node, node_plan: NodePlan) -> QuantizedLayer:
+        """Calibrate one node, or find it calibrated; leave the data of its outputs."""
+        config = self.config
+        key = key_of(
+            node.name,
+            config.weights_of(node.name),
+            config.activations_of(node.name),
+            (config.output_bits, config.rounding_threshold_bits, config.calibrate_on),
+            (config.is_reference, self.estimates),
+            [self.keys.get(name) for name in node.inputs],
+        )
+        if self.memo is None or self.n_pieces > 1:
+            done = self._layer(node, node_plan, key)
+        else:
+            done = self.memo.get(key, lambda: self._layer(node, node_plan, key), _size_of)
+        for name, values in zip(node.outputs, done.outputs, strict=True):
+            if values is not None:
+                self.pieces[name] = values
+                self.keys[name] = key_of(key, name)
+        self.measured.update(done.statistics)
+        return done.layer
+
+    def _inputs(self, node: Node) -> Iterator[dict[str, Value]]:
+        """Yield the node's variable inputs, piece after piece."""
+        names = [name for name in dict.fromkeys(node.inputs) if name in self.pieces]
+        for i in range(self.n_pieces):
+            yield {name: self.pieces[name][i].get() for name in names}
+
+    def _layer(self, node: Node, node_plan: NodePlan, key: str) -> _Done:
+        """Calibrate one node on all pieces of the data."""
+        layer, on_integers = self._uncalibrated(node, node_plan, key)
+        in_float = isinstance(layer.op, FloatOp)
+        measured = Measured(layer, self.float_ranges, estimates=self.estimates)
+        results: list[tuple[Kept | None, ...]] = []
+        for values in self._inputs(node):
+            found = layer.op.float_results(*real_values(layer.arguments(values)))
+            measured.add(found)
+            if in_float or self.linear_only:
+                results.append(tuple(None if r is None else self._put(r) for r in found))
+        grids = self._output_grids(layer, measured, results, on_integers=on_integers)
+        layer = dataclasses.replace(layer, outputs=grids)
+        if in_float:
+            return _Done(layer, self._wrapped(layer, results), measured.statistics)
+        layer, outputs = self._integers(layer, results)
+        return _Done(layer, outputs, measured.statistics)
+
+    def _put(self, value: Value) -> Kept:
+        """Keep a value for later; data in one piece stay in memory."""
+        return in_memory(value) if self.n_pieces == 1 else self.shelf.put(value)
+
+    def _uncalibrated(
+        self, node: Node, node_plan: NodePlan, key: str
+    ) -> tuple[QuantizedLayer, bool]:
+        """Return the layer before its outputs are known, and whether it reads tensors."""
+        graph, config = self.graph, self.config
+        variables = {n: p[0].get() for n in node.inputs if (p := self.pieces.get(n))}
+        tensors = [name for name, value in variables.items() if isinstance(value, Tensor)]
+        op_class, treatment = node_plan.op_class, node_plan.treatment
+        raw_reals = any(
+            isinstance(v, np.ndarray) and v.dtype.kind == "f" for v in variables.values()
+        )
+        if issubclass(op_class, MixingOp | MovingOp) and (not tensors or raw_reals):
+            op_class, treatment = IslandOp, Treatment.FLOAT if tensors else Treatment.RAW
+        signed = any(self._goes_below_zero(name) for name in tensors)
+        scheme = config.activations_of(node.name)
+        options = scheme.options(auto_signed=signed, auto_symmetric=False)
+        if op_class.uses_output_bits:
+            options = dataclasses.replace(options, n_bits=config.output_bits)
+        layer = QuantizedLayer(
+            node=node,
+            op=op_class.from_node(node, graph.opsets),
+            treatment=treatment,
+            constants=self._constants(node, op_class),
+            input_options=options,
+            outputs=(None,) * len(node.outputs),
+            is_graph_output=any(name in graph.output_names for name in node.outputs),
+            input_ranges=self._input_ranges(node, op_class, scheme, options),
+            key=key,
+        )
+        if isinstance(layer.op, MixingOp):
+            for values in self._inputs(node):
+                reals = real_values(layer.arguments(values))
+                op = layer.op.calibrated(*reals, output_bits=config.output_bits)
+                layer = dataclasses.replace(layer, op=op)
+        return layer, bool(tensors)
+
+    def _goes_below_zero(self, name: str) -> bool:
+        values = (kept.get() for kept in self.pieces[name])
+        return any(v.values.min(initial=0) < 0 for v in values if isinstance(v, Tensor))
+
+    def _input_ranges(
+        self, node: Node, op_class: type, scheme: Scheme, options: QuantizationOptions
+    ) -> dict[int, MinMaxQuantizationStats]:
+        """Return the ranges of variable inputs that the scheme sees differently."""
+        if scheme.keeps_range or not issubclass(op_class, MixingOp):
+            return {}
+        ranges = {}
+        for i, name in enumerate(node.inputs):
+            value = self.pieces[name][0].get() if name in self.pieces else None
+            stats = value.quantizer.quant_stats if isinstance(value, Tensor) else None
+            if stats is None:
+                continue
+            if name in self.measured and scheme.estimator != MIN_MAX:
+                stats = estimate_range(scheme.estimator, self.measured[name], options)
+            ranges[i] = fitted(stats, options, power_of_two=scheme.power_of_two)
+        return ranges
+
+    def _output_grids(
+        self,
+        layer: QuantizedLayer,
+        measured: Measured,
+        results: Sequence[tuple[Kept | None, ...]],
+        *,
+        on_integers: bool,
+    ) -> tuple[UniformQuantizer | None, ...]:
+        """Return the grid of each output; raw results have none."""
+        if layer.treatment is Treatment.RAW:
+            return (None,) * len(layer.node.outputs)
+        unsigned = QuantizationOptions(self.config.output_bits)
+        options = unsigned
+        if self.config.is_reference and on_integers:
+            signed = layer.input_options.is_signed
+            options = dataclasses.replace(unsigned, is_signed=signed)
+        if isinstance(layer.op, CarriedQuantizer):
+            parameters = range(1, len(layer.node.inputs))
+            carried = layer.op.quantizer([layer.constants.get(i) for i in parameters])
+            if carried is not None and not carried.is_per_channel:
+                return (carried,)
+        grids: list[UniformQuantizer | None] = []
+        for i, _ in enumerate(layer.node.outputs):
+            stats = measured.range_of(i, [part[i] for part in results])
+            if stats is None:
+                grids.append(None)
+                continue
+            params = UniformQuantizationParameters.from_stats(unsigned, stats)
+            grids.append(UniformQuantizer(options, stats, params))
+        return tuple(grids)
+
+    def _wrapped(
+        self, layer: QuantizedLayer, results: Sequence[tuple[Kept | None, ...]]
+    ) -> list[list[Kept] | None]:
+        """Put float results, piece after piece, on their grids."""
+        assert isinstance(layer.op, FloatOp)
+        made = []
+        for values, kept in zip(self._inputs(layer.node), results, strict=True):
+            arguments = layer.arguments(values)
+            source = arguments[0] if arguments else None
+            if layer.op.keeps_grid and isinstance(source, Tensor) and self._is_first(layer.node):
+                # the reference calibrates it on the grid that an integer operator would read
+                arguments = (source.requantized(layer.input_options), *arguments[1:])
+            made.append(layer.wrap(_taken(kept), arguments))
+        return self._shelved(made)
+
+    def _is_first(self, node: Node) -> bool:
+        """Tell whether a node's first input is a model input."""
+        return any(info.name == node.inputs[0] for info in self.graph.inputs)
+
+    def _integers(
+        self, layer: QuantizedLayer, results: Sequence[tuple[Kept | None, ...]]
+    ) -> tuple[QuantizedLayer, list[list[Kept] | None]]:
+        """Run a layer on integers; rounding learns how many bits to remove."""
+        threshold = self.config.rounding_threshold_bits
+        first = next(self._inputs(layer.node))
+        run = layer.run(first)
+        grids = tuple(
+            operand.quantizer
+            for i, operand in enumerate(run.operands)
+            if isinstance(operand, Tensor) and i not in layer.constants
+        )
+        layer = dataclasses.replace(layer, input_grids=grids)
+        made: Iterable[tuple[Value | None, ...]]
+        if self.n_pieces == 1:
+            if threshold is not None:
+                layer, run = layer.with_rounding(run, first, threshold)
+            made = [run.results]
+        else:
+            if threshold is not None:
+                layer = layer.with_rounding_of(lambda: self._inputs(layer.node), threshold)
+            made = (layer.run(values).results for values in self._inputs(layer.node))
+        if self.linear_only:
+            made = (
+                tuple(_with_values(output, real) for output, real in zip(outs, reals, strict=True))
+                for outs, reals in zip(made, map(_taken, results), strict=True)
+            )
+            return layer, self._shelved(made, rounded=False)
+        return layer, self._shelved(made)
+
+    def _shelved(
+        self, made: Iterable[tuple[Value | None, ...]], *, rounded: bool = True
+    ) -> list[list[Kept] | None]:
+        """Keep what the pieces made, by output; tensors with the values of their codes."""
+        columns: list[list[Kept] | None] = []
+        for outputs in made:
+            columns = columns or [None if value is None else [] for value in outputs]
+            for column, value in zip(columns, outputs, strict=True):
+                if column is None or value is None:
+                    continue
+                if rounded and isinstance(value, Tensor):
+                    # values on the grid; codes clip to the width the tensor is labelled with
+                    value = Tensor(value.quantizer, values=value.rounded().values)
+                column.append(self._put(value))
+        return columns
+
+    def _constants(self, node: Node, op_class: type) -> dict[int, Value]:
+        """Return a node's constants by position, quantized where the operator uses integers."""
+        quantized = issubclass(op_class, MixingOp) or op_class is Concat
+        constants: dict[int, Value] = {}
+        for i, name in enumerate(node.inputs):
+            if name in self.graph.constants:
+                value = self.graph.constants[name]
+                is_number = value.dtype.kind in "fb"
+                constants[i] = self._weight(node, i, op_class) if quantized and is_number else value
+        return constants
+
+    def _weight(self, node: Node, position: int, op_class: type) -> Tensor:
+        """Quantize a constant input of a layer; only products have output channels."""
+        name, axis = node.inputs[position], None
+        if position == 1 and issubclass(op_class, WeightedOp):
+            op = op_class.from_node(node, self.graph.opsets)
+            axis = op.channel_axis(self.graph.constants[name].shape)
+        scheme = self.config.weights_of(node.name)
+        return quantized_weight(self.graph, name, scheme, channel_axis=axis)
+
+    def _input_grid(self, name: str, layers: list[QuantizedLayer]) -> UniformQuantizer | None:
+        """Return the clear-side grid of a model input.
+
+        The one that the model brings, if only its quantizer reads it; the first integer
+        operator's, if only such read it; else its own width, signed.
+        """
+        value = self.entered[name]
+        if value is None:
+            return None
+        direct = [layer for layer in layers if name in layer.node.inputs]
+        carried = {layer.outputs[0] for layer in direct}
+        if len(carried) == 1 and all(_takes_inputs(layer) for layer in direct):
+            (grid,) = carried
+            if grid is not None and grid.is_carried:
+                return grid
+        readers = [layer for layer in layers if self._reads(layer.node, name)]
+        fused = [
+            r for r in readers if isinstance(r.op, FloatOp) and r.treatment is not Treatment.RAW
+        ]
+        if not readers or fused:
+            return value.quantizer
+        first = readers[0]
+        place = next((i for i, n in enumerate(first.node.inputs) if n == name), -1)
+        return value.requantized(first.input_options, first.input_ranges.get(place)).quantizer
+
+    def _reads(self, node: Node, name: str) -> bool:
+        """Tell whether a node's inputs are functions of the model input `name`."""
+        return any(name in self.sources.get(i, ()) for i in node.inputs)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Done:
+    """A calibrated layer, its outputs' data by output and piece, and their statistics."""
+
+    layer: QuantizedLayer
+    outputs: list[list[Kept] | None]
+    statistics: Mapping[str, TensorStatistics]
+
+
+def _size_of(done: _Done) -> int:
+    """Return about how many bytes a calibrated layer keeps alive."""
+    values = [kept.get() for column in done.outputs for kept in column or ()]
+    values += [value for value in done.layer.constants.values() if isinstance(value, Tensor)]
+    arrays = (value.values if isinstance(value, Tensor) else value for value in values)
+    return sum(array.nbytes for array in arrays) + 4096
+
+
+def _taken(kept: tuple[Kept | None, ...]) -> tuple[AnyArray | None, ...]:
+    """Return what was kept and drop it."""
+    found = tuple(None if k is None else k.get() for k in kept)
+    for k in kept:
+        if k is not None:
+            k.drop()
+    return found  # type: ignore[return-value]
+
+
+def _with_values(output: Value | None, real: AnyArray | None) -> Value | None:
+    """Return a tensor with other values on its grid."""
+    if isinstance(output, Tensor) and real is not None:
+        return Tensor(output.quantizer, values=real)
+    return output
+
+
+def _takes_inputs(layer: QuantizedLayer) -> bool:
+    """Tell whether a layer only rounds what it reads to a grid that came with the model."""
+    return isinstance(layer.op, CarriedQuantizer) and layer.op.takes_inputs

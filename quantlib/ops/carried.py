@@ -1,0 +1,62 @@
+"""Quantizers that a model brings with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from quantlib.graph.carried import carried_quantizer, quantize_values
+from quantlib.graph.node_functions import RuntimeFunction
+from quantlib.ops.base import FloatOp
+from quantlib.ops.registry import register_op
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from quantlib.arrays import AnyArray
+    from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.graph.model import Node
+
+
+@register_op(
+    "Quant",
+    "IntQuant",
+    "BipolarQuant",
+    "Trunc",
+    "QuantizeDequantize",
+    "DequantizeLinear",
+    "onnx.brevitas.Quant",
+)
+class CarriedQuantizer(FloatOp):
+    """Rounds to a grid of its own; integer operators that read it take that grid as it is."""
+
+    def __init__(self, node: Node, function: RuntimeFunction) -> None:
+        self.function = function
+        self.node = node
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Keep the node; its parameters are inputs."""
+        return cls(node, RuntimeFunction(node, opsets))
+
+    def quantizer(self, parameters: Sequence[Any]) -> UniformQuantizer | None:
+        """Return the grid, given the inputs after the first; None if it has no integer grid."""
+        arrays = [p if isinstance(p, np.ndarray) else None for p in parameters]
+        return carried_quantizer(self.node, arrays)
+
+    @property
+    def takes_inputs(self) -> bool:
+        """Whether rounding to the grid is all it does, so that a model input may lie on it."""
+        return self.node.op_type != "Trunc"
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Round real values to the grid; DequantizeLinear turns codes into values."""
+        x, *parameters = inputs
+        assert x is not None
+        grid = self.quantizer(parameters)
+        if grid is None:
+            return self.function(*inputs)
+        if x.dtype.kind != "f":
+            return (grid.dequant(x.astype(np.int64)),)
+        return (quantize_values(self.node, grid, x, [p for p in parameters if p is not None]),)
