@@ -152,7 +152,7 @@ def _codes_times_codes(facts: LayerFacts) -> Bounds:
         sums = ChannelRange.of(fan_in * low, fan_in * high)
         product = _product((low, high), _arriving(b), fan_in)
         parts = _split(product, sums, np.array([zero_point]))
-    if op.factor_lsbs is not None:
+    if any(op.factor_lsbs or ()):
         return _rounded_squares(facts, op, fan_in, parts)
     return Bounds(
         _product(_grid(a), _shifted(_grid(b), b), fan_in, facts.channels),

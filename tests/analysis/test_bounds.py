@@ -11,14 +11,19 @@ from onnx import helper
 
 import quantlib as ql
 from quantlib.analysis.budget import Budget, bit_width_budget
+from quantlib.analysis.cost import cost
+from quantlib.analysis.facts import channel_axis
 from quantlib.analysis.linear_forms import placements
 from quantlib.core.config import QuantizationConfig
 from quantlib.core.scheme import Scheme
+from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError
 from quantlib.ops.base import MixingOp
 from quantlib.ops.windows import Window
 from tests import models
 from tests.ops.test_conformance import CASES
+from tests.ops.test_operators_golden import ARRAYS
+from tests.ops.test_operators_golden import CASES as GOLDEN
 
 Array = Any
 GRAPHS = {
@@ -228,6 +233,59 @@ def test_every_pair_of_codes_together_has_the_bounds_of_a_function_of_two(case: 
             a, b, output=None if layer.is_graph_output else output.quant_params
         )
     assert found.weights.range == (int(products.min()), int(products.max()))
+
+
+LINEAR = [name for name in CASES if name.startswith(("gemm", "matmul-3", "conv", "average"))]
+
+
+@pytest.mark.parametrize("case", LINEAR)
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_impulses_have_the_bounds_of_a_linear_operator(case: str, shift: float) -> None:
+    """Each input code moved by one in turn: an operator's matrix, whatever its geometry."""
+    module = ql.quantize(
+        GRAPHS[case], data_for(case, 20, 3, shift=shift), QuantizationConfig.from_n_bits(3)
+    )
+    layer = next(entry for entry in module.layers if isinstance(entry.op, MixingOp))
+    assert isinstance(layer.op, MixingOp)
+    found = bit_width_budget(module)[layer.name]
+    assert found.exact
+    (grid,) = layer.input_grids
+    shape = tuple(int(size) for size in CASES[case][1]["x"][1:])
+    size = int(np.prod(shape))
+    codes = np.concatenate([np.zeros((1, size)), np.eye(size)]).reshape(-1, *shape)
+    constants = (layer.constants[i] for i in sorted(layer.constants))
+    made = layer.op.accumulate(Tensor(grid, codes=codes), *constants, output=None)  # type: ignore[arg-type]
+    matrix = (made[1:] - made[0]).reshape(size, -1)
+    highest = made[0].ravel() + np.where(matrix > 0, matrix * grid.qmax, matrix * grid.qmin).sum(0)
+    lowest = made[0].ravel() + np.where(matrix > 0, matrix * grid.qmin, matrix * grid.qmax).sum(0)
+    axis = channel_axis(layer, made.ndim)
+    assert axis is not None
+    others = tuple(i for i in range(made.ndim - 1) if i != axis % made.ndim - 1)
+    low = lowest.reshape(made.shape[1:]).min(axis=others)
+    high = highest.reshape(made.shape[1:]).max(axis=others)
+    if case.startswith("average"):
+        low, high = low.min(), high.max()
+    assert np.array_equal(found.weights.low, np.broadcast_to(low, found.weights.low.shape))
+    assert np.array_equal(found.weights.high, np.broadcast_to(high, found.weights.high.shape))
+
+
+@pytest.mark.parametrize("case", [pytest.param(case, id=case["key"]) for case in GOLDEN])
+def test_every_golden_graph_lies_within_its_bounds(case: dict[str, Any]) -> None:
+    """Quantizers of the model's own, movers before integers, rounding of factors."""
+
+    def arrays(part: str) -> tuple[Array, ...]:
+        return tuple(ARRAYS[f"{case['key']}.{part}{i}"] for i in range(case["inputs"]))
+
+    module = ql.PostTrainingAffineQuantization(
+        case["n_bits"],
+        ARRAYS[f"{case['key']}.model"].tobytes(),
+        rounding_threshold_bits=case["rounding_threshold_bits"],
+    ).quantize_module(*arrays("c"))
+    budget = bit_width_budget(module, arrays("e"))
+    assert not budget.unbounded
+    assert_nested(budget)
+    spent = cost(module, budget)
+    assert all(entry.count > 0 and entry.width_bits > 0 for entry in spent.lookups)
 
 
 def test_a_sum_over_samples_is_only_bounded() -> None:
