@@ -23,7 +23,7 @@ class PartBudget:
     Parameters
     ----------
     name : str
-        As in `quantlib.analysis.bounds.Part`.
+        As in `quantlib.analysis.ranges.Part`.
     weights : ChannelRange
         What the actual weights allow.
     seen : ChannelRange or None

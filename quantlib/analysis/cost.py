@@ -18,7 +18,8 @@ from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import MaxPool
 
 if TYPE_CHECKING:
-    from quantlib.analysis.facts import LayerFacts, Sizes
+    from quantlib.analysis.facts import LayerFacts
+    from quantlib.analysis.sizes import Sizes
     from quantlib.quantized_module import QuantizedModule
 
 BIAS_BITS = 32

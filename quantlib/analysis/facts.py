@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.analysis.sizes import Observed, Probe, Sizes, inferred_sizes, probe
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.tensor import Tensor
 from quantlib.execution.float_run import BATCH
@@ -20,13 +21,9 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray
     from quantlib.core.config import QuantizationConfig
-    from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
+    from quantlib.execution.layer import QuantizedLayer, Value
     from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
-
-Sizes: TypeAlias = "tuple[int | None, ...]"
-"""A shape; None for an axis that grows with the number of samples."""
 
 _ANYTHING = np.array([-np.inf, np.inf])
 
@@ -172,7 +169,7 @@ class _Walk:
         self.tables: dict[tuple[object, ...], TableRead] = {}
         self.values: dict[str, Value] = {}
         self.rows = max(BATCH, len(module.calibration[0]))
-        self.probed: _Probe | None = None
+        self.probed: Probe | None = None
         self.accumulators: set[str] = set()
         self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
         for node, decided in zip(graph.nodes, plan(graph), strict=True):
@@ -275,10 +272,10 @@ class _Walk:
 
     def _size_of(self, name: str) -> Sizes:
         """Return the shape of a tensor, by inference or a run."""
-        found = _sizes(self.module.graph.shapes, name)
+        found = inferred_sizes(self.module.graph.shapes, name)
         return self._probe().tensors[name] if found is None else found
 
-    def _shapes(self, layer: QuantizedLayer) -> _Observed:
+    def _shapes(self, layer: QuantizedLayer) -> Observed:
         """Return shapes of operands and accumulator, and operands known only when run."""
         node, constants = layer.node, layer.constants
         operands: list[Sizes] = []
@@ -292,28 +289,13 @@ class _Walk:
             else:
                 return self._probe().layers[layer.name]
         output = self._size_of(node.outputs[0])
-        return _Observed(tuple(operands), output, (None,) * len(operands))
+        return Observed(tuple(operands), output, (None,) * len(operands))
 
-    def _probe(self) -> _Probe:
+    def _probe(self) -> Probe:
         """Run one sample and two; sizes that differ grow with the number of samples."""
         if self.probed is None:
-            self.probed = _probe(self.module)
+            self.probed = probe(self.module)
         return self.probed
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Observed:
-    """Shapes of a layer's operands and accumulator; its raw operands."""
-
-    operands: tuple[Sizes, ...]
-    accumulator: Sizes
-    raw: tuple[AnyArray | None, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Probe:
-    layers: dict[str, _Observed]
-    tensors: dict[str, Sizes]
 
 
 def _with_padding(x: Tensor) -> AnyArray:
@@ -344,58 +326,3 @@ def _moved(
     if op.keeps_incoming_bits and isinstance(arguments[0], Tensor):
         return moved.labelled(arguments[0].n_bits)
     return moved
-
-
-def _sizes(shapes: Mapping[str, tuple[int | str | None, ...]], name: str) -> Sizes | None:
-    """Return an inferred shape whose axes are all known but the samples', or None."""
-    shape = shapes.get(name)
-    if shape is None or not all(isinstance(size, int) for size in shape[1:]):
-        return None
-    return tuple(size if isinstance(size, int) else None for size in shape)
-
-
-def _probe(module: QuantizedModule) -> _Probe:
-    """Return the shapes that one and two samples have in common."""
-    one, two = (_observe(module, count) for count in (1, 2))
-    layers = {
-        name: _Observed(
-            tuple(map(_agreed, found.operands, two.layers[name].operands)),
-            _agreed(found.accumulator, two.layers[name].accumulator),
-            found.raw,
-        )
-        for name, found in one.layers.items()
-    }
-    return _Probe(layers, {n: _agreed(sizes, two.tensors[n]) for n, sizes in one.tensors.items()})
-
-
-def _observe(module: QuantizedModule, count: int) -> _Probe:
-    """Return all shapes on `count` samples."""
-    found = _Probe({}, {})
-    samples = [np.resize(x[:count], (count, *x.shape[1:])) for x in module.calibration]
-
-    def note(layer: QuantizedLayer, run: LayerRun) -> None:
-        for name, value in zip(layer.node.outputs, run.results, strict=True):
-            if value is not None:
-                found.tensors[name] = tuple(value.shape)
-        if run.accumulator is not None:
-            shapes = tuple(() if o is None else tuple(o.shape) for o in run.operands)
-            raw = tuple(o if isinstance(o, np.ndarray) else None for o in run.operands)
-            found.layers[layer.name] = _Observed(shapes, run.accumulator.shape, raw)
-
-    module.run(*samples, observe=note)
-    found.tensors.update(
-        (info.name, x.shape) for info, x in zip(module.graph.inputs, samples, strict=True)
-    )
-    return found
-
-
-def _agreed(one: Sizes, two: Sizes) -> Sizes:
-    return tuple(a if a == b else None for a, b in zip(one, two, strict=True))
-
-
-def grid_range(quantizer: UniformQuantizer, codes: AnyArray) -> tuple[int, int]:
-    """Return the codes of a grid, and those beyond it that arrive nevertheless."""
-    return (
-        min(quantizer.qmin, int(codes.min())),
-        max(quantizer.qmax, int(codes.max())),
-    )

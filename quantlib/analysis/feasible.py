@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.bounds import bounds, linear_form
+from quantlib.analysis.bounds import bounds
+from quantlib.analysis.product_bounds import linear_form
 from quantlib.arrays import read_only
 from quantlib.core.options import check_n_bits
 from quantlib.core.quantizer import UniformQuantizer

@@ -16,7 +16,7 @@ from quantlib.core.tensor import Tensor
 from quantlib.ops.windows import Window
 
 if TYPE_CHECKING:
-    from quantlib.analysis.facts import Sizes
+    from quantlib.analysis.sizes import Sizes
     from quantlib.arrays import AnyArray, Codes
     from quantlib.ops.conv import Conv
     from quantlib.ops.conv_transpose import ConvTranspose

@@ -1,4 +1,4 @@
-"""The range of an integer tensor, one pair per output channel."""
+"""The range of an integer tensor, one pair per output channel, and the bounds of one."""
 
 from __future__ import annotations
 
@@ -84,6 +84,46 @@ class ChannelRange:
             lows, highs = zip(self.range, other.range, strict=True)
             return ChannelRange.of(min(lows), max(highs))
         return ChannelRange(np.minimum(self.low, other.low), np.maximum(self.high, other.high))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """An integer that is computed on the way to the accumulator.
+
+    Parameters
+    ----------
+    name : str
+        ``"product"`` of codes and weight codes, ``"input sum"``, ``"zero-point term"`` (the
+        input sum times minus the weights' zero point), ``"first term"`` and ``"second term"`` of
+        a sum, ``"shifted sum"`` (a sum of codes less their zero points).
+    weights : ChannelRange
+        What the actual weights allow.
+    """
+
+    name: str
+    weights: ChannelRange
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bounds:
+    """The range of one accumulator.
+
+    Parameters
+    ----------
+    types : ChannelRange
+        Every code of the inputs' grids with every code of the weights' grid.
+    weights : ChannelRange
+        Every code that can arrive, with the actual weights.
+    parts : tuple of Part
+        Intermediate integers that may be wider than the accumulator.
+    exact : bool
+        Whether an input attains `weights`; False where an axis of unknown size is summed.
+    """
+
+    types: ChannelRange
+    weights: ChannelRange
+    parts: tuple[Part, ...] = ()
+    exact: bool = True
 
 
 def exact_kind(bound: int) -> type:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.bounds import weight_zero_points
 from quantlib.analysis.facts import channel_axis
+from quantlib.analysis.intervals import has_zero_point, weight_zero_points
 from quantlib.analysis.ranges import ChannelRange, exact_integers
 from quantlib.core.tensor import Tensor
 from quantlib.execution.float_run import BATCH
@@ -37,7 +37,7 @@ class Seen:
     accumulator : ChannelRange
         Its accumulator, per output channel.
     parts : mapping of str to ChannelRange
-        Intermediate integers; names as in `quantlib.analysis.bounds.Part`.
+        Intermediate integers; names as in `quantlib.analysis.ranges.Part`.
     input_powers : tuple of float
         Mean square of each variable input on its grid, in the square of its unit.
     output_power : float
@@ -177,7 +177,7 @@ def _parts(layer: QuantizedLayer, run: LayerRun) -> Iterator[tuple[str, AnyArray
         yield "product", exact_integers(np.asarray(run.accumulator)) - term
         yield "input sum", np.broadcast_to(sums, term.shape)
         yield "zero-point term", term
-    elif isinstance(op, Mul) and _shifted(first, second):
+    elif isinstance(op, Mul) and has_zero_point(first, second):
         left, right = (
             kernels.round_low_bits(exact_integers(x.codes), lsbs)
             for x, lsbs in zip((first, second), op.factor_lsbs, strict=True)
@@ -208,10 +208,6 @@ def _input_sums(op: Gemm | Conv, x: Tensor, w: Tensor) -> AnyArray:
         bound=kernels.product_bound(magnitude, op.fan_in(w.shape)),
     )
     return np.repeat(exact_integers(sums), len(w.codes) // op.group, axis=1)
-
-
-def _shifted(*tensors: Tensor) -> bool:
-    return any(bool(np.any(t.quantizer.zero_point)) for t in tensors)
 
 
 def _at_zero(x: Tensor) -> Tensor:
