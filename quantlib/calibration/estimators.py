@@ -1,12 +1,9 @@
-"""From what is measured to a range: which estimators there are, and how they are applied."""
+"""From what is measured to a range: how the estimators are applied."""
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,202 +18,27 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray
     from quantlib.calibration.statistics import TensorStatistics
+    from quantlib.core.estimator import Estimator
     from quantlib.core.options import QuantizationOptions
 
 MAX_BITS = 16
 """Widest grid for which an error can be told from a histogram."""
 
-
-@dataclass(frozen=True, slots=True)
-class Parameter:
-    """The one number of an estimator.
-
-    Parameters
-    ----------
-    meaning : str
-        What it is, with its unit.
-    default, low, high : float
-        Default, and the allowed interval, ends included.
-    """
-
-    meaning: str
-    default: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True)
-class EstimatorKind:
-    """A row of the table of estimators.
-
-    Parameters
-    ----------
-    label, explanation, source : str
-        Name to show, one sentence, and where it is from.
-    rule : callable
-        Computes both ends; they may lie outside the extremes.
-    parameter : Parameter or None
-        Its number, if it has one.
-    uses_width : bool
-        Whether the range depends on the width of the grid (then 1 to 16 bits).
-    """
-
-    label: str
-    explanation: str
-    source: str
-    rule: Callable[[rules.Measured, float], rules.Ends]
-    parameter: Parameter | None = None
-    uses_width: bool = False
-
-
-ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
+RULES: Mapping[str, Callable[[rules.Measured, float], rules.Ends]] = MappingProxyType(
     {
-        "min-max": EstimatorKind(
-            "Min-max",
-            "The smallest and the largest value: nothing is clipped.",
-            "Jacob et al. 2018, arXiv:1712.05877",
-            rules.min_max,
-        ),
-        "moving-average": EstimatorKind(
-            "Moving average",
-            "Extremes of the samples, averaged with weight 0.01 for each new sample.",
-            "Jacob et al. 2018, arXiv:1712.05877, section 3.1",
-            rules.moving_average,
-        ),
-        "sample-mean": EstimatorKind(
-            "Mean of sample extremes",
-            "The mean of the samples' minima and of their maxima.",
-            "NNCF, RangeEstimatorParameters (MIN, MAX; MEAN)",
-            rules.sample_mean,
-        ),
-        "percentile": EstimatorKind(
-            "Percentile",
-            "A given share of the values lies inside, half of the rest beyond each end.",
-            "Wu et al. 2020, arXiv:2004.09602",
-            rules.percentile,
-            Parameter("share of values inside the range, %", 99.999, 50.0, 100.0),
-        ),
-        "entropy": EstimatorKind(
-            "Entropy (KL)",
-            "The window whose grid diverges least from the whole distribution.",
-            "Migacz 2017, 8-bit inference with TensorRT",
-            rules.entropy,
-            uses_width=True,
-        ),
-        "mse": EstimatorKind(
-            "Mean squared error",
-            "The range whose grid has the smallest mean squared error.",
-            "Choukroun et al. 2019, arXiv:1902.06822",
-            rules.squared_error,
-            uses_width=True,
-        ),
-        "lp-norm": EstimatorKind(
-            "L^p norm",
-            "The range whose grid has the smallest mean of |error| to the power p.",
-            "Nahshan et al. 2019, arXiv:1911.07190",
-            rules.lp_norm,
-            Parameter("exponent p", 2.4, 1.0, 8.0),
-            uses_width=True,
-        ),
-        "mean-std": EstimatorKind(
-            "Mean ± k σ",
-            "The mean and k standard deviations to each side.",
-            "Nagel et al. 2019, arXiv:1906.04721",
-            rules.mean_std,
-            Parameter("number k of standard deviations", 3.0, 0.1, 100.0),
-        ),
-        "aciq-gauss": EstimatorKind(
-            "ACIQ, Gaussian",
-            "The threshold of least squared error if the values were Gaussian.",
-            "Banner et al. 2018, arXiv:1810.05723",
-            rules.aciq_gauss,
-            uses_width=True,
-        ),
-        "aciq-laplace": EstimatorKind(
-            "ACIQ, Laplacian",
-            "The threshold of least squared error if the values were Laplacian.",
-            "Banner et al. 2018, arXiv:1810.05723",
-            rules.aciq_laplace,
-            uses_width=True,
-        ),
+        "min-max": rules.min_max,
+        "moving-average": rules.moving_average,
+        "sample-mean": rules.sample_mean,
+        "percentile": rules.percentile,
+        "entropy": rules.entropy,
+        "mse": rules.squared_error,
+        "lp-norm": rules.lp_norm,
+        "mean-std": rules.mean_std,
+        "aciq-gauss": rules.aciq_gauss,
+        "aciq-laplace": rules.aciq_laplace,
     }
 )
-"""Every estimator by name: the only list of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimator:
-    """A chosen estimator.
-
-    Parameters
-    ----------
-    name : str
-        A key of `ESTIMATORS`.
-    parameter : float or None
-        Its number; None is the default, and the only choice for estimators without one.
-
-    Raises
-    ------
-    OptionsError
-        Unknown name; a number out of its interval, or where none is wanted.
-    """
-
-    name: str
-    parameter: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.name not in tuple(ESTIMATORS):
-            raise OptionsError(
-                f"there is no estimator {self.name!r}; give one of {', '.join(ESTIMATORS)}."
-            )
-        wanted = self.kind.parameter
-        if wanted is None:
-            if self.parameter is not None:
-                raise OptionsError(
-                    f"{self.name} has no parameter; got {self.parameter!r}, leave it out."
-                )
-            return
-        value = wanted.default if self.parameter is None else self.parameter
-        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
-            value = math.nan
-        if not wanted.low <= value <= wanted.high:
-            raise OptionsError(
-                f"the parameter of {self.name} ({wanted.meaning}) is {self.parameter!r}; give a "
-                f"number from {wanted.low:g} to {wanted.high:g}."
-            )
-        object.__setattr__(self, "parameter", float(value))
-
-    @property
-    def kind(self) -> EstimatorKind:
-        """Its row of the table."""
-        return ESTIMATORS[self.name]
-
-    def dump_dict(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping that `load_dict` reads back."""
-        return {"name": self.name, "parameter": self.parameter}
-
-    @classmethod
-    def load_dict(cls, metadata: dict[str, Any]) -> Estimator:
-        """Rebuild an estimator from `dump_dict`; without a parameter it has its default."""
-        known = isinstance(metadata, dict) and {"name"} <= set(metadata) <= {"name", "parameter"}
-        if not known:
-            raise OptionsError(
-                f"an estimator is a name and a parameter, not {metadata!r:.80}; leave the rest out."
-            )
-        return cls(metadata["name"], metadata.get("parameter"))
-
-    def dumps(self) -> str:
-        """Return the estimator as JSON text."""
-        return json.dumps(self.dump_dict())
-
-    @classmethod
-    def loads(cls, text: str) -> Estimator:
-        """Rebuild an estimator from `dumps`."""
-        try:
-            metadata = json.loads(text)
-        except ValueError as error:
-            raise OptionsError(f"the estimator is no JSON ({error}); write it again.") from error
-        return cls.load_dict(metadata)
+"""What each estimator computes: both ends, which may lie outside the extremes."""
 
 
 def estimate_range(
@@ -296,7 +118,9 @@ def _estimate(estimator: Estimator, tensor: rules.Measured) -> MinMaxQuantizatio
         )
     if extremes.rmax - extremes.rmin < DEGENERATE_RANGE:
         return extremes
-    ends = kind.rule(tensor, 0.0 if estimator.parameter is None else estimator.parameter)
+    ends = RULES[estimator.name](
+        tensor, 0.0 if estimator.parameter is None else estimator.parameter
+    )
     bounded = np.clip(np.array(ends), float(extremes.rmin), float(extremes.rmax))
     low, high = bounded.astype(extremes.rmin.dtype)
     if high - low < DEGENERATE_RANGE:

@@ -2,145 +2,197 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from quantlib.errors import OptionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """The one number of an estimator.
+
+    Parameters
+    ----------
+    meaning : str
+        What it is, with its unit.
+    default, low, high : float
+        Default, and the allowed interval, ends included.
+    """
+
+    meaning: str
+    default: float
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, slots=True)
 class EstimatorKind:
-    """What is known of a range estimator before it runs.
+    """A row of the table of estimators.
 
     Parameters
     ----------
-    title, explanation, source : str
-        Its name on screens, one sentence, and where its definition comes from.
-    parameter : str
-        What its parameter means; ``""`` without one.
-    default, low, high : float
-        The parameter's default and allowed interval, both ends included.
+    label, explanation, source : str
+        Name to show, one sentence, and where it is from.
+    parameter : Parameter or None
+        Its number, if it has one.
+    uses_width : bool
+        Whether the range depends on the width of the grid (then 1 to 16 bits).
     """
 
-    title: str
+    label: str
     explanation: str
     source: str
-    parameter: str = ""
-    default: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
+    parameter: Parameter | None = None
+    uses_width: bool = False
 
 
-ESTIMATORS: dict[str, EstimatorKind] = {
-    "min_max": EstimatorKind(
-        "min-max", "Smallest to largest value: nothing is clipped.", "Concrete ML 1.9"
-    ),
-    "moving_average": EstimatorKind(
-        "moving average",
-        "Exponential average of each sample's extremes; single outliers fade.",
-        "Jacob et al. 2018, arXiv:1712.05877, section 3.1",
-        "averaging constant",
-        0.01,
-        1e-4,
-        1.0,
-    ),
-    "percentile": EstimatorKind(
-        "percentile",
-        "Keeps this share of the values and clips the rest.",
-        "McKinstry et al. 2018, arXiv:1809.04191",
-        "share kept (%)",
-        99.999,
-        50.0,
-        100.0,
-    ),
-    "entropy": EstimatorKind(
-        "entropy (KL)",
-        "The threshold whose quantized histogram diverges least from the original.",
-        "Migacz 2017, 8-bit inference with TensorRT",
-    ),
-    "mse": EstimatorKind(
-        "least squares",
-        "The range of least mean squared error at this width.",
-        "Sung et al. 2015, arXiv:1511.06488",
-    ),
-    "lp": EstimatorKind(
-        "L^p",
-        "The range of least mean |error|^p; a larger p fears clipping more.",
-        "Nahshan et al. 2019, arXiv:1911.07190",
-        "exponent p",
-        2.4,
-        1.0,
-        8.0,
-    ),
-    "mean_extremes": EstimatorKind(
-        "mean of extremes",
-        "Average of each sample's smallest and largest value.",
-        "Banner et al. 2018, arXiv:1810.05723",
-    ),
-    "mean_std": EstimatorKind(
-        "mean ± k·std",
-        "Mean plus and minus k standard deviations, within the extremes.",
-        "Park et al. 2018, arXiv:1804.07802",
-        "k",
-        3.0,
-        0.5,
-        20.0,
-    ),
-    "aciq_gauss": EstimatorKind(
-        "ACIQ, Gauss",
-        "Least squares in closed form if the values were normal.",
-        "Banner et al. 2018, arXiv:1810.05723",
-    ),
-    "aciq_laplace": EstimatorKind(
-        "ACIQ, Laplace",
-        "Least squares in closed form if the values had Laplace's distribution.",
-        "Banner et al. 2018, arXiv:1810.05723",
-    ),
-}
-"""Every range estimator by name."""
+ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
+    {
+        "min-max": EstimatorKind(
+            "Min-max",
+            "The smallest and the largest value: nothing is clipped.",
+            "Jacob et al. 2018, arXiv:1712.05877",
+        ),
+        "moving-average": EstimatorKind(
+            "Moving average",
+            "Extremes of the samples, averaged with weight 0.01 for each new sample.",
+            "Jacob et al. 2018, arXiv:1712.05877, section 3.1",
+        ),
+        "sample-mean": EstimatorKind(
+            "Mean of sample extremes",
+            "The mean of the samples' minima and of their maxima.",
+            "NNCF, RangeEstimatorParameters (MIN, MAX; MEAN)",
+        ),
+        "percentile": EstimatorKind(
+            "Percentile",
+            "A given share of the values lies inside, half of the rest beyond each end.",
+            "Wu et al. 2020, arXiv:2004.09602",
+            Parameter("share of values inside the range, %", 99.999, 50.0, 100.0),
+        ),
+        "entropy": EstimatorKind(
+            "Entropy (KL)",
+            "The window whose grid diverges least from the whole distribution.",
+            "Migacz 2017, 8-bit inference with TensorRT",
+            uses_width=True,
+        ),
+        "mse": EstimatorKind(
+            "Mean squared error",
+            "The range whose grid has the smallest mean squared error.",
+            "Choukroun et al. 2019, arXiv:1902.06822",
+            uses_width=True,
+        ),
+        "lp-norm": EstimatorKind(
+            "L^p norm",
+            "The range whose grid has the smallest mean of |error| to the power p.",
+            "Nahshan et al. 2019, arXiv:1911.07190",
+            Parameter("exponent p", 2.4, 1.0, 8.0),
+            uses_width=True,
+        ),
+        "mean-std": EstimatorKind(
+            "Mean ± k σ",
+            "The mean and k standard deviations to each side.",
+            "Nagel et al. 2019, arXiv:1906.04721",
+            Parameter("number k of standard deviations", 3.0, 0.1, 100.0),
+        ),
+        "aciq-gauss": EstimatorKind(
+            "ACIQ, Gaussian",
+            "The threshold of least squared error if the values were Gaussian.",
+            "Banner et al. 2018, arXiv:1810.05723",
+            uses_width=True,
+        ),
+        "aciq-laplace": EstimatorKind(
+            "ACIQ, Laplacian",
+            "The threshold of least squared error if the values were Laplacian.",
+            "Banner et al. 2018, arXiv:1810.05723",
+            uses_width=True,
+        ),
+    }
+)
+"""Every estimator by name: the only list of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
-    """A chosen range estimator.
+    """A chosen estimator.
 
     Parameters
     ----------
     name : str
-        One of `ESTIMATORS`.
-    parameter : float, optional
-        Its parameter; the default of the kind when left out.
+        A key of `ESTIMATORS`.
+    parameter : float or None
+        Its number; None is the default, and the only choice for estimators without one.
 
     Raises
     ------
     OptionsError
-        An unknown name, a parameter for an estimator without one, or one out of range.
+        Unknown name; a number out of its interval, or where none is wanted.
     """
 
-    name: str = "min_max"
+    name: str = "min-max"
     parameter: float | None = None
 
     def __post_init__(self) -> None:
-        if self.name not in ESTIMATORS:
+        if self.name not in tuple(ESTIMATORS):
             raise OptionsError(
-                f"there is no range estimator {self.name!r}; known: {', '.join(ESTIMATORS)}."
+                f"there is no estimator {self.name!r}; give one of {', '.join(ESTIMATORS)}."
             )
-        kind = self.kind
-        if not kind.parameter:
+        wanted = self.kind.parameter
+        if wanted is None:
             if self.parameter is not None:
-                raise OptionsError(f"{self.name} takes no parameter; leave it out.")
+                raise OptionsError(
+                    f"{self.name} has no parameter; got {self.parameter!r}, leave it out."
+                )
             return
-        value = kind.default if self.parameter is None else float(self.parameter)
-        if not (math.isfinite(value) and kind.low <= value <= kind.high):
+        value = wanted.default if self.parameter is None else self.parameter
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)):
+            value = math.nan
+        if not wanted.low <= value <= wanted.high:
             raise OptionsError(
-                f"{self.name}: the {kind.parameter} is {value}; give {kind.low} to {kind.high}."
+                f"the parameter of {self.name} ({wanted.meaning}) is {self.parameter!r}; give a "
+                f"number from {wanted.low:g} to {wanted.high:g}."
             )
-        object.__setattr__(self, "parameter", value)
+        object.__setattr__(self, "parameter", float(value))
 
     @property
     def kind(self) -> EstimatorKind:
-        """What is known of it."""
+        """Its row of the table."""
         return ESTIMATORS[self.name]
+
+    def dump_dict(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping that `load_dict` reads back."""
+        return {"name": self.name, "parameter": self.parameter}
+
+    @classmethod
+    def load_dict(cls, metadata: dict[str, Any]) -> Estimator:
+        """Rebuild an estimator from `dump_dict`; without a parameter it has its default."""
+        known = isinstance(metadata, dict) and {"name"} <= set(metadata) <= {"name", "parameter"}
+        if not known:
+            raise OptionsError(
+                f"an estimator is a name and a parameter, not {metadata!r:.80}; leave the rest out."
+            )
+        return cls(metadata["name"], metadata.get("parameter"))
+
+    def dumps(self) -> str:
+        """Return the estimator as JSON text."""
+        return json.dumps(self.dump_dict())
+
+    @classmethod
+    def loads(cls, text: str) -> Estimator:
+        """Rebuild an estimator from `dumps`."""
+        try:
+            metadata = json.loads(text)
+        except ValueError as error:
+            raise OptionsError(f"the estimator is no JSON ({error}); write it again.") from error
+        return cls.load_dict(metadata)
 
 
 MIN_MAX = Estimator()

@@ -141,7 +141,7 @@ class Calibration:
             config.weights_of(node.name),
             config.activations_of(node.name),
             (config.output_bits, config.rounding_threshold_bits, config.calibrate_on),
-            (config.is_reference, self.estimates),
+            self.estimates,
             [self.keys.get(name) for name in node.inputs],
         )
         if self.memo is None or self.n_pieces > 1:
@@ -175,7 +175,8 @@ class Calibration:
         grids = self._output_grids(layer, measured, results, on_integers=on_integers)
         layer = dataclasses.replace(layer, outputs=grids)
         if in_float:
-            return _Done(layer, self._wrapped(layer, results), measured.statistics)
+            outputs = self._shelved(self._wrapped(layer, results))
+            return _Done(layer, outputs, measured.statistics)
         layer, outputs = self._integers(layer, results)
         return _Done(layer, outputs, measured.statistics)
 
@@ -253,7 +254,8 @@ class Calibration:
             return (None,) * len(layer.node.outputs)
         unsigned = QuantizationOptions(self.config.output_bits)
         options = unsigned
-        if self.config.is_reference and on_integers:
+        scheme = self.config.activations_of(layer.name)
+        if on_integers and scheme.signed is None and scheme.symmetric is None:
             signed = layer.input_options.is_signed
             options = dataclasses.replace(unsigned, is_signed=signed)
         if isinstance(layer.op, CarriedQuantizer):
@@ -273,18 +275,16 @@ class Calibration:
 
     def _wrapped(
         self, layer: QuantizedLayer, results: Sequence[tuple[Kept | None, ...]]
-    ) -> list[list[Kept] | None]:
+    ) -> Iterator[tuple[Value | None, ...]]:
         """Put float results, piece after piece, on their grids."""
         assert isinstance(layer.op, FloatOp)
-        made = []
         for values, kept in zip(self._inputs(layer.node), results, strict=True):
             arguments = layer.arguments(values)
             source = arguments[0] if arguments else None
             if layer.op.keeps_grid and isinstance(source, Tensor) and self._is_first(layer.node):
                 # the reference calibrates it on the grid that an integer operator would read
                 arguments = (source.requantized(layer.input_options), *arguments[1:])
-            made.append(layer.wrap(_taken(kept), arguments))
-        return self._shelved(made)
+            yield layer.wrap(_taken(kept), arguments)
 
     def _is_first(self, node: Node) -> bool:
         """Tell whether a node's first input is a model input."""

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from quantlib.execution.layer import Value
     from quantlib.graph.model import Graph
 
-PIECE_BYTES = 192 * 2**20
+PIECE_BYTES = 128 * 2**20
 """About what one operator may take while it runs on one piece of the data."""
 
-KEEP_BYTES = 256 * 2**20
+KEEP_BYTES = 128 * 2**20
 """Tensors that wait for their readers stay in memory up to this size together."""
 
 _COPIES = 4
@@ -72,19 +72,24 @@ class Shelf:
         if self._folder is not None:
             self._folder.cleanup()
 
+    @property
+    def folder(self) -> str | None:
+        """Where pieces wait on disk; None while memory was enough."""
+        return self._folder.name if self._folder else None
+
     def put(self, value: Value) -> Kept:
         """Keep a value, in memory while there is room."""
         array = value.values if isinstance(value, Tensor) else value
+        grid = value.quantizer if isinstance(value, Tensor) else None
         if self._held + array.nbytes <= self._limit:
             self._held += array.nbytes
-            return Kept(lambda: value, lambda: self._release(array.nbytes))
+            return Kept(lambda: _value(array, grid), lambda: self._release(array.nbytes))
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="quantlib-")
         self._files += 1
         file = Path(self._folder.name) / f"{self._files}.npy"
-        grid = value.quantizer if isinstance(value, Tensor) else None
         np.save(file, array, allow_pickle=False)
-        return Kept(lambda: _read(file, grid), file.unlink)
+        return Kept(lambda: _value(np.load(file, allow_pickle=False), grid), file.unlink)
 
     def _release(self, size: int) -> None:
         self._held -= size
@@ -103,8 +108,8 @@ def in_memory(value: Value) -> Kept:
     return Kept(lambda: value, lambda: None)
 
 
-def _read(file: Path, grid: UniformQuantizer | None) -> Value:
-    array: AnyArray = np.load(file, allow_pickle=False)
+def _value(array: AnyArray, grid: UniformQuantizer | None) -> Value:
+    """Return a tensor made anew: what a reader computes from it does not stay with the piece."""
     return array if grid is None else Tensor(grid, values=array)
 
 

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.calibration.estimators import estimate_channel_ranges, estimate_range
+from quantlib.calibration.statistics import measure
+from quantlib.core.estimator import MIN_MAX
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.ranges import fitted, fitted_channels
@@ -55,7 +58,13 @@ def quantized_weight(
     options = weight_options(graph, name, scheme)
     if scheme.per_channel and channel_axis is not None:
         return Tensor(_channel_grid(graph, name, scheme, options, channel_axis), values=values)
-    stats = fitted(_range(graph, name), options, power_of_two=scheme.power_of_two)
+    stats = _range(graph, name)
+    if scheme.estimator != MIN_MAX:
+        stats = graph.fact(
+            ("estimate", name, scheme.estimator, options),
+            lambda: estimate_range(scheme.estimator, measure(values), options),
+        )
+    stats = fitted(stats, options, power_of_two=scheme.power_of_two)
     return Tensor(UniformQuantizer.from_stats(options, stats), values=values)
 
 
@@ -74,13 +83,13 @@ def weight_options(graph: Graph, name: str, scheme: Scheme) -> QuantizationOptio
 
 
 def _range(graph: Graph, name: str) -> MinMaxQuantizationStats:
-    def measure() -> MinMaxQuantizationStats:
+    def extremes() -> MinMaxQuantizationStats:
         try:
             return MinMaxQuantizationStats.from_values(graph.constants[name])
         except TensorError as error:
             raise TensorError(f"weight {name!r}: {error}") from None
 
-    return graph.fact(("range", name), measure)
+    return graph.fact(("range", name), extremes)
 
 
 def _channel_grid(
@@ -91,10 +100,19 @@ def _channel_grid(
     values = graph.constants[name]
     others = tuple(i for i in range(values.ndim) if i != axis)
 
-    def measure() -> tuple[AnyArray, AnyArray]:
+    def extremes() -> tuple[AnyArray, AnyArray]:
         return values.min(axis=others, keepdims=True), values.max(axis=others, keepdims=True)
 
-    low, high = graph.fact(("channel ranges", name, axis), measure)
+    def estimates() -> tuple[AnyArray, AnyArray]:
+        found = estimate_channel_ranges(scheme.estimator, values, options, axis)
+        shape = [1 if i in others else -1 for i in range(values.ndim)]
+        low, high = ([getattr(stats, end) for stats in found] for end in ("rmin", "rmax"))
+        return np.reshape(low, shape), np.reshape(high, shape)
+
+    if scheme.estimator == MIN_MAX:
+        low, high = graph.fact(("channel ranges", name, axis), extremes)
+    else:
+        low, high = graph.fact(("estimates", name, axis, scheme.estimator, options), estimates)
     low, high = fitted_channels(low, high, options, power_of_two=scheme.power_of_two)
     return UniformQuantizer.from_channels(options, low, high)
 

@@ -10,13 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from quantlib.calibration.estimators import (
-    ESTIMATORS,
-    Estimator,
-    estimate_channel_ranges,
-    estimate_range,
-)
+from quantlib.calibration.estimators import RULES, estimate_channel_ranges, estimate_range
 from quantlib.calibration.statistics import measure
+from quantlib.core.estimator import ESTIMATORS, Estimator
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
@@ -363,3 +359,7 @@ def test_grids_wider_than_16_bits_are_refused_where_the_width_counts() -> None:
 def test_a_missing_channel_axis_is_refused() -> None:
     with pytest.raises(TensorError, match="no axis 2"):
         estimate_channel_ranges(Estimator("mse"), GAUSS, AFFINE, 2)
+
+
+def test_every_estimator_of_the_table_has_its_rule() -> None:
+    assert set(RULES) == set(ESTIMATORS)
