@@ -124,7 +124,8 @@ def remedies(
     tuple of Remedy
         One bit less for the layer's activations, its weights and all activations; as many bits
         less as the limit asks for; symmetric weights, if they have a zero point; rounding to the
-        limit, if the accumulator exceeds it. Those that fit come first.
+        limit, if the accumulator exceeds it. What makes no integer of the layer narrower (a grid
+        that came with the model) is left out; those that fit come first.
 
     Raises
     ------
@@ -138,14 +139,18 @@ def remedies(
     """
     every = layer_facts(module)
     facts = next((entry for entry in every if entry.layer.name == layer), None)
-    if facts is None or bounds(facts) is None:
+    present = None if facts is None else bounds(facts)
+    if facts is None or present is None:
         known = ", ".join(entry.layer.name for entry in every) or "none"
         raise OptionsError(f"{layer!r} is no integer operator with bounds; there are {known}.")
+    widest = max(x.width_bits for x in (present.weights, *(p.weights for p in present.parts)))
     powers = seen or {}
     noise = {entry.layer.name: layer_noise(entry, powers.get(entry.layer.name)) for entry in every}
     before = sum(noise.values())
     found = []
     for change in _changes(module, facts, every, powers):
+        if change.width_bits >= widest:
+            continue
         after = before + sum(new - noise[name] for name, new in change.noise.items())
         found.append(
             Remedy(

@@ -235,6 +235,37 @@ def test_every_pair_of_codes_together_has_the_bounds_of_a_function_of_two(case: 
     assert found.weights.range == (int(products.min()), int(products.max()))
 
 
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_constant_first_factor_has_bounds_per_row(transposed: bool) -> None:
+    w = models.normal(4, 3, seed=5)
+    node = (
+        helper.make_node("Gemm", ["w", "t"], ["y"], "g", transA=1)
+        if transposed
+        else helper.make_node("MatMul", ["w", "t"], ["y"], "g")
+    )
+    nodes = [helper.make_node("Transpose", ["x"], ["t"], "turn", perm=[1, 0]), node]
+    graph = ql.load_model(
+        models.build(
+            nodes,
+            inputs={"x": ["n", 3]},
+            outputs=["y"],
+            constants={"w": w.T if transposed else w},
+        )
+    )
+    module = ql.quantize(graph, models.normal(9, 3), QuantizationConfig.from_n_bits(5))
+    budget = bit_width_budget(module, models.normal(300, 3, seed=8) * 3)
+    assert_nested(budget)
+    layer, (grid,) = module.layers[-1], module.layers[-1].input_grids
+    weight = layer.constants[0]
+    assert isinstance(weight, Tensor)
+    codes = (weight.codes.T if transposed else weight.codes).astype(np.int64)
+    ends = np.array([grid.qmin, grid.qmax]) - int(np.asarray(grid.zero_point))
+    inputs = np.array(list(itertools.product(ends, repeat=3)))
+    products = codes @ inputs.T
+    assert budget["g"].weights.high.tolist() == products.max(axis=1).tolist()
+    assert budget["g"].weights.low.tolist() == products.min(axis=1).tolist()
+
+
 LINEAR = [name for name in CASES if name.startswith(("gemm", "matmul-3", "conv", "average"))]
 
 
