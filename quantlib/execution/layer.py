@@ -111,7 +111,7 @@ class QuantizedLayer:
         arguments = self.arguments(values)
         if isinstance(self.op, MixingOp):
             operands = self.on_grid(arguments)
-            accumulator = self.op.accumulate(*operands, output=self._grid())  # type: ignore[arg-type]
+            accumulator = self.op.accumulate(*operands, output=self.output_grid())  # type: ignore[arg-type]
             return LayerRun(operands, accumulator, (self.finish(accumulator, operands),))
         if isinstance(self.op, MovingOp):
             operands = self.on_grid(arguments)
@@ -145,11 +145,12 @@ class QuantizedLayer:
             for i, argument in enumerate(arguments)
         )
 
-    def _grid(self) -> UniformQuantizationParameters | None:
+    def output_grid(self) -> UniformQuantizationParameters | None:
+        """Return the grid that `MixingOp.accumulate` is told of; None for a graph output."""
         output = self.outputs[0]
         return None if self.is_graph_output or output is None else output.quant_params
 
-    def _leaving_params(
+    def leaving_params(
         self, operands: tuple[Value | None, ...]
     ) -> UniformQuantizationParameters | None:
         """Return the grid of an accumulator that is a graph output.
@@ -185,7 +186,7 @@ class QuantizedLayer:
         if op is not self.op:
             layer = dataclasses.replace(self, op=op)
             run = layer.run(values)
-        if self._leaving_params(operands) is not None:
+        if self.leaving_params(operands) is not None:
             return layer, run
         accumulator = run.accumulator
         assert accumulator is not None
@@ -216,7 +217,7 @@ class QuantizedLayer:
         ends: list[int] = []
         for values in pieces():
             run = layer.run(values)
-            if layer._leaving_params(run.operands) is not None:
+            if layer.leaving_params(run.operands) is not None:
                 return layer
             assert run.accumulator is not None and isinstance(layer.op, MixingOp)
             shifted = run.accumulator + layer.op.rounding_offset(*run.operands)  # type: ignore[arg-type]
@@ -227,7 +228,7 @@ class QuantizedLayer:
         """Turn the accumulator into the layer's output tensor."""
         op, output = self.op, self.outputs[0]
         assert isinstance(op, MixingOp) and output is not None
-        params = self._leaving_params(operands)
+        params = self.leaving_params(operands)
         if params is not None:
             grid = UniformQuantizer(output.quant_options, output.quant_stats, params)
             return Tensor(grid, codes=accumulator)
@@ -236,7 +237,7 @@ class QuantizedLayer:
             return Tensor(source.quantizer, codes=accumulator)
         offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0  # type: ignore[arg-type]
         rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
-        values = op.dequantize(rounded, *operands, output=self._grid())  # type: ignore[arg-type]
+        values = op.dequantize(rounded, *operands, output=self.output_grid())  # type: ignore[arg-type]
         return Tensor(output, values=values)
 
 

@@ -20,6 +20,10 @@ import onnx.backend.test
 import pytest
 
 import quantlib as ql
+from quantlib.analysis.budget import bit_width_budget
+from quantlib.analysis.cost import cost
+from quantlib.analysis.facts import layer_facts
+from quantlib.analysis.feasible import feasible_region
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sweep import grid, sweep
 from quantlib.data import load_data
@@ -114,3 +118,24 @@ def test_memory_of_calibration(samples: int) -> None:
         check=True,
     ).stdout
     print(f"\n{samples} calibration samples: peak memory grows by {grown.strip()} MiB")
+
+
+def test_bit_width_budgets() -> None:
+    """Without data, and the widths that fit, 11 x 11 of them for every layer."""
+    data = np.load(SAMPLES / "digits_cnn.npz")
+    rng = np.random.default_rng(0)
+    cases = [
+        ("digits_cnn", SAMPLES / "digits_cnn.onnx", data["calibration"]),
+        ("resnet50", LIGHT / "light_resnet50.onnx", rng.normal(size=(2, 3, 224, 224))),
+    ]
+    for name, path, x in cases:
+        quantizer = ql.PostTrainingAffineQuantization(6, path)
+        module = quantizer.quantize_module(x.astype(np.float32))
+        facts = layer_facts(module)
+        whole = fastest(lambda module=module: bit_width_budget(module), repeats=3)  # type: ignore[misc]
+        spent = fastest(lambda module=module: cost(module), repeats=3)  # type: ignore[misc]
+        fits = fastest(
+            lambda facts=facts: [feasible_region(entry, 16) for entry in facts],  # type: ignore[misc]
+            repeats=1,
+        )
+        print(f"\n{name}: budget {whole:.4f} s; cost {spent:.4f} s; what fits {fits:.4f} s")

@@ -1,0 +1,131 @@
+"""Quantization noise in closed form, to rank remedies before any of them runs."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.analysis.rounding import accumulator_scale, rounding_power
+from quantlib.core.tensor import Tensor
+from quantlib.ops.base import WeightedOp
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.analysis.facts import LayerFacts
+    from quantlib.analysis.seen import Seen
+    from quantlib.core.quantizer import UniformQuantizer
+
+
+def weight_noise(facts: LayerFacts, weights: Tensor) -> float:
+    """Return the energy of a weight tensor's quantization error over that of its values.
+
+    Measured, not modelled: both are known. `weights` is the constant factor on any grid.
+    """
+    name = facts.layer.node.inputs[0 if 0 in facts.layer.constants else 1]
+    exact = facts.graph.constants[name].astype(np.float64)
+    error = weights.rounded().values - exact
+    return float(np.vdot(error, error)) / (float(np.vdot(exact, exact)) or 1.0)
+
+
+def activation_noise(grid: UniformQuantizer, power: float | None = None) -> float:
+    """Return the power of a grid's rounding error over that of the values on it.
+
+    Parameters
+    ----------
+    grid : UniformQuantizer
+        Grid of a variable input.
+    power : float, optional
+        Mean square of the values, in the square of their unit; that of a uniform distribution
+        over the measured range when not given.
+
+    Notes
+    -----
+    The error of a step Δ has the power ``Δ**2 / 12`` (Widrow and Kollár 2008, Quantization
+    Noise, ch. 1): four times as much per bit less.
+    """
+    step = float(np.mean(np.square(grid.scale)))
+    if power is None:
+        low = float(grid.rmin) if grid.rmin is not None else float(np.mean(grid.scale)) * grid.qmin
+        high = float(grid.rmax) if grid.rmax is not None else float(np.mean(grid.scale)) * grid.qmax
+        power = (low * low + low * high + high * high) / 3.0
+    return step / 12.0 / power if power > 0.0 else 0.0
+
+
+def layer_noise(
+    facts: LayerFacts,
+    seen: Seen | None,
+    *,
+    weights: Tensor | None = None,
+    grids: Mapping[int, UniformQuantizer] | None = None,
+    lsbs_to_remove: int | None = None,
+) -> float:
+    """Return the noise that an integer operator adds, over its signal.
+
+    Parameters
+    ----------
+    facts : LayerFacts
+        The operator.
+    seen : Seen or None
+        Powers measured on data; without them values are taken to be uniform over their range.
+    weights : Tensor, optional
+        Its weights on another grid.
+    grids : mapping of int to UniformQuantizer, optional
+        Other grids of its variable inputs, by position.
+    lsbs_to_remove : int, optional
+        Other rounding.
+
+    Notes
+    -----
+    For a sum of products of independent factors the relative noise powers of the factors add:
+    ``1 / SQNR = 1 / SQNR_w + 1 / SQNR_x`` (Lin, Talathi and Annapureddy 2016,
+    arXiv:1511.06393, section 3). Rounding the accumulator adds its error's power over the
+    output's.
+    """
+    total = 0.0
+    for order, (position, operand) in enumerate(facts.variables()):
+        grid = (grids or {}).get(position, operand.quantizer)
+        measured = seen.input_powers[order] if seen else None
+        total += activation_noise(grid, measured)
+    position = 0 if 0 in facts.layer.constants else 1
+    constant = weights or facts.layer.constants.get(position)
+    if isinstance(facts.op, WeightedOp) and isinstance(constant, Tensor):
+        total += weight_noise(facts, constant)
+    lsbs = facts.layer.lsbs_to_remove if lsbs_to_remove is None else lsbs_to_remove
+    if lsbs:
+        step = float(np.mean(np.square(accumulator_scale(facts))))
+        power = seen.output_power if seen else _uniform_output_power(facts)
+        total += rounding_power(lsbs) * step / power if power > 0.0 else 0.0
+    return total
+
+
+def predicted_sqnr_db(noise: float, *, before: float, measured_db: float | None) -> float:
+    """Return the model's SQNR once its noise is `noise`.
+
+    Parameters
+    ----------
+    noise, before : float
+        Sum of `layer_noise` over the layers, with and without a change.
+    measured_db : float or None
+        SQNR that was measured without it, dB; the model then only tells the difference.
+
+    Notes
+    -----
+    Noise of different layers is taken to be independent and to reach the output as strongly as
+    the signal does, so relative powers add along the graph (Lin et al. 2016): more noise is
+    added to what was measured, less noise scales it.
+    """
+    if measured_db is not None and before > 0.0 and math.isfinite(measured_db):
+        measured = 10.0 ** (-measured_db / 10.0)
+        noise = measured + noise - before if noise >= before else measured * noise / before
+    return -10.0 * math.log10(noise) if noise > 0.0 else float("inf")
+
+
+def _uniform_output_power(facts: LayerFacts) -> float:
+    grid = facts.layer.outputs[0]
+    if grid is None or grid.rmin is None or grid.rmax is None:
+        return 0.0
+    low, high = float(grid.rmin), float(grid.rmax)
+    return (low * low + low * high + high * high) / 3.0

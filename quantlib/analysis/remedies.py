@@ -1,0 +1,356 @@
+"""What brings a layer's accumulator within the limit, predicted and then verified."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.analysis.bounds import bounds
+from quantlib.analysis.budget import bit_width_budget
+from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.facts import layer_facts
+from quantlib.analysis.feasible import has_weights, operand_at, weights_at
+from quantlib.analysis.noise import layer_noise, predicted_sqnr_db
+from quantlib.analysis.ranges import ChannelRange
+from quantlib.analysis.rounding import rounded_width
+from quantlib.core.scheme import LayerOverride
+from quantlib.core.tensor import Tensor
+from quantlib.errors import OptionsError
+from quantlib.ptq import quantize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from quantlib.analysis.facts import LayerFacts
+    from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.reports import LayerSummary
+    from quantlib.analysis.seen import Seen
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.data import Dataset
+    from quantlib.graph.model import Graph
+    from quantlib.quantized_module import QuantizedModule
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """A configuration in which a layer's accumulator is narrower.
+
+    Parameters
+    ----------
+    title : str
+        What changes, in a few words.
+    layer : str
+        The layer it is for.
+    config : QuantizationConfig
+        The whole configuration.
+    predicted_width_bits : int
+        Width that the weights would allow: of the accumulator, after rounding where that is the
+        remedy.
+    predicted_sqnr_db : float
+        First model output against the float model, by the noise model.
+    """
+
+    title: str
+    layer: str
+    config: QuantizationConfig
+    predicted_width_bits: int
+    predicted_sqnr_db: float
+
+    @property
+    def predicted_to_fit(self) -> bool:
+        """Whether the predicted width is within the limit."""
+        return self.predicted_width_bits <= self.config.limit_bits
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifiedRemedy:
+    """A remedy that was quantized, run and measured.
+
+    Parameters
+    ----------
+    remedy : Remedy
+        What was predicted.
+    width_bits : int
+        Width that the weights allow, after rounding where there is any.
+    seen_width_bits : int or None
+        Width on calibration and evaluation data, after rounding where there is any.
+    sqnr_db : float
+        First model output against the float model on the evaluation data.
+    agreement : float or None
+        Share of samples with the same class; None for outputs that are no scores.
+    """
+
+    remedy: Remedy
+    width_bits: int
+    seen_width_bits: int | None
+    sqnr_db: float
+    agreement: float | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the width is within the limit for every input on the grid."""
+        return self.width_bits <= self.remedy.config.limit_bits
+
+    @property
+    def fits_seen(self) -> bool:
+        """Whether the width is within the limit on the data."""
+        return (self.seen_width_bits or 0) <= self.remedy.config.limit_bits
+
+
+def remedies(
+    module: QuantizedModule,
+    layer: str,
+    *,
+    seen: Mapping[str, Seen] | None = None,
+    sqnr_db: float | None = None,
+) -> tuple[Remedy, ...]:
+    """Return what makes a layer's accumulator narrower, the mildest predicted error first.
+
+    Parameters
+    ----------
+    module : QuantizedModule
+        The model under its present configuration, whose `limit_bits` is the limit.
+    layer : str
+        An integer operator.
+    seen : mapping of str to Seen, optional
+        From `quantlib.analysis.seen.observe`; measured powers make better predictions.
+    sqnr_db : float, optional
+        SQNR of the present configuration, dB; predictions start from it.
+
+    Returns
+    -------
+    tuple of Remedy
+        One bit less for the layer's activations, its weights and all activations; as many bits
+        less as the limit asks for; symmetric weights, if they have a zero point; rounding to the
+        limit, if the accumulator exceeds it. What makes no integer of the layer narrower (a grid
+        that came with the model) is left out; those that fit come first.
+
+    Raises
+    ------
+    OptionsError
+        The module has no integer operator of that name, or none with a rule.
+
+    Notes
+    -----
+    Widths are exact for the present calibration; a remedy that moves ranges can move them a
+    little. SQNR is `quantlib.analysis.noise`'s: a ranking, not a measurement. `verify` measures.
+    """
+    every = layer_facts(module)
+    facts = next((entry for entry in every if entry.layer.name == layer), None)
+    present = None if facts is None else bounds(facts)
+    if facts is None or present is None:
+        known = ", ".join(entry.layer.name for entry in every) or "none"
+        raise OptionsError(f"{layer!r} is no integer operator with bounds; there are {known}.")
+    widest = max(x.width_bits for x in (present.weights, *(p.weights for p in present.parts)))
+    powers = seen or {}
+    noise = {entry.layer.name: layer_noise(entry, powers.get(entry.layer.name)) for entry in every}
+    before = sum(noise.values())
+    found = []
+    for change in _changes(module, facts, every, powers):
+        if change.width_bits >= widest:
+            continue
+        after = before + sum(new - noise[name] for name, new in change.noise.items())
+        found.append(
+            Remedy(
+                title=change.title,
+                layer=layer,
+                config=change.config,
+                predicted_width_bits=change.width_bits,
+                predicted_sqnr_db=predicted_sqnr_db(after, before=before, measured_db=sqnr_db),
+            )
+        )
+    return tuple(sorted(found, key=lambda r: (not r.predicted_to_fit, -r.predicted_sqnr_db)))
+
+
+def verify(
+    graph: Graph,
+    data: Dataset,
+    proposed: Sequence[Remedy],
+    *,
+    reference: FloatReference,
+) -> tuple[VerifiedRemedy, ...]:
+    """Quantize, bound and run each remedy.
+
+    Parameters
+    ----------
+    graph, data, reference
+        As for `quantlib.analysis.evaluation.evaluate`.
+    proposed : sequence of Remedy
+        What to measure.
+
+    Returns
+    -------
+    tuple of VerifiedRemedy
+        In the order given.
+    """
+    return tuple(_verified(graph, data, remedy, reference) for remedy in proposed)
+
+
+def _verified(
+    graph: Graph, data: Dataset, remedy: Remedy, reference: FloatReference
+) -> VerifiedRemedy:
+    measured = evaluate(graph, data, remedy.config, reference=reference)
+    layer = bit_width_budget(quantize(graph, data.calibration, remedy.config))[remedy.layer]
+    summary = next(entry for entry in measured.layers if entry.name == remedy.layer)
+    removed = layer.rounding
+    return VerifiedRemedy(
+        remedy=remedy,
+        width_bits=layer.weights.width_bits if removed is None else removed.width_bits,
+        seen_width_bits=None if summary.accumulator is None else _rounded_seen(summary),
+        sqnr_db=measured.sqnr_db,
+        agreement=measured.agreement,
+    )
+
+
+def _rounded_seen(summary: LayerSummary) -> int:
+    assert summary.accumulator is not None
+    return rounded_width(ChannelRange.of(*summary.accumulator), summary.lsbs_to_remove)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Change:
+    """A configuration, the layer's width under it, and the noise of the layers it touches."""
+
+    title: str
+    config: QuantizationConfig
+    width_bits: int
+    noise: Mapping[str, float]
+
+
+def _changes(
+    module: QuantizedModule,
+    facts: LayerFacts,
+    every: Sequence[LayerFacts],
+    powers: Mapping[str, Seen],
+) -> Iterator[_Change]:
+    """Yield the changes that exist for a layer."""
+    config, name = module.config, facts.layer.name
+    own = config.override(name)
+    width = _range_with(facts).width_bits
+    excess = max(0, width - config.limit_bits)
+    power = powers.get(name)
+
+    activations = config.activations_of(name)
+    for less in sorted({1, excess} - {0}):
+        if activations.n_bits - less < 1:
+            continue
+        scheme = activations.replace(n_bits=activations.n_bits - less)
+        changed = _tried(facts, power, activation_bits=scheme.n_bits)
+        if changed is not None:
+            override = LayerOverride(own.weights, scheme)
+            title = f"{_bits(less)} less for the layer's activations"
+            yield _Change(title, config.with_override(name, override), *changed)
+
+    if has_weights(facts):
+        weights = config.weights_of(name)
+        for less in sorted({1, excess} - {0}):
+            if weights.n_bits - less < 1:
+                continue
+            scheme = weights.replace(n_bits=weights.n_bits - less)
+            changed = _tried(facts, power, weight_bits=scheme.n_bits)
+            if changed is not None:
+                override = LayerOverride(scheme, own.activations)
+                title = f"{_bits(less)} less for the layer's weights"
+                yield _Change(title, config.with_override(name, override), *changed)
+        if _has_zero_point(facts) and weights.n_bits > 1:
+            scheme = weights.replace(symmetric=True, signed=None)
+            changed = _tried(facts, power, weight_bits=weights.n_bits, symmetric=True)
+            if changed is not None:
+                override = LayerOverride(scheme, own.activations)
+                yield _Change("symmetric weights", config.with_override(name, override), *changed)
+
+    if config.activations.n_bits > 1 and own.activations is None:
+        scheme = config.activations.replace(n_bits=config.activations.n_bits - 1)
+        changed = _tried(facts, power, activation_bits=scheme.n_bits)
+        if changed is not None:
+            noise = dict(changed[1])
+            for entry in every:
+                tried = _tried(entry, powers.get(entry.layer.name), activation_bits=scheme.n_bits)
+                if tried is not None and config.override(entry.layer.name).activations is None:
+                    noise.update(tried[1])
+            title = "1 bit less for all activations"
+            yield _Change(title, config.replace(activations=scheme), changed[0], noise)
+
+    if excess and facts.op.rounds_accumulator and not facts.leaves:
+        yield _rounded(config, facts, every, powers)
+
+
+def _rounded(
+    config: QuantizationConfig,
+    facts: LayerFacts,
+    every: Sequence[LayerFacts],
+    powers: Mapping[str, Seen],
+) -> _Change:
+    """Return the change that rounds every accumulator to the limit."""
+    limit = config.limit_bits
+    noise = {}
+    for entry in every:
+        if entry.leaves or not entry.op.rounds_accumulator:
+            continue
+        lsbs = _lsbs(entry, powers.get(entry.layer.name), limit)
+        noise[entry.layer.name] = layer_noise(
+            entry, powers.get(entry.layer.name), lsbs_to_remove=lsbs
+        )
+    lsbs = _lsbs(facts, powers.get(facts.layer.name), limit)
+    width = rounded_width(_range_with(facts), lsbs)
+    title = f"accumulators rounded to {_bits(limit)}"
+    return _Change(title, config.replace(rounding_threshold_bits=limit), width, noise)
+
+
+def _lsbs(facts: LayerFacts, seen: Seen | None, threshold: int) -> int:
+    """Return the low bits that a threshold takes: those seen beyond it, or allowed beyond it."""
+    found = bounds(facts)
+    reach = seen.accumulator if seen else found.weights if found else None
+    return 0 if reach is None else max(0, reach.width_bits - threshold)
+
+
+def _tried(
+    facts: LayerFacts,
+    seen: Seen | None,
+    *,
+    weight_bits: int | None = None,
+    activation_bits: int | None = None,
+    symmetric: bool | None = None,
+) -> tuple[int, dict[str, float]] | None:
+    """Return width and noise of a layer on other grids; None where such a grid does not exist."""
+    try:
+        weights = (
+            None if weight_bits is None else weights_at(facts, weight_bits, symmetric=symmetric)
+        )
+        operands = (
+            {}
+            if activation_bits is None
+            else {i: operand_at(facts, i, activation_bits) for i, _ in facts.variables()}
+        )
+    except OptionsError:
+        return None
+    noise = layer_noise(
+        facts, seen, weights=weights, grids={i: x.quantizer for i, x in operands.items()}
+    )
+    return _range_with(facts, weights, operands).width_bits, {facts.layer.name: noise}
+
+
+def _range_with(
+    facts: LayerFacts, weights: Tensor | None = None, operands: Mapping[int, Tensor] | None = None
+) -> ChannelRange:
+    """Return what the weights allow when some of a layer's operands are on other grids."""
+    changed = dict(operands or {})
+    if weights is not None:
+        changed[0 if 0 in facts.layer.constants else 1] = weights
+    found = bounds(facts.with_operands(changed))
+    assert found is not None
+    return found.weights
+
+
+def _has_zero_point(facts: LayerFacts) -> bool:
+    return any(
+        isinstance(constant, Tensor) and bool(np.any(constant.quantizer.zero_point))
+        for i, constant in facts.layer.constants.items()
+        if i < 2
+    )
+
+
+def _bits(count: int) -> str:
+    return f"{count} bit" if count == 1 else f"{count} bits"

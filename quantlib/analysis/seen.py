@@ -1,0 +1,216 @@
+"""What integers occurred on given data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.analysis.facts import channel_axis
+from quantlib.analysis.intervals import has_zero_point, weight_zero_points
+from quantlib.analysis.ranges import ChannelRange, exact_integers
+from quantlib.core.tensor import Tensor
+from quantlib.execution.float_run import BATCH
+from quantlib.execution.inputs import check_inputs
+from quantlib.ops import kernels
+from quantlib.ops.arithmetic import Add, Mul
+from quantlib.ops.conv import Conv
+from quantlib.ops.linear import Gemm
+from quantlib.ops.reduction import GlobalAveragePool, ReduceMean, ReduceSum
+from quantlib.ops.windows import Window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from quantlib.arrays import AnyArray, Codes
+    from quantlib.execution.layer import LayerRun, QuantizedLayer
+    from quantlib.quantized_module import QuantizedModule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What one integer operator held on some data.
+
+    Parameters
+    ----------
+    accumulator : ChannelRange
+        Its accumulator, per output channel.
+    parts : mapping of str to ChannelRange
+        Intermediate integers; names as in `quantlib.analysis.ranges.Part`.
+    input_powers : tuple of float
+        Mean square of each variable input on its grid, in the square of its unit.
+    output_power : float
+        Mean square of the output, likewise.
+    """
+
+    accumulator: ChannelRange
+    parts: Mapping[str, ChannelRange]
+    input_powers: tuple[float, ...]
+    output_power: float
+
+
+@dataclass(slots=True)
+class _MeanSquare:
+    """A mean of squares, batch by batch."""
+
+    total: float = 0.0
+    count: int = 0
+
+    def add(self, values: AnyArray) -> None:
+        flat = np.ravel(values).astype(np.float64, copy=False)
+        self.total += float(np.vdot(flat, flat))
+        self.count += flat.size
+
+    @property
+    def mean(self) -> float:
+        return self.total / max(1, self.count)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one layer held so far."""
+
+    accumulator: ChannelRange | None = None
+    parts: dict[str, ChannelRange] = field(default_factory=dict)
+    inputs: tuple[_MeanSquare, ...] = ()
+    output: _MeanSquare = field(default_factory=_MeanSquare)
+
+    def note(self, layer: QuantizedLayer, run: LayerRun) -> None:
+        accumulator = run.accumulator
+        assert accumulator is not None
+        axis = channel_axis(layer, accumulator.ndim)
+        found = _range(accumulator, axis)
+        self.accumulator = found if self.accumulator is None else self.accumulator.merge(found)
+        for name, values in _parts(layer, run):
+            part = _range(values, axis)
+            self.parts[name] = self.parts[name].merge(part) if name in self.parts else part
+        variables = [
+            operand
+            for i, operand in enumerate(run.operands)
+            if isinstance(operand, Tensor) and i not in layer.constants
+        ]
+        self.inputs = self.inputs or tuple(_MeanSquare() for _ in variables)
+        for tally, variable in zip(self.inputs, variables, strict=True):
+            tally.add(variable.quantizer.dequant(variable.codes))
+        output = run.results[0]
+        assert isinstance(output, Tensor)
+        self.output.add(output.values)
+
+
+def observe(module: QuantizedModule, data: AnyArray | tuple[AnyArray, ...]) -> dict[str, Seen]:
+    """Run data through a module in batches and return what its integer operators held.
+
+    Parameters
+    ----------
+    module : QuantizedModule
+        The model.
+    data : array or tuple of arrays
+        Real model inputs, samples along axis 0.
+
+    Returns
+    -------
+    dict of str to Seen
+        By operator name.
+
+    Raises
+    ------
+    TensorError
+        The data do not fit the model.
+    """
+    given = data if isinstance(data, tuple) else (data,)
+    arrays = check_inputs(module.graph, given, what="data")
+    tallies: dict[str, _Tally] = {}
+
+    def note(layer: QuantizedLayer, run: LayerRun) -> None:
+        if run.accumulator is not None:
+            tallies.setdefault(layer.name, _Tally()).note(layer, run)
+
+    for start in range(0, len(arrays[0]), BATCH):
+        module.run(*(array[start : start + BATCH] for array in arrays), observe=note)
+    return {
+        name: Seen(
+            accumulator=tally.accumulator,
+            parts=tally.parts,
+            input_powers=tuple(part.mean for part in tally.inputs),
+            output_power=tally.output.mean,
+        )
+        for name, tally in tallies.items()
+        if tally.accumulator is not None
+    }
+
+
+def _range(values: AnyArray, axis: int | None) -> ChannelRange:
+    """Return the range of integers along a channel axis, None for all together."""
+    if axis is None or values.ndim == 0:
+        low, high = values.min(), values.max()
+    else:
+        others = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
+        low, high = values.min(axis=others), values.max(axis=others)
+    return ChannelRange(exact_integers(np.asarray(low)), exact_integers(np.asarray(high)))
+
+
+def _parts(layer: QuantizedLayer, run: LayerRun) -> Iterator[tuple[str, AnyArray]]:
+    """Yield the integers on the way to an accumulator, where there are any."""
+    op = layer.op
+    if isinstance(op, ReduceSum | ReduceMean | GlobalAveragePool):
+        offset = op.rounding_offset(*run.operands)  # type: ignore[arg-type]
+        if offset:
+            yield "shifted sum", exact_integers(np.asarray(run.accumulator)) + offset
+        return
+    first, second = run.operands[0], run.operands[1] if len(run.operands) > 1 else None
+    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
+        return
+    if isinstance(op, Gemm | Conv):
+        if 0 in layer.constants or not np.any(second.quantizer.zero_point):
+            return
+        sums = _input_sums(op, first, second)
+        axis = 0 if isinstance(op, Conv) or op.transB else -1
+        zero_points = (
+            weight_zero_points(second, axis)
+            if 1 in layer.constants
+            else np.ravel(second.quantizer.zero_point)
+        )
+        if isinstance(op, Conv):
+            zero_points = zero_points.reshape(-1, *(1,) * (sums.ndim - 2))
+        term = sums * -zero_points
+        yield "product", exact_integers(np.asarray(run.accumulator)) - term
+        yield "input sum", np.broadcast_to(sums, term.shape)
+        yield "zero-point term", term
+    elif isinstance(op, Mul) and has_zero_point(first, second):
+        left, right = (
+            kernels.round_low_bits(exact_integers(x.codes), lsbs)
+            for x, lsbs in zip((first, second), op.factor_lsbs, strict=True)
+        )
+        yield "product", left * right
+    elif isinstance(op, Add):
+        for name, pair in (
+            ("first term", (first, _at_zero(second))),
+            ("second term", (_at_zero(first), second)),
+        ):
+            yield name, op.accumulate(*pair, output=layer.output_grid())
+
+
+def _input_sums(op: Gemm | Conv, x: Tensor, w: Tensor) -> AnyArray:
+    """Return the sum of the codes that meet each accumulator, int64, broadcastable to it."""
+    if isinstance(op, Gemm):
+        codes = exact_integers(x.codes.T if op.transA else x.codes)
+        return np.asarray(codes.sum(axis=-1, keepdims=True))
+    window = Window.from_attributes(op.attributes, w.shape[2:])
+    fill = int(np.asarray(x.quantizer.zero_point))
+    magnitude = max(x.magnitude, abs(fill))
+    sums: Codes = kernels.convolve(
+        kernels.pad_spatial(x.codes, window.pads_for(x.shape[2:]), fill),
+        np.ones((op.group, *w.shape[1:]), dtype=np.float32),
+        strides=window.strides,
+        dilations=window.dilations,
+        group=op.group,
+        bound=kernels.product_bound(magnitude, op.fan_in(w.shape)),
+    )
+    return np.repeat(exact_integers(sums), len(w.codes) // op.group, axis=1)
+
+
+def _at_zero(x: Tensor) -> Tensor:
+    """Return a tensor of real zeros on the grid of `x`."""
+    code = np.asarray(x.quantizer.zero_point, dtype=x.codes.dtype)
+    return Tensor(x.quantizer, codes=np.broadcast_to(code, x.shape))

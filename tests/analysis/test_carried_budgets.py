@@ -1,0 +1,68 @@
+"""Budgets of models that bring their own grids."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import quantlib as ql
+from quantlib.analysis.budget import bit_width_budget
+from quantlib.analysis.cost import cost
+from quantlib.analysis.facts import layer_facts
+from quantlib.analysis.feasible import feasible_region
+from quantlib.analysis.remedies import remedies
+from tests.analysis.test_bounds import assert_nested
+from tests.models import build, normal
+from tests.test_carried_grids import BREVITAS
+
+
+def brevitas(name: str, limit_bits: int = 16) -> tuple[ql.QuantizedModule, object]:
+    x = np.load(BREVITAS / f"{name}.npz")["x"]
+    config = ql.QuantizationConfig.from_n_bits(6).replace(limit_bits=limit_bits)
+    return ql.quantize(ql.load_model(BREVITAS / f"{name}.onnx"), x, config), x
+
+
+@pytest.mark.parametrize("name", ["qat_mlp", "qat_cnn", "qat_res"])
+def test_a_brevitas_model_lies_within_its_bounds(name: str) -> None:
+    module, x = brevitas(name)
+    budget = bit_width_budget(module, np.asarray(x) * np.float32(3))
+    assert budget.layers
+    assert_nested(budget)
+    assert cost(module, budget).n_lookups > 0
+
+
+def test_grids_of_the_model_do_not_follow_a_width() -> None:
+    module, _ = brevitas("qat_mlp")
+    facts = layer_facts(module)[-1]
+    assert facts.variables()[0][1].quantizer.is_carried
+    found = feasible_region(facts, 16)
+    assert found is not None
+    assert np.all(found.width_bits == bit_width_budget(module).layers[-1].weights.width_bits)
+
+
+def test_what_changes_nothing_is_no_remedy() -> None:
+    module, _ = brevitas("qat_mlp", limit_bits=4)
+    last = bit_width_budget(module).layers[-1]
+    assert not last.fits
+    assert remedies(module, last.name) == ()
+
+
+def test_codes_selected_from_a_grid_of_the_model_arrive_as_they_are() -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], "quantize"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], "dequantize"),
+        helper.make_node("MaxPool", ["d"], ["m"], "pool", kernel_shape=[2], pads=[1, 1]),
+        helper.make_node("Conv", ["m", "w"], ["y"], "conv"),
+    ]
+    constants = {"s": np.float32(0.1), "z": np.int8(-7), "w": normal(3, 2, 3)}
+    graph = ql.load_model(
+        build(nodes, inputs={"x": ["n", 2, 6]}, outputs=["y"], constants=constants)
+    )
+    x = normal(30, 2, 6) * 4
+    module = ql.quantize(graph, x, ql.QuantizationConfig.from_n_bits(5))
+    budget = bit_width_budget(module, x * 5)
+    assert_nested(budget)
+    assert budget["pool"].weights.range == (-128, 127)
+    facts = layer_facts(module)[-1]
+    assert facts.variables()[0][1].codes.tolist() == [-128, 127]
