@@ -15,6 +15,7 @@ from quantlib.errors import (
     ModelLoadError,
     OptionsError,
     QuantlibError,
+    SweepError,
     TensorError,
     UnsupportedOpError,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "QuantizedModule",
     "QuantlibError",
     "Scheme",
+    "SweepError",
     "TensorError",
     "UniformQuantizationParameters",
     "UniformQuantizer",

@@ -8,6 +8,7 @@
     ├── ModelLoadError        (ValueError)           the bytes are no model that can be loaded
     ├── DataLoadError         (ValueError)           the bytes are no data that can be loaded
     ├── ConfigurationError    (ValueError)           a configuration document is wrong
+    ├── SweepError            (RuntimeError)         a sweep ended before its last configuration
     └── UnsupportedOpError    (NotImplementedError)  a node that nobody can execute
 
 A message says what was given, what is wanted and what to do. Anything else that escapes the
@@ -39,6 +40,10 @@ class DataLoadError(QuantlibError, ValueError):
 
 class ConfigurationError(QuantlibError, ValueError):
     """A configuration document is malformed; the message carries the JSON path at fault."""
+
+
+class SweepError(QuantlibError, RuntimeError):
+    """Workers are lost or configurations cannot be applied; finished results stay valid."""
 
 
 class UnsupportedOpError(QuantlibError, NotImplementedError):

@@ -64,6 +64,19 @@ def evaluate(
     """
     memo = Memo(limit_bytes=0) if memo is None else memo
     module = quantize(graph, data.calibration, config, memo=memo)
+    return evaluate_module(module, data, reference=reference, memo=memo)
+
+
+def evaluate_module(
+    module: QuantizedModule,
+    data: Dataset,
+    *,
+    reference: FloatReference,
+    memo: Memo | None = None,
+) -> Evaluation:
+    """Compare a quantized module with the float model; as `evaluate`, which quantizes first."""
+    memo = Memo(limit_bytes=0) if memo is None else memo
+    graph, config = module.graph, module.config
     tallies: dict[str, Tally] = {}
     produced: list[AnyArray] = []
     expected: list[AnyArray] = []

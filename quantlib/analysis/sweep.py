@@ -3,106 +3,53 @@
 from __future__ import annotations
 
 import itertools
-import time
-from concurrent.futures import as_completed
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING
 
-from quantlib.analysis.evaluation import evaluate
-from quantlib.core.config import QuantizationConfig
-from quantlib.errors import OptionsError
+from quantlib.analysis.executors import is_loss, is_lost, shared
+from quantlib.analysis.measuring import SweepResult, measure, same_numbers
+from quantlib.errors import QuantlibError, SweepError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Executor
 
-    from quantlib.analysis.reference import FloatReference
-    from quantlib.data import Dataset
-    from quantlib.graph.model import Graph
+    from quantlib.analysis.workbench import Workbench
+    from quantlib.core.config import QuantizationConfig
+
+WINDOW = 128
+"""Configurations that are with the executor at a time."""
+
+POLL_S = 0.1
+"""How often a sweep that waits asks whether to go on."""
+
+PATIENCE_S = 5.0
+"""After this long without a result a cluster is asked whether it is still there."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepResult:
-    """The figures of one configuration.
-
-    Parameters
-    ----------
-    config : QuantizationConfig
-        Which.
-    sqnr_db, mse, max_error : float
-        First model output against the float model.
-    agreement, score : float or None
-        Same class as the float model; accuracy or R² against the labels.
-    widest_bits : int or None
-        Widest accumulator seen.
-    weight_bytes : int
-        Size of the quantized constants.
-    elapsed_s : float
-        Time to quantize and evaluate.
-    """
-
-    config: QuantizationConfig
-    sqnr_db: float
-    mse: float
-    max_error: float
-    agreement: float | None
-    score: float | None
-    widest_bits: int | None
-    weight_bytes: int
-    elapsed_s: float
-
-
-def grid(
-    base: QuantizationConfig,
-    *,
-    weight_bits: Sequence[int],
-    activation_bits: Sequence[int],
-    weight_schemes: Sequence[tuple[bool | None, bool | None]] = ((None, None),),
-    activation_schemes: Sequence[tuple[bool | None, bool | None]] = ((None, None),),
-) -> tuple[QuantizationConfig, ...]:
-    """Return every valid combination, each once.
+def split_known(
+    configs: Sequence[QuantizationConfig], known: Iterable[SweepResult]
+) -> tuple[tuple[SweepResult, ...], tuple[QuantizationConfig, ...]]:
+    """Return the results that are there already, and the configurations that are missing.
 
     Parameters
     ----------
-    base : QuantizationConfig
-        Everything that is not varied; input and output widths follow Concrete ML's rule
-        ``max(5, activation bits)``.
-    weight_bits, activation_bits : sequence of int
-        Widths.
-    weight_schemes, activation_schemes : sequence of (signed, symmetric)
-        None is automatic. Contradicting pairs (symmetric and unsigned) are left out.
-
-    Raises
-    ------
-    OptionsError
-        Nothing is left to compute.
+    configs : sequence of QuantizationConfig
+        What is wanted.
+    known : iterable of SweepResult
+        Of the same model and data, in any order; a result for another limit counts.
     """
-    configs: dict[QuantizationConfig, None] = {}
-    for w, a, ws, as_ in itertools.product(
-        weight_bits, activation_bits, weight_schemes, activation_schemes
-    ):
-        widths = QuantizationConfig.from_n_bits({"op_weights": w, "op_inputs": a})
-        try:
-            config = base.replace(
-                weights=base.weights.replace(n_bits=w, signed=ws[0], symmetric=ws[1]),
-                activations=base.activations.replace(n_bits=a, signed=as_[0], symmetric=as_[1]),
-                input_bits=max(widths.input_bits, a),
-                output_bits=widths.output_bits,
-            )
-        except OptionsError:
-            continue
-        configs[config] = None
-    if not configs:
-        raise OptionsError("the grid is empty; choose at least one width and one valid scheme.")
-    return tuple(configs)
+    by_numbers = {same_numbers(result.config): result for result in known}
+    found = [by_numbers.get(same_numbers(config)) for config in configs]
+    pairs = list(zip(configs, found, strict=True))
+    there = tuple(result.under(config) for config, result in pairs if result is not None)
+    return there, tuple(config for config, result in pairs if result is None)
 
 
 def sweep(
-    graph: Graph,
-    data: Dataset,
+    bench: Workbench,
     configs: Sequence[QuantizationConfig],
     *,
-    reference: FloatReference,
     executor: Executor,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[SweepResult]:
@@ -110,45 +57,91 @@ def sweep(
 
     Parameters
     ----------
-    graph, data, reference
-        As for `evaluate`.
+    bench : Workbench
+        Model and data; it travels to the workers of a cluster once.
     configs : sequence of QuantizationConfig
-        What to compute.
+        What to compute. Configurations of the same numbers are computed once and yielded each.
     executor : concurrent.futures.Executor
-        Where.
+        Where. It stays open.
     go_on : callable
-        Asked between results; after False nothing new starts.
+        Asked several times a second; after False nothing new starts, and what runs is waited for
+        and yielded. A cluster drops what it runs.
+
+    Yields
+    ------
+    SweepResult
+        In the order in which they are ready. Figures do not depend on executor or order.
 
     Raises
     ------
-    QuantlibError
-        A configuration cannot be applied; results yielded before stay with the caller.
+    SweepError
+        The workers are gone, at once; or configurations cannot be applied, after all others are
+        done. What was yielded before stays valid.
     """
-    futures = [executor.submit(_one, graph, data, config, reference) for config in configs]
+    wanted: dict[QuantizationConfig, list[QuantizationConfig]] = {}
+    for config in configs:
+        wanted.setdefault(same_numbers(config), []).append(config)
+    refused: list[tuple[QuantizationConfig, QuantlibError]] = []
+    done = 0
+    for config, outcome in _outcomes(bench, list(wanted), executor, go_on):
+        if isinstance(outcome, QuantlibError):
+            refused.append((config, outcome))
+            continue
+        for same in wanted[config]:
+            done += 1
+            yield outcome.under(same)
+    if refused:
+        config, error = refused[0]
+        raise SweepError(
+            f"{len(refused)} of {len(wanted)} configurations cannot be applied, {done} results are "
+            f"there; the first of them (weights {config.weights.n_bits}, activations "
+            f"{config.activations.n_bits} bits): {error}"
+        ) from error
+
+
+def _outcomes(
+    bench: Workbench,
+    configs: Sequence[QuantizationConfig],
+    executor: Executor,
+    go_on: Callable[[], bool],
+) -> Iterator[tuple[QuantizationConfig, SweepResult | QuantlibError]]:
+    """Yield each configuration with its result, or with what is wrong with it."""
+    at_work: dict[Future[SweepResult], QuantizationConfig] = {}
+    queue = iter(configs)
+    silence_s = 0.0
     try:
-        for future in as_completed(futures):
+        sent = shared(executor, bench)
+        while True:
             if not go_on():
+                # cancel() is False for what runs already
+                at_work = {future: c for future, c in at_work.items() if not future.cancel()}
+                queue = iter(())
+            for config in itertools.islice(queue, WINDOW - len(at_work)):
+                at_work[executor.submit(measure, sent, config)] = config
+            if not at_work:
                 return
-            yield future.result()
+            ready, _ = wait(at_work, timeout=POLL_S, return_when=FIRST_COMPLETED)
+            silence_s = 0.0 if ready else silence_s + POLL_S
+            if silence_s > PATIENCE_S:
+                silence_s = 0.0
+                if is_lost(executor):
+                    raise SweepError(_LOST)
+            for future in ready:
+                config = at_work.pop(future)
+                try:
+                    yield config, future.result()
+                except QuantlibError as error:
+                    yield config, error
+    except Exception as error:
+        if isinstance(error, QuantlibError) or not is_loss(error):
+            raise
+        raise SweepError(f"{_LOST} ({type(error).__name__})") from error
     finally:
-        for future in futures:
+        for future in at_work:
             future.cancel()
 
 
-def _one(
-    graph: Graph, data: Dataset, config: QuantizationConfig, reference: FloatReference
-) -> SweepResult:
-    """Evaluate one configuration."""
-    started = time.perf_counter()
-    found = evaluate(graph, data, config, reference=reference)
-    return SweepResult(
-        config=config,
-        sqnr_db=found.sqnr_db,
-        mse=found.mse,
-        max_error=found.max_error,
-        agreement=found.agreement,
-        score=found.score.quantized_value if found.score else None,
-        widest_bits=found.widest.width_bits if found.widest else None,
-        weight_bytes=found.weight_bytes,
-        elapsed_s=time.perf_counter() - started,
-    )
+_LOST = (
+    "the workers of this sweep are gone; what is finished stays, start them again and resume the "
+    "sweep from its results"
+)
