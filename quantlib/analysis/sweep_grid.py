@@ -37,10 +37,13 @@ class Expansion:
         Valid combinations, each once, in the order of the grid.
     contradictions : tuple of (str, int)
         Why combinations are left out, and how many for this reason; the most frequent first.
+    repeats : int
+        Combinations that are a configuration of `configs` again.
     """
 
     configs: tuple[QuantizationConfig, ...]
     contradictions: tuple[tuple[str, int], ...]
+    repeats: int = 0
 
     @property
     def left_out(self) -> int:
@@ -56,13 +59,13 @@ class SweepGrid:
     ----------
     weight_bits, activation_bits : tuple of int, optional
         Widths, bits.
-    weight_signed, weight_symmetric : tuple of (bool or None), optional
+    weights_signed, weights_symmetric : tuple of (bool or None), optional
         Members of the weights' scheme; a member that is None is the automatic rule.
-    weight_per_channel : tuple of bool, optional
+    weights_per_channel : tuple of bool, optional
         One grid per output channel, or one per tensor.
-    weight_estimator, activation_estimator : tuple of Estimator, optional
+    weights_estimator, activations_estimator : tuple of Estimator, optional
         Which range a grid covers.
-    activation_signed, activation_symmetric : tuple of (bool or None), optional
+    activations_signed, activations_symmetric : tuple of (bool or None), optional
         Members of the activations' scheme.
     input_bits, output_bits : tuple of (int or None), optional
         Widths of the model's edges; a member that is None follows the activations as
@@ -80,13 +83,13 @@ class SweepGrid:
 
     weight_bits: tuple[int, ...] | None = None
     activation_bits: tuple[int, ...] | None = None
-    weight_signed: tuple[bool | None, ...] | None = None
-    weight_symmetric: tuple[bool | None, ...] | None = None
-    weight_per_channel: tuple[bool, ...] | None = None
-    weight_estimator: tuple[Estimator, ...] | None = None
-    activation_signed: tuple[bool | None, ...] | None = None
-    activation_symmetric: tuple[bool | None, ...] | None = None
-    activation_estimator: tuple[Estimator, ...] | None = None
+    weights_signed: tuple[bool | None, ...] | None = None
+    weights_symmetric: tuple[bool | None, ...] | None = None
+    weights_per_channel: tuple[bool, ...] | None = None
+    weights_estimator: tuple[Estimator, ...] | None = None
+    activations_signed: tuple[bool | None, ...] | None = None
+    activations_symmetric: tuple[bool | None, ...] | None = None
+    activations_estimator: tuple[Estimator, ...] | None = None
     input_bits: tuple[int | None, ...] | None = (None,)
     output_bits: tuple[int | None, ...] | None = (None,)
     rounding_threshold_bits: tuple[int | None, ...] | None = None
@@ -130,16 +133,18 @@ class SweepGrid:
             )
         found: dict[QuantizationConfig, None] = {}
         refused: Counter[str] = Counter()
+        repeats = 0
         for outcome, count in self._combined(base):
             if isinstance(outcome, str):
                 refused[outcome] += count
             else:
+                repeats += outcome in found
                 found[outcome] = None
         contradictions = tuple(refused.most_common())
         if not found:
             named = "; ".join(f"{why} ({count} times)" for why, count in contradictions[:_LISTED])
             raise OptionsError(f"the grid is empty, all its combinations contradict: {named}")
-        return Expansion(tuple(found), contradictions)
+        return Expansion(tuple(found), contradictions, repeats)
 
     def _varied(self) -> dict[str, tuple[Any, ...]]:
         """Return the values of each choice that is varied, by name."""
@@ -159,8 +164,8 @@ class SweepGrid:
         }
         varied = {name: values for name, values in edges.items() if values is not None}
         rest = list(itertools.product(*varied.values()))
-        weights = self._schemes(base.weights, "weight")
-        activations = self._schemes(base.activations, "activation")
+        weights = self._schemes(base.weights, "weights")
+        activations = self._schemes(base.activations, "activations")
         for w, a in itertools.product(weights, activations):
             if isinstance(w, str) or isinstance(a, str):
                 yield (w if isinstance(w, str) else str(a)), len(rest)
@@ -178,7 +183,7 @@ class SweepGrid:
     def _schemes(self, base: Scheme, kind: str) -> list[Scheme | str]:
         """Return every scheme of weights or activations, or what each contradicts."""
         members = {
-            "n_bits": f"{kind}_bits",
+            "n_bits": f"{kind[:-1]}_bits",
             "signed": f"{kind}_signed",
             "symmetric": f"{kind}_symmetric",
             "per_channel": f"{kind}_per_channel",
@@ -191,11 +196,11 @@ class SweepGrid:
             try:
                 scheme = base.replace(**dict(zip(varied, values, strict=True)))
             except OptionsError as error:
-                found.append(f"{kind}s: {error}")
+                found.append(f"{kind}: {error}")
                 continue
             wide = scheme.estimator.kind.uses_width and scheme.n_bits > ESTIMATOR_BITS
             found.append(
-                f"{kind}s: {scheme.estimator.name} judges grids of at most {ESTIMATOR_BITS} bits; "
+                f"{kind}: {scheme.estimator.name} judges grids of at most {ESTIMATOR_BITS} bits; "
                 "use min-max."
                 if wide
                 else scheme

@@ -29,6 +29,13 @@ class Tristate(StrEnum):
         return {"auto": None, "yes": True, "no": False}[self.value]
 
 
+class Choice(StrEnum):
+    """A choice that no rule makes."""
+
+    YES = "yes"
+    NO = "no"
+
+
 class CalibrateOn(StrEnum):
     """What ranges are measured on."""
 
@@ -71,8 +78,11 @@ def estimator(words: str | None) -> Estimator | None:
     OptionsError
         An unknown name, or a parameter that is no number, out of range or not taken.
     """
-    if words is None:
-        return None
+    return None if words is None else estimator_of(words)
+
+
+def estimator_of(words: str) -> Estimator:
+    """Return what ``NAME`` or ``NAME:PARAMETER`` says; raises as `estimator`."""
     name, colon, parameter = words.partition(":")
     try:
         value = float(parameter) if colon else None

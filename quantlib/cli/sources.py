@@ -2,44 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.workbench import Workbench
 from quantlib.cli.console import note
 from quantlib.core.config import QuantizationConfig
-from quantlib.data import MAX_DATA_BYTES, Dataset, load_data, synthetic_data
+from quantlib.data import MAX_DATA_BYTES, load_data, synthetic_data
 from quantlib.errors import ConfigurationError, DataLoadError, OptionsError
 from quantlib.graph.loader import load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from quantlib.data import Dataset
     from quantlib.graph.model import Graph
 
 MAX_CONFIG_BYTES = 16 * 2**20
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Bench:
-    """A model on its data.
-
-    Parameters
-    ----------
-    graph : Graph
-        The model.
-    data : Dataset
-        Calibration, evaluation, labels.
-    reference : FloatReference
-        The float model on the evaluation data, shared by all configurations.
-    """
-
-    graph: Graph
-    data: Dataset
-    reference: FloatReference
-
-
-def open_bench(model: Path, data: Path | None, *, synthetic: bool) -> Bench:
+def open_bench(model: Path, data: Path | None, *, synthetic: bool) -> Workbench:
     """Load a model and its data; notes what was decided while reading.
 
     Raises
@@ -57,7 +38,7 @@ def open_bench(model: Path, data: Path | None, *, synthetic: bool) -> Bench:
     found = synthetic_data(graph) if data is None else _read_data(data, graph)
     for line in found.notes:
         note(f"{found.name}: {line}")
-    return Bench(graph, found, FloatReference(graph, found.evaluation))
+    return Workbench(graph, found)
 
 
 def read_config(path: Path) -> QuantizationConfig:

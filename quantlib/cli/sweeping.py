@@ -1,32 +1,54 @@
 """``quantlib sweep``: a grid of configurations, results as they come."""
 
-import itertools
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from quantlib.analysis.sweep import SweepResult, grid
+from quantlib.analysis.executors import open_executor
+from quantlib.analysis.measuring import SweepResult
+from quantlib.analysis.sweep import split_known
 from quantlib.analysis.sweep import sweep as sweep_results
+from quantlib.analysis.sweep_grid import SweepGrid
+from quantlib.analysis.sweep_records import Origin
+from quantlib.analysis.sweep_store import ResultsFile, check_parquet, write_parquet
+from quantlib.analysis.workbench import Workbench
 from quantlib.cli import options, words
-from quantlib.cli.choices import Tristate, configuration, given
+from quantlib.cli.choices import (
+    CalibrateOn,
+    Choice,
+    Tristate,
+    configuration,
+    estimator_of,
+    given,
+    rounding_bits,
+)
 from quantlib.cli.console import ExitCode, note, notices, say, show_table
 from quantlib.cli.options import widths
-from quantlib.cli.results_file import ResultsFile
-from quantlib.cli.sources import Bench, open_bench, read_config
+from quantlib.cli.sources import open_bench, read_config
 from quantlib.core.config import QuantizationConfig
-from quantlib.core.scheme import Scheme
+from quantlib.errors import SweepError
+
+_W = TypeVar("_W")
+_V = TypeVar("_V")
 
 WIDTHS = ["2-8"]
 
 Repeated = Annotated[
     list[Tristate] | None,
-    typer.Option(help="May be repeated; contradicting pairs are left out."),
+    typer.Option(help="May be repeated; contradicting combinations are left out."),
+]
+Edges = Annotated[
+    list[str] | None,
+    typer.Option(metavar="BITS|auto", help="May be repeated; auto is max(5, activation bits)."),
+]
+Estimators = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME[:PARAMETER]", help="Ranges to try; may be repeated."),
 ]
 
 
@@ -40,16 +62,37 @@ def sweep(
     activation_bits: Annotated[
         list[str], typer.Option(metavar="BITS", help="Widths of activations; may be repeated.")
     ] = WIDTHS,
+    input_bits: Edges = None,
+    output_bits: Edges = None,
     weights_signed: Repeated = None,
     weights_symmetric: Repeated = None,
+    weights_per_channel: Annotated[
+        list[Choice] | None, typer.Option(help="A grid per output channel; may be repeated.")
+    ] = None,
+    weights_estimator: Estimators = None,
     activations_signed: Repeated = None,
     activations_symmetric: Repeated = None,
+    activations_estimator: Estimators = None,
+    calibrate_on: Annotated[
+        list[CalibrateOn] | None,
+        typer.Option(help="Tensors whose ranges are measured; may be repeated."),
+    ] = None,
+    rounding: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="BITS|off",
+            help="Accumulators wider than this lose their lowest bits; may be repeated.",
+        ),
+    ] = None,
     config: options.Config = None,
-    rounding: options.Rounding = None,
     limit: options.Limit = None,
     workers: Annotated[
-        int, typer.Option(min=1, help="Threads.", show_default="one per processor")
-    ] = os.cpu_count() or 1,
+        int | None, typer.Option(min=1, help="Threads.", show_default="one per processor")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="A Dask scheduler, as in tcp://host:8786."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -58,41 +101,66 @@ def sweep(
             "computed again.",
         ),
     ] = None,
+    parquet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A Parquet copy of the results, written at the end."),
+    ] = None,
     top: Annotated[int, typer.Option(min=0, help="How many of the best are listed.")] = 20,
 ) -> None:
     """Measure a grid of configurations.
 
-    Every combination of the widths and signs given; the rest is as --config says. Widths are
-    written 4, 2-8 or 2,4-6. Ctrl-C stops and keeps what is finished.
+    Every combination of the values given; the rest is as --config says. Widths are written 4,
+    2-8 or 2,4-6. Ctrl-C stops and keeps what is finished.
     """
+    if parquet is not None:
+        check_parquet()
     base = configuration(
         None if config is None else read_config(config),
         weights={},
         activations={},
         edges=given(limit_bits=limit),
-        rounding=rounding,
     )
-    configs = grid(
-        base,
+    expansion = SweepGrid(
         weight_bits=widths(weight_bits, option="--weight-bits"),
         activation_bits=widths(activation_bits, option="--activation-bits"),
-        weight_schemes=_pairs(base.weights, weights_signed, weights_symmetric),
-        activation_schemes=_pairs(base.activations, activations_signed, activations_symmetric),
-    )
+        input_bits=_edges(input_bits, option="--input-bits"),
+        output_bits=_edges(output_bits, option="--output-bits"),
+        weights_signed=_values(weights_signed, lambda word: word.choice),
+        weights_symmetric=_values(weights_symmetric, lambda word: word.choice),
+        weights_per_channel=_values(weights_per_channel, lambda word: word is Choice.YES),
+        weights_estimator=_values(weights_estimator, estimator_of),
+        activations_signed=_values(activations_signed, lambda word: word.choice),
+        activations_symmetric=_values(activations_symmetric, lambda word: word.choice),
+        activations_estimator=_values(activations_estimator, estimator_of),
+        rounding_threshold_bits=_values(rounding, rounding_bits),
+        calibrate_on=_values(calibrate_on, lambda word: word.value),
+    ).expand(base)
+    configs = expansion.configs
+    for why, count in expansion.contradictions:
+        note(f"{count} combinations are left out: {why}")
     bench = open_bench(model, data, synthetic=synthetic)
-    with nullcontext() if out is None else ResultsFile(out, bench) as file:
-        kept = {} if file is None else file.done
-        results = [kept[chosen] for chosen in configs if chosen in kept]
-        if results:
-            note(f"{out}: {len(results)} of {len(configs)} configurations are there already")
-        missing = [chosen for chosen in configs if chosen not in kept]
+    with nullcontext() if out is None else ResultsFile(out, Origin.of(bench)) as file:
+        there, missing = split_known(configs, [] if file is None else file.results)
+        if file is not None and file.was_cut:
+            note(f"{out}: the last line was cut short; it is computed again")
+        if there:
+            note(f"{out}: {len(there)} of {len(configs)} configurations are there already")
+        results = list(there)
 
         def add(result: SweepResult) -> None:
             results.append(result)
             if file is not None:
                 file.add(result)
 
-        finished = _compute(bench, missing, workers=workers, add=add)
+        try:
+            with open_executor(scheduler, workers=workers) as executor:
+                finished = _compute(bench, missing, executor=executor, add=add)
+        except SweepError:
+            _show(results, total=len(configs), top=top)
+            raise
+    if parquet is not None:
+        write_parquet(parquet, results)
+        note(f"wrote {parquet}")
     _show(results, total=len(configs), top=top)
     if not finished:
         where = "nothing is written" if out is None else f"the same --out {out} goes on from here"
@@ -100,47 +168,44 @@ def sweep(
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _pairs(
-    base: Scheme, signed: list[Tristate] | None, symmetric: list[Tristate] | None
-) -> list[tuple[bool | None, bool | None]]:
-    """Return every combination of two choices; what is not given stays as in `base`."""
-    return list(
-        itertools.product(
-            [word.choice for word in signed] if signed else [base.signed],
-            [word.choice for word in symmetric] if symmetric else [base.symmetric],
-        )
-    )
+def _values(given: Iterable[_W] | None, read: Callable[[_W], _V]) -> tuple[_V, ...] | None:
+    """Return what a repeated option says; None leaves the base's choice."""
+    return tuple(map(read, given)) if given else None
+
+
+def _edges(words: list[str] | None, *, option: str) -> tuple[int | None, ...]:
+    """Return the widths of a model edge; None follows the activations."""
+    if not words:
+        return (None,)
+    numbers = [word for word in words if word.lower() != "auto"]
+    follows: tuple[None, ...] = (None,) if len(numbers) < len(words) else ()
+    return (*follows, *(widths(numbers, option=option) if numbers else ()))
 
 
 def _compute(
-    bench: Bench,
+    bench: Workbench,
     configs: Sequence[QuantizationConfig],
     *,
-    workers: int,
+    executor: Executor,
     add: Callable[[SweepResult], None],
 ) -> bool:
     """Hand over results as they come; return False when Ctrl-C ended it."""
     console = notices()
     columns = (TextColumn("sweep"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    executor = ThreadPoolExecutor(workers)
-    found = sweep_results(
-        bench.graph, bench.data, configs, reference=bench.reference, executor=executor
-    )
+    found = sweep_results(bench, configs, executor=executor)
     try:
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             for result in progress.track(found, total=len(configs)):
                 add(result)
     except KeyboardInterrupt:
         return False
-    finally:
-        executor.shutdown(cancel_futures=True)
     return True
 
 
 def _show(results: Sequence[SweepResult], *, total: int, top: int) -> None:
     """Write the best results: those that fit first, then by SQNR."""
-    ranked = sorted(results, key=lambda found: (not _fits(found), -found.sqnr_db))
-    fitting = sum(map(_fits, results))
+    ranked = sorted(results, key=lambda found: (not found.fits, -found.sqnr_db))
+    fitting = sum(result.fits for result in results)
     say(f"{len(results)} of {total} configurations, {fitting} fit their limit")
     if not top or not ranked:
         return
@@ -153,8 +218,10 @@ def _show(results: Sequence[SweepResult], *, total: int, top: int) -> None:
                 words.decibel(found.sqnr_db),
                 words.NOTHING if found.score is None else f"{found.score:.4f}",
                 words.share(found.agreement),
-                words.NOTHING if found.widest_bits is None else f"{found.widest_bits} bits",
-                "yes" if _fits(found) else "no",
+                words.NOTHING
+                if found.widest_seen_bits is None
+                else f"{found.widest_seen_bits} bits",
+                "yes" if found.fits else "no",
                 words.size(found.weight_bytes),
             )
             for found in ranked[:top]
@@ -163,7 +230,3 @@ def _show(results: Sequence[SweepResult], *, total: int, top: int) -> None:
     )
     if len(ranked) > top:
         say(f"… {len(ranked) - top} more; --top lists them")
-
-
-def _fits(found: SweepResult) -> bool:
-    return found.widest_bits is None or found.widest_bits <= found.config.limit_bits

@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
-
 import numpy as np
 import onnx
 import pytest
@@ -13,7 +10,6 @@ from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.histograms import activation_histograms, grid_fit, histogram
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.reports import Evaluation
-from quantlib.analysis.sweep import SweepResult, grid, sweep
 from quantlib.data import Dataset
 from tests import models
 
@@ -109,55 +105,6 @@ def test_a_grid_that_is_too_short_clips() -> None:
     assert grid_fit(measured, full).sqnr_db > grid_fit(measured, half).sqnr_db
     exact = 10 * np.log10((1 / 3) / (float(full.scale) ** 2 / 12))
     assert grid_fit(measured, full).sqnr_db == pytest.approx(exact, abs=0.6)
-
-
-def figures(result: SweepResult) -> SweepResult:
-    return replace(result, elapsed_s=0.0)
-
-
-def run(workers: int) -> dict[ql.QuantizationConfig, SweepResult]:
-    configs = grid(BASE, weight_bits=[3, 5], activation_bits=[4, 6])
-    with ThreadPoolExecutor(workers) as executor:
-        found = sweep(GRAPH, DATA, configs, reference=REFERENCE, executor=executor)
-        return {result.config: figures(result) for result in found}
-
-
-def test_a_sweep_does_not_depend_on_the_number_of_workers() -> None:
-    alone, together = run(1), run(3)
-    assert alone == together
-    assert len(alone) == 4
-    (config, result) = next(iter(alone.items()))
-    found = evaluate(GRAPH, DATA, config, reference=REFERENCE)
-    assert result.sqnr_db == found.sqnr_db
-    assert found.widest is not None
-    assert result.widest_bits == found.widest.width_bits
-
-
-def test_a_grid_leaves_out_contradictions_and_repeats() -> None:
-    schemes = [(None, None), (False, True), (True, True), (True, True)]
-    configs = grid(BASE, weight_bits=[4], activation_bits=[4], weight_schemes=schemes)
-    assert len(configs) == 2
-    with pytest.raises(ql.OptionsError, match="empty"):
-        grid(BASE, weight_bits=[], activation_bits=[4])
-    with pytest.raises(ql.OptionsError, match="empty"):
-        grid(BASE, weight_bits=[4], activation_bits=[4], weight_schemes=[(False, True)])
-
-
-def test_a_cancelled_sweep_keeps_what_is_done() -> None:
-    configs = grid(BASE, weight_bits=range(2, 9), activation_bits=range(2, 9))
-    found: list[SweepResult] = []
-    with ThreadPoolExecutor(1) as executor:
-        results = sweep(
-            GRAPH,
-            DATA,
-            configs,
-            reference=REFERENCE,
-            executor=executor,
-            go_on=lambda: len(found) < 3,
-        )
-        for result in results:
-            found += [result]
-    assert 3 <= len(found) < len(configs)
 
 
 def tiny(nodes: list[onnx.NodeProto], **constants: object) -> ql.Graph:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,6 @@ from quantlib.analysis.budget import bit_width_budget
 from quantlib.analysis.cost import cost
 from quantlib.analysis.facts import layer_facts
 from quantlib.analysis.feasible import feasible_region
-from quantlib.analysis.reference import FloatReference
-from quantlib.analysis.sweep import grid, sweep
-from quantlib.data import load_data
 from quantlib.execution.float_run import float_batches
 
 pytestmark = pytest.mark.benchmark_suite
@@ -77,21 +73,6 @@ def test_light_models_at_224_pixels(name: str) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(4, 3, 224, 224)).astype(np.float32)
     report(name, graph, x[:2], x[2:])
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_sweep_of_sixty_configurations(workers: int) -> None:
-    graph = ql.load_model(SAMPLES / "digits_cnn.onnx")
-    content = (SAMPLES / "digits_cnn.npz").read_bytes()
-    data = load_data(content, graph, name="digits_cnn.npz")
-    reference = FloatReference(graph, data.evaluation)
-    base = ql.QuantizationConfig.from_n_bits(4)
-    configs = grid(base, weight_bits=range(2, 12), activation_bits=range(3, 9))
-    assert len(configs) == 60
-    started = time.perf_counter()
-    with ThreadPoolExecutor(workers) as executor:
-        found = list(sweep(graph, data, configs, reference=reference, executor=executor))
-    print(f"\nsweep of {len(found)}, {workers} workers: {time.perf_counter() - started:.2f} s")
 
 
 MEASURE_MEMORY = """

@@ -1,0 +1,32 @@
+"""A small model on its data, and results that compare."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import quantlib as ql
+from quantlib.analysis.workbench import Workbench
+from quantlib.data import Dataset
+from tests import models
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from quantlib.analysis.measuring import SweepResult
+
+
+def bench(graph: ql.Graph | None = None, *, samples: int = 200) -> Workbench:
+    """Return a model of six features with labels that 14 bits get right."""
+    graph = ql.load_model(models.mlp()) if graph is None else graph
+    x = models.normal(samples, 6, seed=9)
+    module = ql.PostTrainingAffineQuantization(14, graph).quantize_module(x[:60])
+    labels = np.argmax(module(x), 1)
+    return Workbench(graph, Dataset("made", (x[:60],), (x,), labels, (), "digest"))
+
+
+def by_config(results: Iterable[SweepResult]) -> dict[ql.QuantizationConfig, SweepResult]:
+    """Return results by configuration, without the seconds."""
+    return {result.config: replace(result, elapsed_s=0.0) for result in results}
