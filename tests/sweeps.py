@@ -13,7 +13,7 @@ from quantlib.data import Dataset
 from tests import models
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from quantlib.analysis.measuring import SweepResult
 
@@ -30,3 +30,17 @@ def bench(graph: ql.Graph | None = None, *, samples: int = 200) -> Workbench:
 def by_config(results: Iterable[SweepResult]) -> dict[ql.QuantizationConfig, SweepResult]:
     """Return results by configuration, without the seconds."""
     return {result.config: replace(result, elapsed_s=0.0) for result in results}
+
+
+def until_error(
+    results: Iterable[SweepResult], *, each: Callable[[int], object] = lambda _: None
+) -> tuple[list[SweepResult], ql.SweepError]:
+    """Return what a sweep found and the error that ended it; tell `each` how many there are."""
+    found: list[SweepResult] = []
+    try:
+        for result in results:
+            found.append(result)
+            each(len(found))
+    except ql.SweepError as error:
+        return found, error
+    raise AssertionError("the sweep ended without an error")

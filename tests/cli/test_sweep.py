@@ -7,30 +7,26 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 import quantlib as ql
-from quantlib.analysis.sweep import SweepResult, grid
 from quantlib.analysis.sweep import sweep as sweep_results
-from quantlib.cli.results_file import ResultsFile
-from quantlib.cli.sources import Bench, open_bench
+from quantlib.analysis.sweep_grid import SweepGrid
+from quantlib.errors import SweepError
 from tests.cli.running import DIGITS, IRIS, ROOT, SAMPLES, measured, refused, run, save
 
 GRID = ("--weight-bits", "2-3", "--activation-bits", "4", "--activation-bits", "6,7")
-CONFIGS = grid(ql.QuantizationConfig.from_n_bits(4), weight_bits=(2, 3), activation_bits=(4, 6, 7))
-
-
-def bench() -> Bench:
-    return open_bench(*IRIS, synthetic=False)
+BASE = ql.QuantizationConfig.from_n_bits(4)
+CONFIGS = SweepGrid(weight_bits=(2, 3), activation_bits=(4, 6, 7)).expand(BASE).configs
 
 
 def rows(path: Path) -> list[dict[str, Any]]:
     if path.suffix == ".jsonl":
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in path.read_text().splitlines()[1:]]
     with path.open(newline="") as stream:
         return [{**row, "config": json.loads(row["config"])} for row in csv.DictReader(stream)]
 
@@ -44,9 +40,9 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[ql.QuantizationConfig]:
     """Collect the configurations that are computed, in the order they are asked for."""
     seen: list[ql.QuantizationConfig] = []
 
-    def watched(graph: Any, data: Any, configs: Any, **rest: Any) -> Any:
+    def watched(bench: Any, configs: Any, **rest: Any) -> Any:
         seen.extend(configs)
-        return sweep_results(graph, data, configs, **rest)
+        return sweep_results(bench, configs, **rest)
 
     monkeypatch.setattr("quantlib.cli.sweeping.sweep_results", watched)
     return seen
@@ -64,7 +60,7 @@ def test_the_file_holds_each_configuration_with_the_figures_measured(
         assert found.score is not None and found.widest is not None
         assert float(row["sqnr_db"]) == found.sqnr_db
         assert float(row["score"]) == found.score.quantized_value
-        assert int(row["widest_bits"]) == found.widest.width_bits
+        assert int(row["widest_seen_bits"]) == found.widest.width_bits
         assert int(row["weight_bits"]) == config.weights.n_bits
         assert int(row["activation_bits"]) == config.activations.n_bits
 
@@ -138,19 +134,6 @@ def test_another_ending_is_refused() -> None:
     assert "must end in .jsonl or .csv" in refused("sweep", *IRIS, "--out", "found.txt")
 
 
-@pytest.mark.parametrize("ending", ["jsonl", "csv"])
-def test_results_come_back_as_they_were_written(ending: str, tmp_path: Path) -> None:
-    path, space = tmp_path / f"found.{ending}", bench()
-    plain = SweepResult(CONFIGS[0], 12.5, 1e-300, 3.0, 0.1, 0.2, 9, 100, 0.25)
-    exact = replace(plain, config=CONFIGS[1], sqnr_db=float("inf"), mse=0.0, agreement=None)
-    empty = replace(plain, config=CONFIGS[2], sqnr_db=-float("inf"), score=None, widest_bits=None)
-    with ResultsFile(path, space) as file:
-        for result in (plain, exact, empty):
-            file.add(result)
-    with ResultsFile(path, space) as file:
-        assert list(file.done.values()) == [plain, exact, empty]
-
-
 def test_the_best_that_fit_come_first() -> None:
     found = run("sweep", *IRIS, "--weight-bits", "2-8", "--activation-bits", "4-8", "--limit", 12)
     lines = found.stdout.splitlines()
@@ -184,6 +167,74 @@ def test_contradicting_pairs_are_left_out(tmp_path: Path) -> None:
     run("sweep", *IRIS, *words)
     pairs = {(c.weights.signed, c.weights.symmetric) for c in configs_in(path)}
     assert pairs == {(True, True), (True, False), (False, False)}
+
+
+def test_contradictions_are_counted_aloud() -> None:
+    words = ("--weights-signed", "no", "--weights-symmetric", "yes", "--weights-symmetric", "no")
+    found = run("sweep", *IRIS, *GRID, *words)
+    assert "6 combinations are left out" in found.stderr
+    assert found.stdout.startswith("6 of 6 configurations")
+
+
+def test_every_choice_can_be_varied(tmp_path: Path) -> None:
+    path = tmp_path / "found.jsonl"
+    words = "--weight-bits 3 --activation-bits 4 --input-bits auto --input-bits 6 --output-bits 7"
+    words += " --weights-per-channel no --weights-per-channel yes --weights-estimator mse"
+    words += " --activations-estimator percentile:99.9 --rounding off --rounding 6"
+    words += " --calibrate-on quantized --calibrate-on float"
+    run("sweep", *IRIS, *words.split(), "--out", path)
+    expected = SweepGrid(
+        weight_bits=(3,),
+        activation_bits=(4,),
+        input_bits=(None, 6),
+        output_bits=(7,),
+        weights_per_channel=(False, True),
+        weights_estimator=(ql.Estimator("mse"),),
+        activations_estimator=(ql.Estimator("percentile", 99.9),),
+        rounding_threshold_bits=(None, 6),
+        calibrate_on=("quantized", "float"),
+    ).expand(BASE)
+    assert len(expected.configs) == 16
+    assert set(configs_in(path)) == set(expected.configs)
+
+
+def test_a_parquet_copy_holds_the_results(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    path = tmp_path / "found.parquet"
+    run("sweep", *IRIS, *GRID, "--parquet", path)
+    table = pd.read_parquet(path)
+    assert {ql.QuantizationConfig.from_json(text) for text in table["config"]} == set(CONFIGS)
+
+
+def test_another_limit_finds_the_results_there(
+    tmp_path: Path, computed: list[ql.QuantizationConfig]
+) -> None:
+    path = tmp_path / "found.jsonl"
+    run("sweep", *IRIS, *GRID, "--out", path)
+    tight = run("sweep", *IRIS, *GRID, "--limit", 4, "--out", path)
+    assert len(computed) == len(CONFIGS)
+    assert "6 of 6 configurations, 0 fit their limit" in tight.stdout
+
+
+def test_workers_that_are_gone_leave_what_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "found.jsonl"
+
+    def lost(*arguments: Any, **rest: Any) -> Any:
+        yield next(sweep_results(*arguments, **rest))
+        raise SweepError("the workers of this sweep are gone")
+
+    monkeypatch.setattr("quantlib.cli.sweeping.sweep_results", lost)
+    result = run("sweep", *IRIS, *GRID, "--out", path, code=2)
+    assert "workers of this sweep are gone" in result.stderr
+    assert result.stdout.startswith("1 of 6 configurations")
+    assert len(rows(path)) == 1
+
+
+def test_a_scheduler_and_threads_together_are_refused() -> None:
+    words = ("--scheduler", "tcp://127.0.0.1:9", "--workers", 2)
+    assert "a cluster has its own" in refused("sweep", *IRIS, *GRID, *words)
 
 
 def test_ctrl_c_keeps_what_is_finished_and_the_next_run_goes_on(
@@ -223,7 +274,7 @@ def test_a_process_that_is_interrupted_leaves_whole_lines(tmp_path: Path) -> Non
     )
     try:
         deadline = time.monotonic() + 120
-        while not (path.exists() and path.read_bytes().count(b"\n") >= 2):
+        while not (path.exists() and path.read_bytes().count(b"\n") >= 3):
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.02)
