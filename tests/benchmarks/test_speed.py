@@ -20,12 +20,12 @@ import onnx.backend.test
 import pytest
 
 import quantlib as ql
-from quantlib.analysis.budget import bit_width_budget
-from quantlib.analysis.cost import cost
-from quantlib.analysis.facts import layer_facts
-from quantlib.analysis.feasible import feasible_region
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sweep import grid, sweep
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.cost import cost
+from quantlib.analysis.widths.facts import layer_facts
+from quantlib.analysis.widths.feasible import feasible_region
 from quantlib.data import load_data
 from quantlib.execution.float_run import float_batches
 

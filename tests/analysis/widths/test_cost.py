@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-import quantlib as ql
-from quantlib.analysis.budget import bit_width_budget
-from quantlib.analysis.cost import cost
-from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
-from quantlib.data import Dataset
-from tests import models
 from tests.analysis.test_bounds import GRAPHS, data_for
 from tests.analysis.test_budget import CIRCUITS, circuit
+
+import quantlib as ql
+from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.cost import cost
+from quantlib.data import Dataset
+from tests import models
 
 SAMPLES = Path(__file__).parents[2] / "sample_models"
 
