@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.analysis.test_bounds import GRAPHS, data_for
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
@@ -19,6 +18,7 @@ from quantlib.data import Dataset
 from quantlib.ops.base import MixingOp
 from quantlib.ops.kernels import round_low_bits
 from tests import models, reference
+from tests.analysis.widths.test_bounds import GRAPHS, data_for
 
 GOLDEN = reference.FOLDER.parent
 COMPILED = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx import helper
-from tests.analysis.test_bounds import assert_nested
 
 import quantlib as ql
 from quantlib.analysis.widths.budget import bit_width_budget
@@ -13,6 +12,7 @@ from quantlib.analysis.widths.cost import cost
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import feasible_region
 from quantlib.analysis.widths.remedies import remedies
+from tests.analysis.widths.test_bounds import assert_nested
 from tests.models import build, normal
 from tests.test_carried_grids import BREVITAS
 

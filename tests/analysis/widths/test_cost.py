@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.analysis.test_bounds import GRAPHS, data_for
-from tests.analysis.test_budget import CIRCUITS, circuit
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
@@ -15,8 +13,10 @@ from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
 from quantlib.data import Dataset
 from tests import models
+from tests.analysis.widths.test_bounds import GRAPHS, data_for
+from tests.analysis.widths.test_budget import CIRCUITS, circuit
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
+SAMPLES = Path(__file__).parents[3] / "sample_models"
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["key"]) for case in CIRCUITS])

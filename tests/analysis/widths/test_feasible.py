@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.analysis.test_bounds import GRAPHS, data_for
 
 import quantlib as ql
 from quantlib.analysis.widths.budget import bit_width_budget
@@ -12,6 +11,7 @@ from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import FeasibleRegion, feasible_region
 from quantlib.ops.conv import Conv
 from quantlib.ops.linear import Gemm
+from tests.analysis.widths.test_bounds import GRAPHS, data_for
 
 PRODUCTS = ["gemm", "matmul", "matmul-3d", "conv", "conv-strided-dilated", "conv-depthwise"]
 

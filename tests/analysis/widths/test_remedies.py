@@ -21,7 +21,7 @@ from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset, load_data
 from tests import models
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
+SAMPLES = Path(__file__).parents[3] / "sample_models"
 
 
 @cache
