@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from quantlib.core.estimator import MIN_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -73,21 +75,38 @@ def number(value: float) -> str:
 
 
 def scheme(chosen: Scheme) -> str:
-    """Return a scheme in words: "4 bits, signed auto, symmetric yes"."""
+    """Return a scheme in words: "4 bits, signed auto, symmetric yes, percentile range"."""
     words = {None: "auto", True: "yes", False: "no"}
-    return (
-        f"{chosen.n_bits} bits, signed {words[chosen.signed]}, symmetric {words[chosen.symmetric]}"
+    more = {
+        "per channel": chosen.per_channel,
+        "narrow": chosen.narrow,
+        "power-of-two scales": chosen.power_of_two,
+        f"range {chosen.estimator.words}": chosen.estimator != MIN_MAX,
+    }
+    return ", ".join(
+        [
+            f"{chosen.n_bits} bits",
+            f"signed {words[chosen.signed]}",
+            f"symmetric {words[chosen.symmetric]}",
+            *(word for word, holds in more.items() if holds),
+        ]
     )
 
 
 def config(chosen: QuantizationConfig) -> str:
     """Return a configuration in words."""
-    rounding = chosen.rounding_threshold_bits
-    return (
-        f"weights {scheme(chosen.weights)}; activations {scheme(chosen.activations)}; "
-        f"inputs {chosen.input_bits}, outputs {chosen.output_bits} bits; "
-        f"rounding {'off' if rounding is None else f'to {rounding} bits'}"
-    )
+    rounding, count = chosen.rounding_threshold_bits, len(chosen.overrides)
+    parts = [
+        f"weights {scheme(chosen.weights)}",
+        f"activations {scheme(chosen.activations)}",
+        f"inputs {chosen.input_bits}, outputs {chosen.output_bits} bits",
+        f"rounding {'off' if rounding is None else f'to {rounding} bits'}",
+    ]
+    if chosen.calibrate_on == "float":
+        parts.append("ranges of the float model")
+    if count:
+        parts.append(f"{count} layer{'s' if count > 1 else ''} with an override")
+    return "; ".join(parts)
 
 
 def file_tag(chosen: QuantizationConfig) -> str:
