@@ -220,7 +220,7 @@ def test_nonsense_for_a_screen_s_own_controls_falls_back(
     open_screen: OpenScreen, value: str
 ) -> None:
     own = {
-        "calibration": ("kind", "log", "layer"),
+        "calibration": ("kind", "log", "layer", "order", "view"),
         "bitwidths": ("layer",),
         "sweep": ("weight_bits", "weights_signed", "measure"),
         "learn": ("range", "n_bits", "signed", "symmetric", "value", "example", "tab"),
