@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from quantlib.analysis.budget import bit_width_budget
-from quantlib.analysis.cost import cost
 from quantlib.analysis.evaluation import evaluate_module
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.cost import cost
 from quantlib.ptq import quantize
 
 if TYPE_CHECKING:

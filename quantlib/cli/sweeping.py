@@ -23,7 +23,6 @@ from quantlib.cli.choices import (
     Choice,
     Tristate,
     configuration,
-    estimator_of,
     given,
     rounding_bits,
 )
@@ -31,6 +30,7 @@ from quantlib.cli.console import ExitCode, note, notices, say, show_table
 from quantlib.cli.options import widths
 from quantlib.cli.sources import open_bench, read_config
 from quantlib.core.config import QuantizationConfig
+from quantlib.core.estimator import Estimator
 from quantlib.errors import SweepError
 
 _W = TypeVar("_W")
@@ -128,10 +128,10 @@ def sweep(
         weights_signed=_values(weights_signed, lambda word: word.choice),
         weights_symmetric=_values(weights_symmetric, lambda word: word.choice),
         weights_per_channel=_values(weights_per_channel, lambda word: word is Choice.YES),
-        weights_estimator=_values(weights_estimator, estimator_of),
+        weights_estimator=_values(weights_estimator, Estimator.parse),
         activations_signed=_values(activations_signed, lambda word: word.choice),
         activations_symmetric=_values(activations_symmetric, lambda word: word.choice),
-        activations_estimator=_values(activations_estimator, estimator_of),
+        activations_estimator=_values(activations_estimator, Estimator.parse),
         rounding_threshold_bits=_values(rounding, rounding_bits),
         calibrate_on=_values(calibrate_on, lambda word: word.value),
     ).expand(base)

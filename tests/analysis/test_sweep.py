@@ -12,14 +12,14 @@ import pytest
 from onnx import helper
 
 import quantlib as ql
-from quantlib.analysis.budget import bit_width_budget
-from quantlib.analysis.cost import cost
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.executors import open_executor
 from quantlib.analysis.measures import MEASURES
 from quantlib.analysis.measuring import SweepResult, measure
 from quantlib.analysis.sweep import split_known, sweep
 from quantlib.analysis.sweep_grid import SweepGrid
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.cost import cost
 from quantlib.analysis.workbench import Workbench
 from tests import models, sweeps
 
@@ -202,7 +202,7 @@ def test_a_fault_of_ours_stays_loud(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_operator_without_bounds_leaves_the_exact_widths_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quantlib.analysis.budget.bounds", lambda _: None)
+    monkeypatch.setattr("quantlib.analysis.widths.budget.bounds", lambda _: None)
     result = measure(BENCH, CONFIGS[0])
     assert (result.widest_types_bits, result.widest_weights_bits) == (None, None)
     assert result.headroom_bits is None

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quantlib.analysis.bounds import bounds
-from quantlib.analysis.facts import layer_facts
-from quantlib.analysis.rounding import Rounding, rounding
-from quantlib.analysis.seen import Seen, observe
+from quantlib.analysis.widths.bounds import bounds
+from quantlib.analysis.widths.facts import layer_facts
+from quantlib.analysis.widths.rounding import Rounding, rounding
+from quantlib.analysis.widths.seen import Seen, observe
 
 if TYPE_CHECKING:
-    from quantlib.analysis.ranges import ChannelRange
+    from quantlib.analysis.widths.ranges import ChannelRange
     from quantlib.arrays import AnyArray
     from quantlib.quantized_module import QuantizedModule
 
@@ -23,7 +23,7 @@ class PartBudget:
     Parameters
     ----------
     name : str
-        As in `quantlib.analysis.ranges.Part`.
+        As in `quantlib.analysis.widths.ranges.Part`.
     weights : ChannelRange
         What the actual weights allow.
     seen : ChannelRange or None

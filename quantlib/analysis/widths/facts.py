@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.sizes import Observed, Probe, Sizes, inferred_sizes, probe
+from quantlib.analysis.widths.sizes import Observed, Probe, Sizes, inferred_sizes, probe
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.tensor import Tensor
 from quantlib.execution.float_run import BATCH

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.rounding import accumulator_scale, rounding_power
+from quantlib.analysis.widths.rounding import accumulator_scale, rounding_power
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import WeightedOp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quantlib.analysis.facts import LayerFacts
-    from quantlib.analysis.seen import Seen
+    from quantlib.analysis.widths.facts import LayerFacts
+    from quantlib.analysis.widths.seen import Seen
     from quantlib.core.quantizer import UniformQuantizer
 
 

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quantlib as ql
-from quantlib.analysis.budget import bit_width_budget
-from quantlib.analysis.facts import layer_facts
-from quantlib.analysis.feasible import FeasibleRegion, feasible_region
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.facts import layer_facts
+from quantlib.analysis.widths.feasible import FeasibleRegion, feasible_region
 from quantlib.ops.conv import Conv
 from quantlib.ops.linear import Gemm
-from tests.analysis.test_bounds import GRAPHS, data_for
+from tests.analysis.widths.test_bounds import GRAPHS, data_for
 
 PRODUCTS = ["gemm", "matmul", "matmul-3d", "conv", "conv-strided-dilated", "conv-depthwise"]
 

@@ -8,20 +8,20 @@ import pytest
 from onnx import numpy_helper
 
 import quantlib as ql
-from quantlib.analysis.budget import bit_width_budget
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.facts import layer_facts
-from quantlib.analysis.noise import activation_noise, layer_noise, weight_noise
 from quantlib.analysis.reference import FloatReference
-from quantlib.analysis.remedies import Remedy, VerifiedRemedy, remedies, verify
-from quantlib.analysis.rounding import rounding_power
-from quantlib.analysis.seen import Seen, observe
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.facts import layer_facts
+from quantlib.analysis.widths.noise import activation_noise, layer_noise, weight_noise
+from quantlib.analysis.widths.remedies import Remedy, VerifiedRemedy, remedies, verify
+from quantlib.analysis.widths.rounding import rounding_power
+from quantlib.analysis.widths.seen import Seen, observe
 from quantlib.arrays import FloatArray
 from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset, load_data
 from tests import models
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
+SAMPLES = Path(__file__).parents[3] / "sample_models"
 
 
 @cache

@@ -7,12 +7,12 @@ import pytest
 from onnx import helper
 
 import quantlib as ql
-from quantlib.analysis.budget import bit_width_budget
-from quantlib.analysis.cost import cost
-from quantlib.analysis.facts import layer_facts
-from quantlib.analysis.feasible import feasible_region
-from quantlib.analysis.remedies import remedies
-from tests.analysis.test_bounds import assert_nested
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.cost import cost
+from quantlib.analysis.widths.facts import layer_facts
+from quantlib.analysis.widths.feasible import feasible_region
+from quantlib.analysis.widths.remedies import remedies
+from tests.analysis.widths.test_bounds import assert_nested
 from tests.models import build, normal
 from tests.test_carried_grids import BREVITAS
 

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.analysis.budget import bit_width_budget
-from quantlib.analysis.cost import cost
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.cost import cost
 from quantlib.data import Dataset
 from tests import models
-from tests.analysis.test_bounds import GRAPHS, data_for
-from tests.analysis.test_budget import CIRCUITS, circuit
+from tests.analysis.widths.test_bounds import GRAPHS, data_for
+from tests.analysis.widths.test_budget import CIRCUITS, circuit
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
+SAMPLES = Path(__file__).parents[3] / "sample_models"
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["key"]) for case in CIRCUITS])

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.facts import channel_axis
-from quantlib.analysis.intervals import has_zero_point, weight_zero_points
-from quantlib.analysis.ranges import ChannelRange, exact_integers
+from quantlib.analysis.widths.facts import channel_axis
+from quantlib.analysis.widths.intervals import has_zero_point, weight_zero_points
+from quantlib.analysis.widths.ranges import ChannelRange, exact_integers
 from quantlib.core.tensor import Tensor
 from quantlib.execution.float_run import BATCH
 from quantlib.execution.inputs import check_inputs
@@ -37,7 +37,7 @@ class Seen:
     accumulator : ChannelRange
         Its accumulator, per output channel.
     parts : mapping of str to ChannelRange
-        Intermediate integers; names as in `quantlib.analysis.ranges.Part`.
+        Intermediate integers; names as in `quantlib.analysis.widths.ranges.Part`.
     input_powers : tuple of float
         Mean square of each variable input on its grid, in the square of its unit.
     output_power : float

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from onnx import helper
 
 import quantlib as ql
-from quantlib.analysis.budget import Budget, bit_width_budget
-from quantlib.analysis.cost import cost
-from quantlib.analysis.facts import channel_axis
-from quantlib.analysis.linear_forms import placements
+from quantlib.analysis.widths.budget import Budget, bit_width_budget
+from quantlib.analysis.widths.cost import cost
+from quantlib.analysis.widths.facts import channel_axis
+from quantlib.analysis.widths.linear_forms import placements
 from quantlib.core.config import QuantizationConfig
 from quantlib.core.scheme import Scheme
 from quantlib.core.tensor import Tensor

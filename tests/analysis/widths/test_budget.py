@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.analysis.budget import Budget, bit_width_budget
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.facts import layer_facts
-from quantlib.analysis.ranges import ChannelRange
 from quantlib.analysis.reference import FloatReference
-from quantlib.analysis.rounding import accumulator_scale, rounding_power
+from quantlib.analysis.widths.budget import Budget, bit_width_budget
+from quantlib.analysis.widths.facts import layer_facts
+from quantlib.analysis.widths.ranges import ChannelRange
+from quantlib.analysis.widths.rounding import accumulator_scale, rounding_power
 from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset
 from quantlib.ops.base import MixingOp
 from quantlib.ops.kernels import round_low_bits
 from tests import models, reference
-from tests.analysis.test_bounds import GRAPHS, data_for
+from tests.analysis.widths.test_bounds import GRAPHS, data_for
 
 GOLDEN = reference.FOLDER.parent
 COMPILED = [
@@ -169,7 +169,7 @@ def test_what_was_seen_is_what_an_evaluation_sees() -> None:
 def test_what_was_seen_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     module, x = module_of(ql.QuantizationConfig.from_n_bits(4))
     whole = bit_width_budget(module, x)
-    monkeypatch.setattr("quantlib.analysis.seen.BATCH", 7)
+    monkeypatch.setattr("quantlib.analysis.widths.seen.BATCH", 7)
     for one, other in zip(whole.layers, bit_width_budget(module, x).layers, strict=True):
         assert one.seen is not None
         assert other.seen is not None

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.bounds import bounds
-from quantlib.analysis.product_bounds import linear_form
+from quantlib.analysis.widths.bounds import bounds
+from quantlib.analysis.widths.product_bounds import linear_form
 from quantlib.arrays import read_only
 from quantlib.core.options import check_n_bits
 from quantlib.core.quantizer import UniformQuantizer
@@ -24,7 +24,7 @@ from quantlib.ops.conv_transpose import ConvTranspose
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantlib.analysis.facts import LayerFacts
+    from quantlib.analysis.widths.facts import LayerFacts
     from quantlib.arrays import AnyArray, IntArray
 
 
@@ -83,7 +83,7 @@ def feasible_region(
     Parameters
     ----------
     facts : LayerFacts
-        The layer, from `quantlib.analysis.facts.layer_facts`.
+        The layer, from `quantlib.analysis.widths.facts.layer_facts`.
     limit_bits : int
         Widest accumulator allowed.
     weight_bits, activation_bits : sequence of int

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from quantlib.analysis.ranges import ChannelRange, Part, exact_kind
+from quantlib.analysis.widths.ranges import ChannelRange, Part, exact_kind
 from quantlib.core.tensor import Tensor
 
 if TYPE_CHECKING:
-    from quantlib.analysis.facts import LayerFacts
+    from quantlib.analysis.widths.facts import LayerFacts
     from quantlib.arrays import AnyArray
 
 Interval: TypeAlias = tuple[int, int]

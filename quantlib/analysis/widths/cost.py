@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.budget import Budget, LayerBudget, bit_width_budget
-from quantlib.analysis.facts import walk
+from quantlib.analysis.widths.budget import Budget, LayerBudget, bit_width_budget
+from quantlib.analysis.widths.facts import walk
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.ops.arithmetic import Mul
@@ -18,8 +18,8 @@ from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import MaxPool
 
 if TYPE_CHECKING:
-    from quantlib.analysis.facts import LayerFacts
-    from quantlib.analysis.sizes import Sizes
+    from quantlib.analysis.widths.facts import LayerFacts
+    from quantlib.analysis.widths.sizes import Sizes
     from quantlib.quantized_module import QuantizedModule
 
 BIAS_BITS = 32

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.ranges import ChannelRange, exact_integers
+from quantlib.analysis.widths.ranges import ChannelRange, exact_integers
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import WeightedOp
 from quantlib.ops.kernels import round_low_bits
@@ -15,7 +15,7 @@ from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import AveragePool
 
 if TYPE_CHECKING:
-    from quantlib.analysis.facts import LayerFacts
+    from quantlib.analysis.widths.facts import LayerFacts
     from quantlib.arrays import AnyArray
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.intervals import (
+from quantlib.analysis.widths.intervals import (
     Interval,
     arriving,
     factors,
@@ -15,8 +15,12 @@ from quantlib.analysis.intervals import (
     has_zero_point,
     sum_of_products,
 )
-from quantlib.analysis.product_bounds import convolution, matrix_product, transposed_convolution
-from quantlib.analysis.ranges import Bounds, ChannelRange, Part
+from quantlib.analysis.widths.product_bounds import (
+    convolution,
+    matrix_product,
+    transposed_convolution,
+)
+from quantlib.analysis.widths.ranges import Bounds, ChannelRange, Part
 from quantlib.core.tensor import Tensor
 from quantlib.ops import kernels
 from quantlib.ops.arithmetic import Add, Div, Mul
@@ -30,7 +34,7 @@ from quantlib.ops.unfold import Unfold
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from quantlib.analysis.facts import LayerFacts
+    from quantlib.analysis.widths.facts import LayerFacts
     from quantlib.arrays import Codes
 
 _ALL_CODES = 2**16

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.bounds import bounds
-from quantlib.analysis.budget import bit_width_budget
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.facts import layer_facts
-from quantlib.analysis.feasible import has_weights, operand_at, weights_at
-from quantlib.analysis.noise import layer_noise, predicted_sqnr_db
-from quantlib.analysis.ranges import ChannelRange
-from quantlib.analysis.rounding import rounded_width
+from quantlib.analysis.widths.bounds import bounds
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.facts import layer_facts
+from quantlib.analysis.widths.feasible import has_weights, operand_at, weights_at
+from quantlib.analysis.widths.noise import layer_noise, predicted_sqnr_db
+from quantlib.analysis.widths.ranges import ChannelRange
+from quantlib.analysis.widths.rounding import rounded_width
 from quantlib.core.scheme import LayerOverride
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError
@@ -23,10 +23,10 @@ from quantlib.ptq import quantize
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from quantlib.analysis.facts import LayerFacts
     from quantlib.analysis.reference import FloatReference
     from quantlib.analysis.reports import LayerSummary
-    from quantlib.analysis.seen import Seen
+    from quantlib.analysis.widths.facts import LayerFacts
+    from quantlib.analysis.widths.seen import Seen
     from quantlib.core.config import QuantizationConfig
     from quantlib.data import Dataset
     from quantlib.graph.model import Graph
@@ -115,7 +115,7 @@ def remedies(
     layer : str
         An integer operator.
     seen : mapping of str to Seen, optional
-        From `quantlib.analysis.seen.observe`; measured powers make better predictions.
+        From `quantlib.analysis.widths.seen.observe`; measured powers make better predictions.
     sqnr_db : float, optional
         SQNR of the present configuration, dB; predictions start from it.
 
@@ -135,7 +135,8 @@ def remedies(
     Notes
     -----
     Widths are exact for the present calibration; a remedy that moves ranges can move them a
-    little. SQNR is `quantlib.analysis.noise`'s: a ranking, not a measurement. `verify` measures.
+    little. SQNR is that of `quantlib.analysis.widths.noise`: a ranking, not a measurement;
+    `verify` measures.
     """
     every = layer_facts(module)
     facts = next((entry for entry in every if entry.layer.name == layer), None)

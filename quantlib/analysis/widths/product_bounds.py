@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.intervals import (
+from quantlib.analysis.widths.intervals import (
     Interval,
     arriving,
     factors,
@@ -17,14 +17,19 @@ from quantlib.analysis.intervals import (
     typed_range,
     weight_zero_points,
 )
-from quantlib.analysis.linear_forms import LinearForm, of_convolution, of_matrix, of_transposed
-from quantlib.analysis.ranges import Bounds, ChannelRange, Part
+from quantlib.analysis.widths.linear_forms import (
+    LinearForm,
+    of_convolution,
+    of_matrix,
+    of_transposed,
+)
+from quantlib.analysis.widths.ranges import Bounds, ChannelRange, Part
 from quantlib.ops.conv import Conv
 from quantlib.ops.conv_transpose import ConvTranspose
 from quantlib.ops.linear import Gemm
 
 if TYPE_CHECKING:
-    from quantlib.analysis.facts import LayerFacts
+    from quantlib.analysis.widths.facts import LayerFacts
     from quantlib.core.tensor import Tensor
 
 

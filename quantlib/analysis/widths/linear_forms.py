@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.ranges import ChannelRange, exact_integers, exact_kind
+from quantlib.analysis.widths.ranges import ChannelRange, exact_integers, exact_kind
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
@@ -16,7 +16,7 @@ from quantlib.core.tensor import Tensor
 from quantlib.ops.windows import Window
 
 if TYPE_CHECKING:
-    from quantlib.analysis.sizes import Sizes
+    from quantlib.analysis.widths.sizes import Sizes
     from quantlib.arrays import AnyArray, Codes
     from quantlib.ops.conv import Conv
     from quantlib.ops.conv_transpose import ConvTranspose
