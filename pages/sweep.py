@@ -1,160 +1,51 @@
 """Sweep: a grid of configurations."""
 
-import itertools
-from collections.abc import Callable
-
 import streamlit as st
 
-from pages.ui import engine, frame, state, tables, text
-from pages.ui.charts import sweeps, theme
-from pages.ui.jobs import Job
-from quantlib.analysis.sweep import SweepResult, grid
-from quantlib.core.config import QuantizationConfig
+from pages.ui import engine, frame, grid_controls, state, sweep_choice, sweep_views, text
+from quantlib.analysis.measuring import same_numbers
+from quantlib.errors import DataLoadError, QuantlibError
+
+MAX_UPLOAD_BYTES = 64 * 2**20
+MANY = 500
+"""From so many results on, the figures are drawn less often."""
 
 current = frame.begin("sweep", "Which widths and signs keep the accuracy and fit the limit?")
-MEASURES: dict[str, Callable[[SweepResult], float | None]] = {
-    "SQNR (dB)": lambda result: result.sqnr_db,
-    "score": lambda result: result.score,
-    "agreement": lambda result: result.agreement,
-}
+job = state.job()
+running = job is not None and job.running
+mine = job is not None and job.source == current.source
 
 
-def pairs(signed: list[str], symmetric: list[str]) -> list[tuple[bool | None, bool | None]]:
-    """Return every combination of the chosen words as values."""
-    words = state.TRISTATE
-    return [(words[a], words[b]) for a, b in itertools.product(signed, symmetric)]
+def resume() -> None:
+    """Take an uploaded results file; what was there before stays if it is refused."""
+    file = st.session_state["sweep.file"]
+    if file is None:
+        return
+    try:
+        if file.size > MAX_UPLOAD_BYTES:
+            raise DataLoadError(
+                f"{file.name}: above {MAX_UPLOAD_BYTES // 2**20} MiB; give fewer results."
+            )
+        kept = engine.kept_results(current.source, file.getvalue(), name=file.name)
+        state.keep_job(kept)
+        state.say("sweep", done=True, words=f"{file.name}: {kept.done} results are here.")
+    except QuantlibError as error:
+        state.say("sweep", done=False, words=str(error))
 
 
-def chips(label: str, options: list, default: list, name: str, explanation: str) -> list:  # type: ignore[type-arg]
-    """Draw a row of chips; each chosen one multiplies the grid."""
-    return st.pills(
-        label, options, default=default, selection_mode="multi", key=f"sweep.{name}",
-        bind="query-params", help=explanation,
-    )  # fmt: skip
-
-
-left, right = st.columns([1, 2])
-with left:
-    bits, words = list(range(2, 9)), list(state.TRISTATE)
-    weight_bits = chips("Weight bits", bits, bits, "weight_bits", "Widths of weights to try.")
-    activation_bits = chips(
-        "Activation bits", bits, bits, "activation_bits", "Widths of activations to try."
-    )
-    weights_signed = chips(
-        "Weights signed", words, ["auto"], "weights_signed", "Auto is Concrete ML's rule."
-    )
-    weights_symmetric = chips(
-        "Weights symmetric",
-        words,
-        ["auto"],
-        "weights_symmetric",
-        "Symmetric and unsigned contradict each other; such pairs are left out.",
-    )
-    activations_signed = chips(
-        "Activations signed",
-        words,
-        ["auto"],
-        "activations_signed",
-        "Auto: if any value is negative.",
-    )
-    activations_symmetric = chips(
-        "Activations symmetric", words, ["auto"], "activations_symmetric", "Auto: no."
-    )
-    configs: tuple[QuantizationConfig, ...] = ()
-    with frame.shown_errors():
-        configs = grid(
-            current.config,
-            weight_bits=weight_bits,
-            activation_bits=activation_bits,
-            weight_schemes=pairs(weights_signed, weights_symmetric),
-            activation_schemes=pairs(activations_signed, activations_symmetric),
-        )
-    st.caption(f"{len(configs)} configurations")
-    job = state.job()
-    running = job is not None and job.running
-    st.button(
-        "Start", key="sweep.start", type="primary", disabled=running or not configs,
-        on_click=lambda: state.keep_job(engine.sweep_job(current.source, configs)),
-        shortcut="Ctrl+Enter", help="Runs in the background; other screens stay usable.",
-    )  # fmt: skip
-
-
-def results_of(found: Job[SweepResult]) -> None:
-    """Draw heat map, trade-off, table and what can be done with a selected cell."""
-    results = list(found.results)
-    score = engine.evaluation(current.source, current.config).score
-    measures = {name: f for name, f in MEASURES.items() if any(f(r) is not None for r in results)}
-    titles = {"score": score.name if score else "score"}
-    name = st.segmented_control(
-        "Measure", list(measures), default="SQNR (dB)", required=True, key="sweep.measure",
-        bind="query-params", format_func=lambda n: titles.get(n, n),
-        help="What the colour and the vertical axis show.",
-    )  # fmt: skip
-    measure, label = measures.get(name, MEASURES["SQNR (dB)"]), titles.get(name, name)
-    limit = current.config.limit_bits
-    heat, trade, table_tab = st.tabs(["Heat map", "Trade-off", "Table"])
-    with heat:
-        picked = st.plotly_chart(
-            sweeps.heat_map(
-                results, measure=measure, label=label, current=current.config, limit_bits=limit
-            ),
-            key="sweep.heat", height=460, on_select="rerun", selection_mode="points",
-            config=theme.CONFIG, alt=f"{label} over weight bits and activation bits",
-        )  # fmt: skip
-        st.caption(
-            "Outlined cells fit the limit; the circle marks the current configuration. Where "
-            "schemes share a cell the best one is shown. Click a cell."
-        )
-        chosen = [p["customdata"][0] for p in picked.selection.points if p.get("customdata")]
-    with trade:
-        st.plotly_chart(
-            sweeps.trade_off(results, measure=measure, label=label, limit_bits=limit),
-            key="sweep.trade", height=460, config=theme.CONFIG,
-            alt=f"{label} against the widest accumulator",
-        )  # fmt: skip
-    with table_tab:
-        table = text.sweep_table(results, titles["score"])
-        rows = st.dataframe(
-            table, hide_index=True, key="sweep.table", on_select="rerun",
-            selection_mode="single-row", height=400, alt="All configurations of the sweep",
-        )  # fmt: skip
-        chosen = chosen or list(rows.selection.rows)
-        tables.download(table, key="sweep.csv", content="sweep")
-    if chosen and chosen[0] < len(results):
-        result = results[int(chosen[0])]
-        st.markdown(f"**Selected:** {text.config(result.config)}")
-        st.markdown(
-            f"{text.decibel(result.sqnr_db)}, widest {result.widest_bits} bits, "
-            f"{text.size(result.weight_bytes)}, {label} {measure(result) or 0.0:.4g}"
-        )
-        columns = st.columns(3)
-        adopted = columns[0].button(
-            "Adopt", key="sweep.adopt", type="primary", on_click=state.adopt, args=(result.config,)
-        )
-        pinned = columns[1].button(
-            "Pin as B", key="sweep.pin", on_click=state.pin, args=(result.config,)
-        )
-        if adopted or pinned:  # sidebar and headline lie outside this fragment
-            st.rerun()
-        columns[2].page_link(frame.PAGES / "compare.py", label="Open Compare")
-
-
-@st.fragment(run_every=0.4 if running else None)
+@st.fragment(run_every=(0.4 if job.done < MANY else 2.0) if job is not None and running else None)
 def progress() -> None:
     """Show how far the sweep is and what it found so far."""
     if job is None:
         st.info("No sweep yet. Choose a grid and press Start.")
         return
-    if job.source != current.source:
+    if not mine:
         st.info("The last sweep was of another model or other data. Press Start for this one.")
         return
     if job.running:
-        rate = job.elapsed_s / max(1, job.done)
-        left_s = rate * (job.total - job.done)
-        st.progress(
-            job.done / max(1, job.total),
-            text=f"{job.done} of {job.total} configurations, about {left_s:.0f} s left",
-        )
+        left = "" if job.left_s is None else f", about {job.left_s:.0f} s left"
+        words = f"{job.done} of {job.total} configurations{left}"
+        st.progress(min(1.0, job.done / max(1, job.total)), text=words)
         st.button("Cancel", key="sweep.cancel", on_click=job.cancel)
     elif running:
         st.rerun()
@@ -162,9 +53,34 @@ def progress() -> None:
         st.error(text.plain(job.error, limit=600))
     elif job.cancelled and not job.running:
         st.warning(f"Cancelled after {job.done} of {job.total}; the results so far are below.")
-    if job.results:
-        results_of(job)
+    results = [result.under_limit(current.config.limit_bits) for result in tuple(job.results)]
+    if results:
+        score = engine.evaluation(current.source, current.config).score
+        name = score.name if score else "score"
+        view = sweep_views.View(results, current.config, name)
+        sweep_views.draw(view, origin=engine.origin(current.source))
+        chosen = sweep_views.selected(results)
+        if chosen is not None:
+            now = same_numbers(current.config)
+            here = next((r for r in results if same_numbers(r.config) == now), None)
+            sweep_choice.draw(chosen, current=current.config, other=here, score_name=name)
 
 
+left, right = st.columns([1, 2], gap="medium")
+with left:
+    known = list(job.results) if job is not None and mine else []
+    configs = grid_controls.configurations(current, known)
+    st.button(
+        "Start", key="sweep.start", type="primary", disabled=running or not configs,
+        on_click=lambda: state.keep_job(engine.sweep_job(current.source, configs, known)),
+        shortcut="Ctrl+Enter", help="Runs in the background; other screens stay usable.",
+    )  # fmt: skip
+    with st.expander("Continue from a file"):
+        st.file_uploader(
+            "Results (.jsonl, .csv)", key="sweep.file", on_change=resume, type=["jsonl", "csv"],
+            help="A file from this screen or from `quantlib sweep --out`, of the same model and "
+            "data. Start then computes only what it lacks.",
+        )  # fmt: skip
 with right:
+    frame.show_message("sweep")
     progress()

@@ -7,8 +7,8 @@ in bounded caches. No page sees a module, a session of ONNX Runtime or a whole a
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -23,16 +23,21 @@ from quantlib.analysis.distributions import (
     weight_distributions,
 )
 from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.executors import open_executor
 from quantlib.analysis.preflight import Preflight, inspect_model
 from quantlib.analysis.reference import FloatReference
-from quantlib.analysis.sweep import SweepResult, sweep
+from quantlib.analysis.sweep import split_known, sweep
+from quantlib.analysis.sweep_records import Origin
+from quantlib.analysis.sweep_store import read_results
+from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset, load_data, synthetic_data
 from quantlib.execution.memo import Memo
 from quantlib.export import archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from quantlib.analysis.measuring import SweepResult
     from quantlib.analysis.reports import Evaluation
     from quantlib.core.config import QuantizationConfig
     from quantlib.graph.model import Graph
@@ -40,7 +45,14 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-_BOUNDS = {"workspace": 3, "evaluation": 64, "module": 4, "distributions": 3, "study": 256}
+_BOUNDS = {
+    "workspace": 3,
+    "evaluation": 64,
+    "module": 4,
+    "distributions": 3,
+    "study": 256,
+    "seconds": 16,
+}
 """How many entries each cache of a session holds."""
 
 SWEEP_WORKERS = 2
@@ -150,7 +162,12 @@ def evaluation(source: Source, config: QuantizationConfig) -> Evaluation:
 
     def compute() -> Evaluation:
         space = _workspace(source)
-        return evaluate(space.graph, space.data, config, reference=space.reference, memo=space.memo)
+        started = time.perf_counter()
+        found = evaluate(
+            space.graph, space.data, config, reference=space.reference, memo=space.memo
+        )
+        _remember("seconds", source, lambda: time.perf_counter() - started)
+        return found
 
     return _remember("evaluation", (source, config), compute)
 
@@ -199,19 +216,40 @@ def input_names(source: Source) -> tuple[str, ...]:
     return tuple(info.name for info in _workspace(source).graph.inputs)
 
 
-def sweep_job(source: Source, configs: Sequence[QuantizationConfig]) -> Job[SweepResult]:
-    """Start a sweep in the background; results appear in the job as they come."""
+def sweep_job(
+    source: Source, configs: Sequence[QuantizationConfig], known: Iterable[SweepResult] = ()
+) -> Job[SweepResult]:
+    """Start a sweep in the background; results appear in the job as they come.
+
+    What is `known` already begins the job's results and is not computed again.
+    """
     space = _workspace(source)
+    there, missing = split_known(configs, known)
+    bench = Workbench(space.graph, space.data, space.reference)
 
     def work(go_on: Callable[[], bool], add: Callable[[SweepResult], None]) -> None:
-        with ThreadPoolExecutor(SWEEP_WORKERS) as executor:
-            for result in sweep(
-                space.graph, space.data, configs,
-                reference=space.reference, executor=executor, go_on=go_on,
-            ):  # fmt: skip
+        with open_executor(workers=SWEEP_WORKERS) as executor:
+            for result in sweep(bench, missing, executor=executor, go_on=go_on):
                 add(result)
 
-    return Job.start(work, total=len(configs), source=source)
+    return Job.start(work, total=len(configs), source=source, known=there)
+
+
+def kept_results(source: Source, content: bytes, *, name: str) -> Job[SweepResult]:
+    """Return an ended job with the results of a file; raises what is wrong with the file."""
+    found, _ = read_results(content, origin(source), name=name, is_csv=name.endswith(".csv"))
+    return Job(total=len(found), source=source, known=found)
+
+
+def origin(source: Source) -> Origin:
+    """Return what results of this model and these data are marked with."""
+    space = _workspace(source)
+    return Origin(space.graph.digest, space.data.digest)
+
+
+def seconds_each(source: Source) -> float:
+    """Return how long the first evaluation of this model on these data took."""
+    return _remember("seconds", source, lambda: 0.0)
 
 
 def _shape(shape: tuple[int | str | None, ...]) -> str:

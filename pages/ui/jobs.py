@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from quantlib.errors import QuantlibError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 _T = TypeVar("_T")
 
@@ -22,19 +22,23 @@ class Job(Generic[_T]):
     total : int
         Results expected.
     results : list
-        Results so far; they survive a cancel.
+        Results so far, those known before the start first; they survive a cancel.
+    n_known : int
+        Results that were there before the start.
     error : str
         What ended the work early, in words; empty if nothing did.
     source : object
         What the job was started for.
     """
 
-    def __init__(self, *, total: int, source: object) -> None:
+    def __init__(self, *, total: int, source: object, known: Iterable[_T] = ()) -> None:
         self.total = total
         self.source = source
-        self.results: list[_T] = []
+        self.results: list[_T] = list(known)
+        self.n_known = len(self.results)
         self.error = ""
         self.started_s = time.monotonic()
+        self._ended_s: float | None = None
         self._cancelled = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -45,9 +49,10 @@ class Job(Generic[_T]):
         *,
         total: int,
         source: object,
+        known: Iterable[_T] = (),
     ) -> Job[_T]:
         """Run ``work(go_on, add)`` in a daemon thread."""
-        job: Job[_T] = cls(total=total, source=source)
+        job: Job[_T] = cls(total=total, source=source, known=known)
 
         def run() -> None:
             try:
@@ -56,6 +61,8 @@ class Job(Generic[_T]):
                 job.error = str(error)
             except Exception as error:  # a thread has nobody else to tell
                 job.error = f"The work stopped at a fault of ours: {error!r}. What is done stays."
+            finally:
+                job._ended_s = time.monotonic()
 
         job._thread = threading.Thread(target=run, daemon=True)
         job._thread.start()
@@ -78,8 +85,20 @@ class Job(Generic[_T]):
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds since the start."""
-        return time.monotonic() - self.started_s
+        """Seconds since the start, until the end."""
+        return (self._ended_s or time.monotonic()) - self.started_s
+
+    @property
+    def seconds_each(self) -> float | None:
+        """Seconds per result that this job computed; None before the first."""
+        computed = self.done - self.n_known
+        return self.elapsed_s / computed if computed > 0 else None
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the last result, at the pace so far; None before the first."""
+        pace = self.seconds_each
+        return None if pace is None else pace * max(0, self.total - self.done)
 
     def cancel(self) -> None:
         """Ask the work to stop; what is done stays."""

@@ -15,7 +15,7 @@ from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
-    from quantlib.analysis.sweep import SweepResult
+    from quantlib.analysis.measuring import SweepResult
 
 DEFAULT_MODEL = "digits_cnn"
 AUTO = "auto"

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from quantlib.analysis.distributions import Channels, RangeChoice
     from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.reports import Evaluation, LayerSummary, Score
-    from quantlib.analysis.sweep import SweepResult
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import Scheme
@@ -290,29 +289,6 @@ def flip_table(found: Evaluation, class_names: Sequence[str] | None) -> pd.DataF
             "quantized class": [title(flip.quantized_class) for flip in found.flips],
             "float margin": [flip.float_margin for flip in found.flips],
             "quantized margin": [flip.quantized_margin for flip in found.flips],
-        }
-    )
-
-
-def sweep_table(results: Sequence[SweepResult], score_name: str) -> pd.DataFrame:
-    """Return one row per configuration."""
-    words = {None: "auto", True: "yes", False: "no"}
-    configs = [result.config for result in results]
-    return pd.DataFrame(
-        {
-            "weight bits": [c.weights.n_bits for c in configs],
-            "activation bits": [c.activations.n_bits for c in configs],
-            "weights signed": [words[c.weights.signed] for c in configs],
-            "weights symmetric": [words[c.weights.symmetric] for c in configs],
-            "activations signed": [words[c.activations.signed] for c in configs],
-            "activations symmetric": [words[c.activations.symmetric] for c in configs],
-            "SQNR (dB)": [r.sqnr_db for r in results],
-            score_name: [r.score for r in results],
-            "agreement": [r.agreement for r in results],
-            "widest (bits)": [r.widest_bits for r in results],
-            "weights (bytes)": [r.weight_bytes for r in results],
-            "max error": [r.max_error for r in results],
-            "time (s)": [r.elapsed_s for r in results],
         }
     )
 

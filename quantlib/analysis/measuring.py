@@ -76,6 +76,10 @@ class SweepResult:
         """Return the result for a configuration of the same numbers; see `same_numbers`."""
         return self if config == self.config else replace(self, config=config)
 
+    def under_limit(self, limit_bits: int) -> SweepResult:
+        """Return the result with another accumulator limit, bits."""
+        return self.under(self.config.replace(limit_bits=limit_bits))
+
 
 def same_numbers(config: QuantizationConfig) -> QuantizationConfig:
     """Return what two configurations share exactly if all their figures are the same.

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import onnx.backend.test
 import pytest
-from quantlib.analysis.budget import bit_width_budget
-from quantlib.analysis.cost import cost
-from quantlib.analysis.facts import layer_facts
-from quantlib.analysis.feasible import feasible_region
 
 import quantlib as ql
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.cost import cost
+from quantlib.analysis.widths.facts import layer_facts
+from quantlib.analysis.widths.feasible import feasible_region
 from quantlib.execution.float_run import float_batches
 
 pytestmark = pytest.mark.benchmark_suite

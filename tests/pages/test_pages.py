@@ -304,6 +304,15 @@ def ended(at: AppTest, *, seconds: float = 60) -> AppTest:
     return at.run()
 
 
+def view(at: AppTest, tab: str) -> AppTest:
+    at.session_state["sweep.view"] = tab
+    return at.run()
+
+
+def sweep_table(at: AppTest) -> Any:
+    return view(at, "Table").dataframe[0].value
+
+
 def small_sweep(at: AppTest) -> AppTest:
     choose(at, "sweep.weight_bits", [3, 6])
     choose(at, "sweep.activation_bits", [3, 6])
@@ -335,24 +344,25 @@ def test_a_sweep_runs_to_its_end_and_shows_figures_and_table(open_screen: OpenSc
     at = small_sweep(open_screen("pages/sweep.py", model="iris_linear"))
     assert not at.exception
     assert not at.error
-    assert len(at.get("plotly_chart")) == 2
-    table = at.dataframe[0].value
-    pairs = sorted(zip(table["weight bits"], table["activation bits"], strict=True))
-    assert pairs == [(3, 3), (3, 6), (6, 3), (6, 6)]
-    assert table["SQNR (dB)"].notna().all()
+    assert len(at.get("plotly_chart")) == 1
     heat = charts(at)[0][0]
     assert heat["type"] == "heatmap"
     assert (heat["x"], heat["y"]) == ([3, 6], [3, 6])
+    table = sweep_table(at)
+    pairs = sorted(zip(table["weight bits"], table["activation bits"], strict=True))
+    assert pairs == [(3, 3), (3, 6), (6, 3), (6, 6)]
+    assert table["SQNR (dB)"].notna().all()
+    view(at, "Heat map")
     for name in ("score", "agreement", "SQNR (dB)"):
         choose(at, "sweep.measure", name)
         at.run()
         assert not at.exception
-        assert len(at.get("plotly_chart")) == 2
+        assert len(at.get("plotly_chart")) == 1
 
 
 def test_a_sweep_agrees_with_the_headline(open_screen: OpenScreen) -> None:
     at = small_sweep(open_screen("pages/sweep.py", model="iris_linear"))
-    table = at.dataframe[0].value
+    table = sweep_table(at)
     row = table[(table["weight bits"] == 6) & (table["activation bits"] == 3)].iloc[0]
     set_controls(at, weight_bits=6, activation_bits=3)
     assert headline(at)[0] == f"{row['SQNR (dB)']:.1f} dB"
@@ -361,7 +371,7 @@ def test_a_sweep_agrees_with_the_headline(open_screen: OpenScreen) -> None:
 
 def test_a_selected_row_of_a_sweep_can_be_adopted(open_screen: OpenScreen) -> None:
     at = small_sweep(open_screen("pages/sweep.py", model="iris_linear"))
-    table = at.dataframe[0].value
+    table = sweep_table(at)
     at.session_state["sweep.table"] = {"selection": {"rows": [2], "columns": [], "cells": []}}
     at.run()
     assert not at.exception
@@ -379,7 +389,7 @@ def test_a_sweep_survives_other_screens_and_says_whose_it_is(
     at = small_sweep(go_to(open_screen(model="iris_linear"), "sweep"))
     go_to(at, "compare")
     go_to(at, "sweep")
-    assert len(at.dataframe[0].value) == 4
+    assert len(sweep_table(at)) == 4
     set_controls(at, model="wine_sklearn")
     assert not at.exception
     assert not at.dataframe

@@ -1,130 +1,203 @@
-"""Figures of a sweep."""
+"""Figures of a sweep over its choices: heat map, curves, all axes at once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts import theme
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from quantlib.analysis.sweep import SweepResult
+    from quantlib.analysis.measures import Measure
+    from quantlib.analysis.measuring import SweepResult
     from quantlib.core.config import QuantizationConfig
 
-Measure = "Callable[[SweepResult], float | None]"
+HEIGHT = 440
+MAX_CURVES = 12
+"""More curves than this are not told apart."""
+
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+
+def best_by(
+    results: Sequence[SweepResult], key: Callable[[SweepResult], Any], measure: Measure
+) -> dict[Any, int]:
+    """Return the position of the best result for each key; results without the figure are out."""
+    best: dict[Any, int] = {}
+    for i, result in enumerate(results):
+        value = measure.of(result)
+        if value is None:
+            continue
+        before = measure.of(results[best[key(result)]]) if key(result) in best else None
+        if before is None or (value > before if measure.maximize else value < before):
+            best[key(result)] = i
+    return best
 
 
 def heat_map(
     results: Sequence[SweepResult],
     *,
-    measure: Callable[[SweepResult], float | None],
+    measure: Measure,
     label: str,
+    hovers: Sequence[str],
     current: QuantizationConfig,
-    limit_bits: int,
+    selected: QuantizationConfig | None = None,
 ) -> go.Figure:
     """A measure over weight bits and activation bits; cells that fit the limit are outlined.
 
-    Where several schemes share a cell, the best one is shown. A click selects the cell.
+    Where several configurations share a cell, the best one is shown; its position in `results`
+    is the first entry of a point's custom data. A click selects the cell.
     """
-    best: dict[tuple[int, int], SweepResult] = {}
-    for result in results:
-        cell = (result.config.weights.n_bits, result.config.activations.n_bits)
-        value = measure(result)
-        known = best.get(cell)
-        before = measure(known) if known is not None else None
-        if value is not None and (before is None or value > before):
-            best[cell] = result
-    xs = sorted({w for w, _ in best})
-    ys = sorted({a for _, a in best})
-    values = [[_finite(measure(best[w, a])) if (w, a) in best else None for w in xs] for a in ys]
+    best = best_by(results, lambda r: _widths(r.config), measure)
+    xs, ys = sorted({w for w, _ in best}), sorted({a for _, a in best})
+    values = [
+        [finite(measure.of(results[best[w, a]])) if (w, a) in best else None for w in xs]
+        for a in ys
+    ]
     figure = go.Figure(
         go.Heatmap(
-            x=xs, y=ys, z=values, colorscale=theme.MAGNITUDE, hoverinfo="skip", xgap=2, ygap=2,
-            colorbar={"title": {"text": label, "side": "right"}},
-            texttemplate="%{z:.3g}",
+            x=xs, y=ys, z=values, colorscale=theme.MAGNITUDE, reversescale=not measure.maximize,
+            hoverinfo="skip", xgap=3, ygap=3, texttemplate="%{z:.3~g}",
+            colorbar={"title": {"text": label, "side": "right"}, "thickness": 14},
         )
     )  # fmt: skip
-    cells = list(best.items())
-    fits = [(r.widest_bits or 0) <= limit_bits for _, r in cells]
-    figure.add_trace(
-        go.Scatter(
-            x=[w for (w, _), _ in cells], y=[a for (_, a), _ in cells], mode="markers",
-            marker={
-                "symbol": "square-open", "size": 34,
-                "color": [theme.WITHIN if ok else theme.TRANSPARENT for ok in fits],
-                "line": {"width": 3},
-            },
-            customdata=[
-                [results.index(r), r.widest_bits, measure(r)] for _, r in cells
-            ],
-            hovertemplate="weights %{x} bits, activations %{y} bits<br>"
-            + label + " %{customdata[2]:.4g}<br>widest accumulator %{customdata[1]} bits"
-            "<extra></extra>",
-            name=f"fits {limit_bits} bits", showlegend=True,
-        )
-    )  # fmt: skip
-    figure.add_trace(
-        go.Scatter(
-            x=[current.weights.n_bits], y=[current.activations.n_bits], mode="markers",
-            marker={"symbol": "circle-open", "size": 42, "color": theme.OVER,
-                    "line": {"width": 3}}, name="current",
-            hoverinfo="skip",
-        )
-    )  # fmt: skip
-    figure.update_xaxes(dtick=1)
-    figure.update_yaxes(dtick=1)
-    return theme.titled(figure, x="weight bits", y="activation bits", height=460)
-
-
-def trade_off(
-    results: Sequence[SweepResult],
-    *,
-    measure: Callable[[SweepResult], float | None],
-    label: str,
-    limit_bits: int,
-) -> go.Figure:
-    """A measure against the widest accumulator; configurations nothing beats are joined."""
-    points = [
-        (r.widest_bits, value, i)
-        for i, r in enumerate(results)
-        if r.widest_bits is not None and (value := _finite(measure(r))) is not None
-    ]
-    front: list[tuple[int, float, int]] = []
-    for point in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not front or point[1] > front[-1][1]:
-            front.append(point)
-    best = {point[2] for point in front}
-    figure = go.Figure()
-    for name, chosen, colour, symbol in (
-        ("others", [p for p in points if p[2] not in best], theme.FLOAT, "circle"),
-        ("best for their width", front, theme.DEQUANTIZED, "diamond"),
+    for fits, name, colour in (
+        (True, f"fits {current.limit_bits} bits", theme.WITHIN),
+        (False, "over the limit", theme.OVER),
     ):
+        cells = [(cell, i) for cell, i in best.items() if results[i].fits == fits]
         figure.add_trace(
             go.Scatter(
-                x=[p[0] for p in chosen], y=[p[1] for p in chosen], name=name,
-                mode="lines+markers" if chosen is front else "markers",
-                line={"shape": "hv", "color": colour},
-                marker={"color": colour, "symbol": symbol, "size": 9,
-                        "opacity": 1.0 if chosen is front else 0.5},
-                customdata=[[p[2], *_widths(results[p[2]])] for p in chosen],
-                hovertemplate="weights %{customdata[1]}, activations %{customdata[2]} bits<br>"
-                "%{x} bits, %{y:.4g}<extra></extra>",
+                x=[w for (w, _), _ in cells], y=[a for (_, a), _ in cells], mode="markers",
+                name=name, showlegend=bool(cells),
+                marker={
+                    "symbol": "square-open" if fits else "square-x-open", "color": colour,
+                    "size": 34 if fits else 26, "line": {"width": 3 if fits else 1},
+                },
+                customdata=[[i, hovers[i]] for _, i in cells],
+                hovertemplate="%{customdata[1]}<extra></extra>",
             )
         )  # fmt: skip
-    figure.add_vline(
-        x=limit_bits + 0.5, line={"color": theme.OVER, "dash": "dash"},
-        annotation_text=f"limit: {limit_bits} bits",
-    )  # fmt: skip
-    return theme.titled(figure, x="widest accumulator (bits)", y=label, height=460)
+    for config, name, symbol in (
+        (current, "current", "circle-open"),
+        (selected, "selected", "diamond-open"),
+    ):
+        if config is not None and _widths(config) in best:
+            figure.add_trace(
+                go.Scatter(
+                    x=[config.weights.n_bits], y=[config.activations.n_bits], mode="markers",
+                    marker={"symbol": symbol, "size": 44, "color": theme.GRID,
+                            "line": {"width": 3}},
+                    name=name, hoverinfo="skip",
+                )
+            )  # fmt: skip
+    figure.update_xaxes(dtick=1, showgrid=False, zeroline=False)
+    figure.update_yaxes(dtick=1, showgrid=False, zeroline=False)
+    return theme.titled(figure, x="weight bits", y="activation bits", height=HEIGHT)
 
 
-def _widths(result: SweepResult) -> tuple[int, int]:
-    return result.config.weights.n_bits, result.config.activations.n_bits
+def curves(
+    results: Sequence[SweepResult],
+    *,
+    measure: Measure,
+    label: str,
+    hovers: Sequence[str],
+    x: tuple[str, Callable[[QuantizationConfig], int | str]],
+    by: tuple[str, Callable[[QuantizationConfig], int | str]],
+    order: Callable[[set[int | str]], list[int | str]],
+) -> go.Figure:
+    """A measure over one choice, a curve per value of another; the best of what else varies."""
+    x_name, x_of = x
+    by_name, by_of = by
+    best = best_by(results, lambda r: (x_of(r.config), by_of(r.config)), measure)
+    places = order({place for place, _ in best})
+    is_number = all(isinstance(place, int) for place in places)
+    figure = go.Figure()
+    for n, value in enumerate(order({value for _, value in best})[:MAX_CURVES]):
+        points = [(place, best[place, value]) for place in places if (place, value) in best]
+        figure.add_trace(
+            go.Scatter(
+                x=[place if is_number else str(place) for place, _ in points],
+                y=[finite(measure.of(results[i])) for _, i in points],
+                mode="lines+markers", name=theme.plain(str(value)),
+                line={"dash": _DASHES[n % len(_DASHES)]},
+                marker={"symbol": n % 8, "size": 9},
+                customdata=[[i, hovers[i]] for _, i in points],
+                hovertemplate=f"{by_name} {theme.plain(str(value))}<br>%{{customdata[1]}}"
+                "<extra></extra>",
+            )
+        )  # fmt: skip
+    if is_number:
+        figure.update_xaxes(dtick=1)
+    else:
+        figure.update_xaxes(type="category")
+    theme.titled(figure, x=x_name, y=label, height=HEIGHT)
+    figure.update_layout(legend={"title": {"text": by_name}}, showlegend=True)
+    return figure
 
 
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and np.isfinite(value) else None
+def all_axes(
+    results: Sequence[SweepResult],
+    *,
+    choices: Mapping[str, Sequence[int | str]],
+    measures: Mapping[str, Measure],
+    colour: Measure,
+    colour_label: str,
+    order: Callable[[set[int | str]], list[int | str]],
+) -> go.Figure:
+    """Every varied choice and some measures as parallel axes, a line per configuration.
+
+    Results without one of the figures are left out.
+    """
+    shown = [
+        i
+        for i, result in enumerate(results)
+        if all(finite(m.of(result)) is not None for m in (*measures.values(), colour))
+    ]
+    axes: list[dict[str, Any]] = []
+    for name, values in choices.items():
+        places = order(set(values))
+        if all(isinstance(place, int) for place in places):
+            axes.append({"label": name, "values": [values[i] for i in shown], "tickvals": places})
+            continue
+        axes.append(
+            {
+                "label": name,
+                "values": [places.index(values[i]) for i in shown],
+                "tickvals": list(range(len(places))),
+                "ticktext": [theme.plain(str(place), 14) for place in places],
+            }
+        )
+    axes += [
+        {"label": name, "values": [measure.of(results[i]) for i in shown]}
+        for name, measure in measures.items()
+    ]
+    figure = go.Figure(
+        go.Parcoords(
+            dimensions=axes,
+            line={
+                "color": [colour.of(results[i]) for i in shown],
+                "colorscale": theme.MAGNITUDE,
+                "reversescale": not colour.maximize,
+                "showscale": True,
+                "colorbar": {"title": {"text": colour_label, "side": "right"}, "thickness": 14},
+            },
+            labelangle=-20,
+        )
+    )
+    theme.framed(figure, height=HEIGHT)
+    figure.update_layout(margin={"l": 50, "r": 20, "t": 90, "b": 20})
+    return figure
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number that can be drawn, None for any other."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _widths(config: QuantizationConfig) -> tuple[int, int]:
+    return config.weights.n_bits, config.activations.n_bits
