@@ -7,8 +7,7 @@ from quantlib.analysis.measuring import same_numbers
 from quantlib.errors import DataLoadError, QuantlibError
 
 MAX_UPLOAD_BYTES = 64 * 2**20
-MANY = 500
-"""From so many results on, the figures are drawn less often."""
+MANY = 500  # from so many results on, the figures are drawn less often
 
 current = frame.begin("sweep", "Which widths and signs keep the accuracy and fit the limit?")
 job = state.job()
@@ -33,26 +32,36 @@ def resume() -> None:
         state.say("sweep", done=False, words=str(error))
 
 
-@st.fragment(run_every=(0.4 if job.done < MANY else 2.0) if job is not None and running else None)
+every_s = None if job is None or not running else 0.4 if job.done < MANY else 2.0
+
+
+@st.fragment(run_every=every_s)
 def progress() -> None:
-    """Show how far the sweep is and what it found so far."""
+    """Show how far the sweep is; redraw the page once when it has ended."""
+    if job is None or not mine:
+        return
+    if job.running:
+        left_s = "" if job.left_s is None else f", about {job.left_s:.0f} s left"
+        words = f"{job.done} of {job.total} configurations{left_s}"
+        st.progress(min(1.0, job.done / max(1, job.total)), text=words)
+        st.button("Cancel", key="sweep.cancel", on_click=job.cancel, width="stretch")
+    elif running:
+        st.rerun()
+    if job.error:
+        st.error(text.plain(job.error, limit=600))
+    elif job.cancelled and not job.running:
+        st.warning(f"Cancelled after {job.done} of {job.total}; the results so far stay.")
+
+
+@st.fragment(run_every=every_s)
+def figures() -> None:
+    """Draw what the sweep found so far."""
     if job is None:
         st.info("No sweep yet. Choose a grid and press Start.")
         return
     if not mine:
         st.info("The last sweep was of another model or other data. Press Start for this one.")
         return
-    if job.running:
-        left = "" if job.left_s is None else f", about {job.left_s:.0f} s left"
-        words = f"{job.done} of {job.total} configurations{left}"
-        st.progress(min(1.0, job.done / max(1, job.total)), text=words)
-        st.button("Cancel", key="sweep.cancel", on_click=job.cancel)
-    elif running:
-        st.rerun()
-    if job.error:
-        st.error(text.plain(job.error, limit=600))
-    elif job.cancelled and not job.running:
-        st.warning(f"Cancelled after {job.done} of {job.total}; the results so far are below.")
     results = [result.under_limit(current.config.limit_bits) for result in tuple(job.results)]
     if results:
         score = engine.evaluation(current.source, current.config).score
@@ -75,12 +84,13 @@ with left:
         on_click=lambda: state.keep_job(engine.sweep_job(current.source, configs, known)),
         shortcut="Ctrl+Enter", help="Runs in the background; other screens stay usable.",
     )  # fmt: skip
+    progress()
     with st.expander("Continue from a file"):
         st.file_uploader(
             "Results (.jsonl, .csv)", key="sweep.file", on_change=resume, type=["jsonl", "csv"],
             help="A file from this screen or from `quantlib sweep --out`, of the same model and "
             "data. Start then computes only what it lacks.",
         )  # fmt: skip
-with right:
     frame.show_message("sweep")
-    progress()
+with right:
+    figures()

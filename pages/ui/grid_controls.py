@@ -68,6 +68,12 @@ def declared() -> SweepGrid:
             "Measure activations on", list(CALIBRATE_ON), [], "calibrate_on",
             "Outputs of the quantized operators before (Concrete ML), or the float model's.",
         )  # fmt: skip
+    members: dict[str, Any] = {
+        **{
+            member: tuple(state.TRISTATE[word] for word in words) for member, words in signs.items()
+        },
+        **{member: _given([Estimator(name) for name in names]) for member, names in ranges.items()},
+    }
     return SweepGrid(
         weight_bits=tuple(weight_bits),
         activation_bits=tuple(activation_bits),
@@ -76,10 +82,7 @@ def declared() -> SweepGrid:
         output_bits=_given([_width(word) for word in output_bits]) or (None,),
         rounding_threshold_bits=_given([_width(word) for word in rounding]),
         calibrate_on=_given(calibrate_on),
-        **{
-            member: tuple(state.TRISTATE[word] for word in words) for member, words in signs.items()
-        },
-        **{member: _given([Estimator(name) for name in names]) for member, names in ranges.items()},
+        **members,
     )
 
 

@@ -38,7 +38,7 @@ def draw(
         else:
             st.markdown("This is the current configuration.")
         st.markdown(" · ".join(_figures(result, other, score_name)))
-        columns = st.columns(3)
+        columns = st.columns(3, vertical_alignment="center")
         adopted = columns[0].button(
             "Adopt", key="sweep.adopt", type="primary", on_click=state.adopt, args=(config,),
             width="stretch", help="Sets every control of the sidebar to this configuration.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -78,14 +78,30 @@ def selected(results: Sequence[SweepResult]) -> SweepResult | None:
     return next((r for r in results if same_numbers(r.config) == wanted), None)
 
 
-def _select(view: View, key: str, positions: Sequence[Any]) -> None:
-    """Take a click in once; a selection that a chart still shows does not undo a later one."""
+def _position(view: View) -> int | None:
+    """Return the position of the result that was clicked last."""
+    chosen = selected(view.results)
+    return None if chosen is None else list(view.results).index(chosen)
+
+
+def _take_click(view: View, key: str, shown: Sequence[int] | None = None) -> None:
+    """Take in what was clicked since the last run, before it is drawn.
+
+    A selection that a chart still holds does not undo a later one. Rows of a table stand for the
+    positions `shown`.
+    """
+    held = st.session_state.get(f"sweep.{key}") or {}
+    selection = held.get("selection", {})
+    if shown is None:
+        points = selection.get("points", [])
+        positions = [int(p["customdata"][0]) for p in points if p.get("customdata")]
+    else:
+        positions = [shown[row] for row in selection.get("rows", []) if row < len(shown)]
     seen = st.session_state.setdefault("sweep.seen", {})
-    if seen.get(key) == list(positions):
-        return
-    seen[key] = list(positions)
-    if positions and int(positions[0]) < len(view.results):
-        st.session_state["sweep.selected"] = view.results[int(positions[0])].config
+    if seen.get(key) != positions:
+        seen[key] = positions
+        if positions and positions[0] < len(view.results):
+            st.session_state["sweep.selected"] = view.results[positions[0]].config
 
 
 def _measure(
@@ -107,30 +123,29 @@ def _measure(
     return known.get(chosen)
 
 
-def _chart(view: View, figure: go.Figure, *, key: str, alt: str) -> None:
+def _chart(figure: go.Figure, *, key: str, alt: str) -> None:
     """Draw a chart whose points can be clicked."""
-    picked = st.plotly_chart(
+    st.plotly_chart(
         figure, key=f"sweep.{key}", height=sweeps.HEIGHT, on_select="rerun",
         selection_mode="points", config=theme.CONFIG, alt=alt,
     )  # fmt: skip
-    points = [p["customdata"][0] for p in picked.selection.points if p.get("customdata")]
-    _select(view, key, points)
 
 
 def _heat_map(view: View) -> None:
     measure = _measure(view, "Measure", "measure", "SQNR (dB)") or MEASURES["sqnr_db"]
+    _take_click(view, "heat")
     chosen = selected(view.results)
     figure = sweeps.heat_map(
         view.results, measure=measure, label=view.label(measure), hovers=view.hovers(measure),
         current=view.current, selected=chosen.config if chosen else None,
     )  # fmt: skip
     _chart(
-        view, figure, key="heat",
+        figure, key="heat",
         alt=f"{view.label(measure)} over weight bits and activation bits",
     )  # fmt: skip
     st.caption(
-        "Where configurations share a cell, the best one is shown. A square fits the limit on the "
-        "data, a crossed one does not. Click a cell."
+        "Where configurations share a cell, the best one is shown. A solid outline fits the limit "
+        "on the data, a dotted one does not. Click a cell."
     )
 
 
@@ -149,12 +164,13 @@ def _curves(view: View) -> None:
         "A curve per", others, index=others.index(extra[0]) if extra else 0, key="sweep.curve_by",
         bind="query-params", help="Each value has a curve: the best of what else varies.",
     )  # fmt: skip
+    _take_click(view, "curves")
     along, per = sweep_words.axis(x), sweep_words.axis(by)
     figure = sweeps.curves(
         view.results, measure=measure, label=view.label(measure), hovers=view.hovers(measure),
         x=(along.label, along.of), by=(per.label, per.of), order=sweep_words.ordered,
     )  # fmt: skip
-    _chart(view, figure, key="curves", alt=f"{view.label(measure)} along {x}, a curve per {by}")
+    _chart(figure, key="curves", alt=f"{view.label(measure)} along {x}, a curve per {by}")
     st.caption("Each point is the best of all configurations with its two values. Click a point.")
 
 
@@ -171,12 +187,14 @@ def _pareto(view: View) -> None:
     if len({entry.member for entry in measures}) < len(measures) or len(measures) < 2:
         st.info("A measure is chosen twice. Choose different ones.")
         return
+    _take_click(view, "pareto")
     on_front = fronts.front_of(view.results, measures)
     figure = fronts.pareto(
         view.results, measures=measures, labels=[view.label(entry) for entry in measures],
         hovers=view.hovers(*measures), limit_bits=view.current.limit_bits,
+        selected=_position(view),
     )  # fmt: skip
-    _chart(view, figure, key="pareto", alt="Pareto front of the chosen measures")
+    _chart(figure, key="pareto", alt="Pareto front of the chosen measures")
     goals = ", ".join(
         f"{'more' if entry.maximize else 'less'} {view.label(entry)}" for entry in measures
     )
@@ -214,13 +232,12 @@ def _all_axes(view: View) -> None:
 
 def _table(view: View, origin: Origin) -> None:
     shown = _filtered(view)
+    _take_click(view, "table", shown)
     table = sweep_words.table([view.results[i] for i in shown], view.score_name)
-    rows = st.dataframe(
+    st.dataframe(
         table, hide_index=True, key="sweep.table", on_select="rerun", selection_mode="single-row",
         height=400, alt="All configurations of the sweep",
     )  # fmt: skip
-    picked = [shown[row] for row in rows.selection.rows if row < len(shown)]
-    _select(view, "table", picked)
     if len(shown) < len(view.results):
         st.caption(f"{len(shown)} of {len(view.results)} configurations")
     columns = st.columns(2)

@@ -53,6 +53,12 @@ AXES = (
 )
 """Every choice, in the order of the sidebar."""
 
+_WHOLE = frozenset({"weight_bytes", "bit_operations", "table_lookups"}) | {
+    member for member in MEASURES if member.startswith("widest_")
+}
+
+_EDGES = tuple(entry for entry in AXES if entry.label in ("input bits", "output bits"))
+
 
 def axis(label: str) -> Axis:
     """Return the axis of a label, the first for an unknown one."""
@@ -60,8 +66,15 @@ def axis(label: str) -> Axis:
 
 
 def varied(results: Sequence[SweepResult]) -> tuple[Axis, ...]:
-    """Return the axes on which results differ."""
-    return tuple(a for a in AXES if len({a.of(result.config) for result in results}) > 1)
+    """Return the axes on which results differ; model edges that only follow are not among them."""
+    found = [a for a in AXES if len({a.of(result.config) for result in results}) > 1]
+    return tuple(a for a in found if a not in _EDGES or not _follows(a, results))
+
+
+def _follows(edge: Axis, results: Sequence[SweepResult]) -> bool:
+    """Tell whether each width of the activations comes with one width of an edge."""
+    pairs = {(r.config.activations.n_bits, edge.of(r.config)) for r in results}
+    return len(pairs) == len({bits for bits, _ in pairs})
 
 
 def ordered(values: set[int | str]) -> list[int | str]:
@@ -133,14 +146,14 @@ def compared(result: SweepResult, other: SweepResult | None, score_name: str) ->
 
 
 def table(results: Sequence[SweepResult], score_name: str) -> pd.DataFrame:
-    """Return one row per configuration: its choices, then its figures."""
-    columns: dict[str, Any] = {a.label: [a.of(r.config) for r in results] for a in AXES}
-    columns["rounding (bits)"] = [str(value) for value in columns["rounding (bits)"]]
+    """Return one row per configuration: what varies, the figures, then what does not vary."""
+    varying = dict.fromkeys([*AXES[:2], *varied(results)])
+    columns: dict[str, Any] = {a.label: [a.of(r.config) for r in results] for a in varying}
     for member, entry in MEASURES.items():
         name = "widest (bits)" if member == "widest_seen_bits" else label(entry, score_name)
         values: Any = [entry.of(result) for result in results]
-        whole = member.startswith("widest_") or member in (
-            "weight_bytes", "bit_operations", "table_lookups",
-        )  # fmt: skip
-        columns[name] = pd.array(values, dtype="Int64" if whole else "Float64")
+        columns[name] = pd.array(values, dtype="Int64" if member in _WHOLE else "Float64")
+    columns |= {a.label: [a.of(r.config) for r in results] for a in AXES if a not in varying}
+    rounding = AXES[-2].label
+    columns[rounding] = [str(value) for value in columns[rounding]]
     return pd.DataFrame(columns)

@@ -38,6 +38,7 @@ def pareto(
     labels: Sequence[str],
     hovers: Sequence[str],
     limit_bits: int,
+    selected: int | None = None,
 ) -> go.Figure:
     """Two measures against each other, a third as area; dominated configurations are dimmed.
 
@@ -60,6 +61,7 @@ def pareto(
         ("Pareto front", front, theme.DEQUANTIZED, "diamond"),
     ):
         is_front = chosen is front
+        opacity = 0.9 if is_front else 0.25
         figure.add_trace(
             go.Scatter(
                 x=[x.of(results[i]) for i in chosen], y=[y.of(results[i]) for i in chosen],
@@ -67,14 +69,17 @@ def pareto(
                 # what a point offers holds until the next one, on the side of worse x
                 line={"shape": "vh" if x.maximize else "hv", "color": colour},
                 marker={
-                    "color": colour, "symbol": symbol, "opacity": 0.9 if is_front else 0.25,
+                    "color": colour, "symbol": symbol, "opacity": opacity,
                     "size": [diameters[i] for i in chosen] if diameters else 9,
                     "line": {"width": 1 if is_front else 0},
                 },
+                unselected={"marker": {"opacity": opacity}},
                 customdata=[[i, hovers[i]] for i in chosen],
                 hovertemplate="%{customdata[1]}<extra></extra>",
             )
         )  # fmt: skip
+    if selected is not None and selected in drawable:
+        sweeps.ring(figure, x.of(results[selected]), y.of(results[selected]), "selected")
     for measure, add in ((x, figure.add_vline), (y, figure.add_hline)):
         if measure.member.startswith("widest_"):
             position = limit_bits + 0.5
@@ -83,6 +88,12 @@ def pareto(
                 line={"color": theme.OVER, "dash": "dash"},
                 annotation_text=f"limit: {limit_bits} bits",
             )
+    for measure, label, update in (
+        (x, labels[0], figure.update_xaxes),
+        (y, labels[1], figure.update_yaxes),
+    ):
+        if measure.member == "agreement" or label == "accuracy":
+            update(tickformat=".0%")
     return theme.titled(figure, x=labels[0], y=labels[1], height=sweeps.HEIGHT)
 
 

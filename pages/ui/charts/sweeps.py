@@ -61,43 +61,59 @@ def heat_map(
     figure = go.Figure(
         go.Heatmap(
             x=xs, y=ys, z=values, colorscale=theme.MAGNITUDE, reversescale=not measure.maximize,
-            hoverinfo="skip", xgap=3, ygap=3, texttemplate="%{z:.3~g}",
+            hoverinfo="skip", xgap=4, ygap=4, texttemplate="%{z:.3~g}",
             colorbar={"title": {"text": label, "side": "right"}, "thickness": 14},
         )
     )  # fmt: skip
-    for fits, name, colour in (
-        (True, f"fits {current.limit_bits} bits", theme.WITHIN),
-        (False, "over the limit", theme.OVER),
-    ):
-        cells = [(cell, i) for cell, i in best.items() if results[i].fits == fits]
-        figure.add_trace(
-            go.Scatter(
-                x=[w for (w, _), _ in cells], y=[a for (_, a), _ in cells], mode="markers",
-                name=name, showlegend=bool(cells),
-                marker={
-                    "symbol": "square-open" if fits else "square-x-open", "color": colour,
-                    "size": 34 if fits else 26, "line": {"width": 3 if fits else 1},
-                },
-                customdata=[[i, hovers[i]] for _, i in cells],
-                hovertemplate="%{customdata[1]}<extra></extra>",
-            )
-        )  # fmt: skip
-    for config, name, symbol in (
-        (current, "current", "circle-open"),
-        (selected, "selected", "diamond-open"),
-    ):
-        if config is not None and _widths(config) in best:
-            figure.add_trace(
-                go.Scatter(
-                    x=[config.weights.n_bits], y=[config.activations.n_bits], mode="markers",
-                    marker={"symbol": symbol, "size": 44, "color": theme.GRID,
-                            "line": {"width": 3}},
-                    name=name, hoverinfo="skip",
-                )
-            )  # fmt: skip
-    figure.update_xaxes(dtick=1, showgrid=False, zeroline=False)
-    figure.update_yaxes(dtick=1, showgrid=False, zeroline=False)
+    figure.add_trace(
+        go.Scatter(  # a heat map reports no clicks
+            x=[w for w, _ in best], y=[a for _, a in best], mode="markers", showlegend=False,
+            marker={"symbol": "square", "size": 30, "opacity": 0},
+            selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
+            customdata=[[i, hovers[i]] for i in best.values()],
+            hovertemplate="%{customdata[1]}<extra></extra>",
+        )
+    )  # fmt: skip
+    frames = {
+        f"fits {current.limit_bits} bits": ("solid", theme.WITHIN, 3, True),
+        "over the limit": ("dot", theme.OVER, 2, False),
+    }
+    for name, (dash, colour, width, fits) in frames.items():
+        cells = [cell for cell, i in best.items() if results[i].fits == fits]
+        line = {"dash": dash, "color": colour, "width": width}
+        for cell in cells:
+            _frame(figure, xs.index(cell[0]), ys.index(cell[1]), line)
+        if cells:
+            _legend(figure, name, "square-open", colour)
+    if selected is not None and _widths(selected) in best:
+        w, a = _widths(selected)
+        line = {"color": theme.GRID, "width": 5}
+        _frame(figure, xs.index(w), ys.index(a), line)
+        _legend(figure, "selected", "square", theme.GRID)
+    if _widths(current) in best:
+        w, a = _widths(current)
+        line = {"color": theme.GRID, "width": 3}
+        _frame(figure, xs.index(w), ys.index(a), line, shape="circle")
+        _legend(figure, "current", "circle-open", theme.GRID)
+    figure.update_xaxes(type="category", categoryorder="array", categoryarray=xs, showgrid=False)
+    figure.update_yaxes(type="category", categoryorder="array", categoryarray=ys, showgrid=False)
     return theme.titled(figure, x="weight bits", y="activation bits", height=HEIGHT)
+
+
+def _frame(
+    figure: go.Figure, column: int, row: int, line: dict[str, Any], *, shape: str = "rect"
+) -> None:
+    """Outline a cell, or ring its number; category axes count from 0."""
+    reach = 0.46 if shape == "rect" else 0.38
+    figure.add_shape(
+        type=shape, x0=column - reach, x1=column + reach, y0=row - reach, y1=row + reach, line=line
+    )
+
+
+def _legend(figure: go.Figure, name: str, symbol: str, colour: str) -> None:
+    """Explain an outline."""
+    marker = {"symbol": symbol, "color": colour, "size": 12}
+    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", name=name, marker=marker))
 
 
 def curves(
@@ -125,7 +141,7 @@ def curves(
                 y=[finite(measure.of(results[i])) for _, i in points],
                 mode="lines+markers", name=theme.plain(str(value)),
                 line={"dash": _DASHES[n % len(_DASHES)]},
-                marker={"symbol": n % 8, "size": 9},
+                marker={"symbol": n % 8, "size": 9}, unselected={"marker": {"opacity": 1}},
                 customdata=[[i, hovers[i]] for _, i in points],
                 hovertemplate=f"{by_name} {theme.plain(str(value))}<br>%{{customdata[1]}}"
                 "<extra></extra>",
@@ -186,12 +202,24 @@ def all_axes(
                 "showscale": True,
                 "colorbar": {"title": {"text": colour_label, "side": "right"}, "thickness": 14},
             },
-            labelangle=-20,
+            labelangle=-25,
         )
     )
     theme.framed(figure, height=HEIGHT)
     figure.update_layout(margin={"l": 50, "r": 20, "t": 90, "b": 20})
     return figure
+
+
+def ring(figure: go.Figure, x: Any, y: Any, name: str) -> None:
+    """Mark one point."""
+    figure.add_trace(
+        go.Scatter(
+            x=[x], y=[y], mode="markers", name=name, hoverinfo="skip",
+            marker={"symbol": "circle-open", "size": 22, "color": theme.GRID,
+                    "line": {"width": 3}},
+            unselected={"marker": {"opacity": 1}},
+        )
+    )  # fmt: skip
 
 
 def finite(value: float | None) -> float | None:
