@@ -111,7 +111,7 @@ def _pace(current: Current) -> float:
     """Return the seconds that one configuration takes, as measured here."""
     job: Job[SweepResult] | None = state.job()
     measured = job.seconds_each if job is not None and job.source == current.source else None
-    return measured or engine.seconds_each(current.source)
+    return measured or engine.seconds_each(current.source, current.config)
 
 
 def _duration(seconds: float) -> str:
