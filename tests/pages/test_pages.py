@@ -22,7 +22,7 @@ TITLES = {
     "export": "Export",
 }
 CHARTS = {
-    "home": 0, "learn": 1, "calibration": 2, "bitwidths": 1, "sweep": 0, "compare": 3, "export": 0,
+    "home": 0, "learn": 1, "calibration": 2, "bitwidths": 2, "sweep": 0, "compare": 3, "export": 0,
 }  # fmt: skip
 SCREENS = [pytest.param(stem, id=stem) for stem in TITLES]
 WITH_CHARTS = [pytest.param(stem, id=stem) for stem in ("calibration", "bitwidths", "compare")]
