@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
+    from quantlib.analysis.reference import FloatReference
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
@@ -131,7 +132,8 @@ class PartialRun:
     exact : dict of str to tensor or array
         Every tensor in float64 arithmetic, nothing rounded.
     real : dict of str to tensor or array
-        Every tensor of the integer run; empty unless kept.
+        Every tensor of the integer run; empty unless kept. Inputs that their readers round are
+        there as they came.
     output : float array
         First output of the integer run, as ``QuantizedModule.forward`` returns it.
 
@@ -162,12 +164,12 @@ class PartialRun:
         for info, array, grid in zip(module.graph.inputs, inputs, module.inputs, strict=True):
             # in its own precision, in which the module divides by the scale
             self.exact[info.name] = array if grid is None else Tensor(grid, values=array)
-            if keep_runs:
-                self.real[info.name] = (
-                    array if grid is None else Tensor(grid, codes=grid.quant(array))
-                )
         if keep_runs:
-            self.real |= {k: v for k, v in self.exact.items() if k in constants}
+            self.real |= self.exact
+            for name, _ in self.entries():
+                entered = self.exact[name]
+                assert isinstance(entered, Tensor)
+                self.real[name] = entered.rounded()
         for layer in self.layers:
             self._store(self.exact, layer, self.exact_results(layer, self.exact))
         self.exact_output = self.output_of(self.exact)
@@ -279,6 +281,11 @@ class PartialRun:
                 self._store(different, layer, execute(layer, seen))
         return different
 
+    def leaving(self, *values: Mapping[str, Value]) -> FloatArray:
+        """Return the first output as it leaves an integer run: rounded if the module's is."""
+        found = next(v[self.output_name] for v in values if self.output_name in v)
+        return forward_values(found) if self.rounds_output else self.output_of(*values)
+
     def output_of(self, *values: Mapping[str, Value]) -> FloatArray:
         """Return the first output's real values, unrounded; the first mapping that has it."""
         found = next(v[self.output_name] for v in values if self.output_name in v)
@@ -310,6 +317,17 @@ class PartialRun:
         return self._rounds_output
 
 
+def partial_runs(
+    module: QuantizedModule, reference: FloatReference, *, keep_runs: bool
+) -> Iterator[PartialRun]:
+    """Yield the module on consecutive samples of `reference`."""
+    n_samples = len(reference.inputs[0])
+    step = samples_per_state(module.graph, n_samples)
+    for start in range(0, n_samples, step):
+        inputs = [array[start : start + step] for array in reference.inputs]
+        yield PartialRun(module, inputs, keep_runs=keep_runs)
+
+
 def _reads_on(layer: QuantizedLayer, name: str, grid: UniformQuantizer) -> bool:
     """Tell whether a layer reads a tensor on the grid that it has."""
     probe = Tensor(grid, values=np.zeros((1,)))
@@ -329,8 +347,10 @@ def forward_values(output: Value) -> FloatArray:
 
 def same_values(before: Mapping[str, Value], now: Mapping[str, Value]) -> bool:
     """Tell whether tensors have the values they had before."""
-    return all(_array(value) is _array(before[name]) or np.array_equal(_array(value), _array(before[name]))
-               for name, value in now.items())
+    return all(
+        _array(value) is _array(before[name]) or np.array_equal(_array(value), _array(before[name]))
+        for name, value in now.items()
+    )
 
 
 def nearly(before: Mapping[str, Value], now: Mapping[str, Value]) -> bool:
