@@ -71,8 +71,10 @@ def divergences(
     for start in range(0, len(chosen), step):
         part = chosen[start : start + step]
         run = PartialRun(module, [array[part] for array in inputs])
-        for sample, position in zip(part, _positions(run), strict=True):
-            yield Divergence(int(sample), _name(module, int(position)), int(position))
+        lost = run.output.argmax(axis=1) != run.exact_output.argmax(axis=1)
+        for sample, position, is_lost in zip(part, _positions(run), lost, strict=True):
+            name = _name(module, int(position)) if is_lost else ""
+            yield Divergence(int(sample), name, int(position))
 
 
 def _name(module: QuantizedModule, position: int) -> str:

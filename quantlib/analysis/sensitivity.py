@@ -130,7 +130,7 @@ class Sensitivity:
         try:
             document = json.loads(text)
             version = document.pop("schema_version", None)
-        except (ValueError, RecursionError, AttributeError) as error:
+        except (ValueError, RecursionError, AttributeError, TypeError) as error:
             raise ConfigurationError(
                 f"the sensitivities are no JSON object ({error}); give what to_json wrote."
             ) from None
