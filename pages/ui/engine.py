@@ -17,8 +17,12 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui.jobs import Job
+from quantlib.analysis.distributions import (
+    Distribution,
+    activation_distributions,
+    weight_distributions,
+)
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.histograms import Histogram, activation_histograms, weight_histograms
 from quantlib.analysis.preflight import Preflight, inspect_model
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sweep import SweepResult, sweep
@@ -32,10 +36,11 @@ if TYPE_CHECKING:
     from quantlib.analysis.reports import Evaluation
     from quantlib.core.config import QuantizationConfig
     from quantlib.graph.model import Graph
+    from quantlib.quantized_module import QuantizedModule
 
 _T = TypeVar("_T")
 
-_BOUNDS = {"workspace": 3, "evaluation": 64, "histograms": 3}
+_BOUNDS = {"workspace": 3, "evaluation": 64, "module": 4, "distributions": 3, "study": 256}
 """How many entries each cache of a session holds."""
 
 SWEEP_WORKERS = 2
@@ -81,14 +86,16 @@ class DataCard:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Distributions:
-    """Histograms by tensor name."""
+    """What tensors hold, by tensor name."""
 
-    activations: dict[str, Histogram]
-    weights: dict[str, Histogram]
+    activations: dict[str, Distribution]
+    weights: dict[str, Distribution]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Workspace:
+class Workspace:
+    """A loaded model with its data, behind the door."""
+
     graph: Graph
     data: Dataset
     reference: FloatReference
@@ -149,14 +156,32 @@ def evaluation(source: Source, config: QuantizationConfig) -> Evaluation:
 
 
 def distributions(source: Source) -> Distributions:
-    """Return the histograms of all weights, and of all activations on the calibration data."""
+    """Return what all weights hold, and all activations on the calibration data."""
 
     def compute() -> Distributions:
         space = _workspace(source)
         reference = FloatReference(space.graph, space.data.calibration)
-        return Distributions(activation_histograms(reference), weight_histograms(space.graph))
+        return Distributions(activation_distributions(reference), weight_distributions(space.graph))
 
-    return _remember("histograms", source, compute)
+    return _remember("distributions", source, compute)
+
+
+def study(source: Source, key: object, compute: Callable[[Workspace], _T]) -> _T:
+    """Return what a smaller question about a model and its data comes to, asked once per key.
+
+    `compute` returns a frozen and bounded value; modules and activations stay behind the door.
+    """
+    return _remember("study", (source, key), lambda: compute(_workspace(source)))
+
+
+def module(source: Source, config: QuantizationConfig) -> QuantizedModule:
+    """Return the quantized module of a configuration, for questions asked behind the door."""
+
+    def compute() -> QuantizedModule:
+        space = _workspace(source)
+        return ql.quantize(space.graph, space.data.calibration, config, memo=space.memo)
+
+    return _remember("module", (source, config), compute)
 
 
 def evaluation_inputs(source: Source, samples: Sequence[int]) -> np.ndarray[Any, Any]:
@@ -193,8 +218,8 @@ def _shape(shape: tuple[int | str | None, ...]) -> str:
     return " × ".join("?" if size is None else str(size) for size in shape)
 
 
-def _workspace(source: Source) -> _Workspace:
-    def compute() -> _Workspace:
+def _workspace(source: Source) -> Workspace:
+    def compute() -> Workspace:
         held = st.session_state.get("engine.bytes", {})
         name, model = held[source.model]
         graph = ql.load_model(model, name=name)
@@ -203,7 +228,7 @@ def _workspace(source: Source) -> _Workspace:
             data = load_data(content, graph, name=data_name)
         else:
             data = synthetic_data(graph)
-        return _Workspace(graph, data, FloatReference(graph, data.evaluation), Memo())
+        return Workspace(graph, data, FloatReference(graph, data.evaluation), Memo())
 
     return _remember("workspace", source, compute)
 

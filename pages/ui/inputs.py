@@ -7,11 +7,15 @@ from contextlib import suppress
 import streamlit as st
 
 from pages.ui import samples, state, text
-from quantlib.errors import OptionsError
+from quantlib.core.config import CALIBRATE_ON
+from quantlib.core.estimator import ESTIMATORS
+from quantlib.errors import QuantlibError
 
 _WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] + 1)]
 _EDGE_BITS = [state.AUTO, *_WIDTHS]
 _ROUNDING = ["off", *_WIDTHS]
+_ESTIMATORS = [*ESTIMATORS, "percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
+_CALIBRATED = {"quantized": "quantized path", "float": "float model"}
 
 
 def model_picker() -> None:
@@ -56,6 +60,8 @@ def configuration() -> None:
             "Activations symmetric", keys["activations_symmetric"],
             "Zero point 0 for activations. Auto: no.",
         )  # fmt: skip
+    with st.expander("Ranges"):
+        _ranges()
     with st.expander("Model edges, rounding, limit"):
         st.selectbox(
             "Input bits", _EDGE_BITS, key=keys["input_bits"], bind="query-params",
@@ -77,6 +83,53 @@ def configuration() -> None:
         )  # fmt: skip
 
 
+def _ranges() -> None:
+    """Draw what decides the ranges that grids cover."""
+    keys = state.KEYS
+    _estimator("Range of weights", keys["weights_range"])
+    st.toggle(
+        "One grid per output channel", key=keys["weights_per_channel"], bind="query-params",
+        help="A scale and zero point for each output channel of Gemm, MatMul and Conv weights. "
+        "An extension: Concrete ML has one per tensor.",
+    )  # fmt: skip
+    _estimator("Range of activations", keys["activations_range"])
+    st.segmented_control(
+        "Measure activations on", list(CALIBRATE_ON), default=CALIBRATE_ON[0], required=True,
+        key=keys["calibrate_on"], bind="query-params", format_func=lambda word: _CALIBRATED[word],
+        help="What the quantized operators before produce (Concrete ML), or the float model's "
+        "tensors (ONNX Runtime, AIMET).",
+    )  # fmt: skip
+    for part in ("weights", "activations"):
+        st.toggle(
+            f"Power-of-two scales, {part}", key=keys[f"{part}_power_of_two"],
+            bind="query-params", help="Scales rounded up to powers of two: rescaling is a shift.",
+        )  # fmt: skip
+        st.toggle(
+            f"Narrow range, {part}", key=keys[f"{part}_narrow"], bind="query-params",
+            help="Leaves the lowest code out: a signed grid has as many codes on each side.",
+        )  # fmt: skip
+    st.text_input(
+        "Per-layer overrides (JSON)", key=keys["overrides"], bind="query-params",
+        placeholder='{"layer": {"weights": {"n_bits": 3}}}',
+        help="Written by the Layers screen and by remedies. What a layer's scheme leaves out is "
+        "automatic.",
+    )  # fmt: skip
+    if st.session_state.get(keys["overrides"]):
+        st.button(
+            "Clear overrides", key="config.clear_overrides", width="stretch",
+            on_click=lambda: st.session_state.update({keys["overrides"]: ""}),
+        )  # fmt: skip
+
+
+def _estimator(label: str, key: str) -> None:
+    """Draw the choice of a range estimator; other parameters can be typed."""
+    st.selectbox(
+        label, _ESTIMATORS, key=key, bind="query-params", accept_new_options=True,
+        help="Min-max clips nothing and is Concrete ML's. Type another parameter behind a colon, "
+        "as in percentile:99.5. Calibration shows all of them on a tensor.",
+    )  # fmt: skip
+
+
 def _tristate(label: str, key: str, explanation: str) -> None:
     st.segmented_control(
         label, list(state.TRISTATE), default=state.AUTO, required=True, key=key,
@@ -86,7 +139,7 @@ def _tristate(label: str, key: str, explanation: str) -> None:
 
 def _pin() -> None:
     """Pin the configuration; while controls contradict each other there is none to pin."""
-    with suppress(OptionsError):
+    with suppress(QuantlibError):
         state.pin(state.config())
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from pages.ui import engine, samples
-from quantlib.core.config import QuantizationConfig
+from quantlib.core import config_json
+from quantlib.core.config import CALIBRATE_ON, QuantizationConfig
+from quantlib.core.estimator import MIN_MAX, Estimator
 from quantlib.core.scheme import Scheme
 from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
@@ -33,6 +35,15 @@ KEYS = {
     "weights_symmetric": "config.weights_symmetric",
     "activations_signed": "config.activations_signed",
     "activations_symmetric": "config.activations_symmetric",
+    "weights_range": "config.weights_range",
+    "weights_per_channel": "config.weights_per_channel",
+    "weights_narrow": "config.weights_narrow",
+    "weights_power_of_two": "config.weights_power_of_two",
+    "activations_range": "config.activations_range",
+    "activations_narrow": "config.activations_narrow",
+    "activations_power_of_two": "config.activations_power_of_two",
+    "calibrate_on": "config.calibrate_on",
+    "overrides": "config.overrides",
     "rounding": "config.rounding",
     "limit": "config.limit",
 }
@@ -128,15 +139,9 @@ def config() -> QuantizationConfig:
         The controls contradict each other.
     """
     value = st.session_state
-    weights = Scheme(
-        int(value[KEYS["weight_bits"]]),
-        TRISTATE[value[KEYS["weights_signed"]] or AUTO],
-        TRISTATE[value[KEYS["weights_symmetric"]] or AUTO],
-    )
-    activations = Scheme(
-        int(value[KEYS["activation_bits"]]),
-        TRISTATE[value[KEYS["activations_signed"]] or AUTO],
-        TRISTATE[value[KEYS["activations_symmetric"]] or AUTO],
+    weights, activations = (
+        _scheme("weights", "weight_bits"),
+        _scheme("activations", "activation_bits"),
     )
     default_bits = max(5, activations.n_bits)
     return QuantizationConfig(
@@ -146,6 +151,22 @@ def config() -> QuantizationConfig:
         output_bits=_bits_or(value[KEYS["output_bits"]], default_bits),
         rounding_threshold_bits=_bits_or(value[KEYS["rounding"]], None),
         limit_bits=int(value[KEYS["limit"]]),
+        calibrate_on=str(value[KEYS["calibrate_on"]] or CALIBRATE_ON[0]),
+        overrides=config_json.read_overrides(str(value[KEYS["overrides"]] or "")),
+    )
+
+
+def _scheme(part: str, bits: str) -> Scheme:
+    """Return what the controls of weights or activations say."""
+    value = st.session_state
+    return Scheme(
+        int(value[KEYS[bits]]),
+        TRISTATE[value[KEYS[f"{part}_signed"]] or AUTO],
+        TRISTATE[value[KEYS[f"{part}_symmetric"]] or AUTO],
+        narrow=bool(value[KEYS[f"{part}_narrow"]]),
+        power_of_two=bool(value[KEYS[f"{part}_power_of_two"]]),
+        per_channel=part == "weights" and bool(value[KEYS["weights_per_channel"]]),
+        estimator=Estimator.parse(str(value[KEYS[f"{part}_range"]] or MIN_MAX.name)),
     )
 
 
@@ -155,22 +176,33 @@ def _bits_or(chosen: Any, default: Any) -> Any:
 
 def adopt(chosen: QuantizationConfig) -> None:
     """Make a configuration current: set every control, for use in callbacks."""
-    words = {value: word for word, value in TRISTATE.items()}
     default_bits = max(5, chosen.activations.n_bits)
     settings: dict[str, Any] = {
         "weight_bits": chosen.weights.n_bits,
         "activation_bits": chosen.activations.n_bits,
         "input_bits": AUTO if chosen.input_bits == default_bits else str(chosen.input_bits),
         "output_bits": AUTO if chosen.output_bits == default_bits else str(chosen.output_bits),
-        "weights_signed": words[chosen.weights.signed],
-        "weights_symmetric": words[chosen.weights.symmetric],
-        "activations_signed": words[chosen.activations.signed],
-        "activations_symmetric": words[chosen.activations.symmetric],
+        **_scheme_settings("weights", chosen.weights),
+        "weights_per_channel": chosen.weights.per_channel,
+        **_scheme_settings("activations", chosen.activations),
+        "calibrate_on": chosen.calibrate_on,
+        "overrides": config_json.write_overrides(chosen.overrides),
         "rounding": str(chosen.rounding_threshold_bits or "off"),
         "limit": chosen.limit_bits,
     }
     for member, setting in settings.items():
         st.session_state[KEYS[member]] = setting
+
+
+def _scheme_settings(part: str, scheme: Scheme) -> dict[str, Any]:
+    words = {value: word for word, value in TRISTATE.items()}
+    return {
+        f"{part}_signed": words[scheme.signed],
+        f"{part}_symmetric": words[scheme.symmetric],
+        f"{part}_narrow": scheme.narrow,
+        f"{part}_power_of_two": scheme.power_of_two,
+        f"{part}_range": scheme.estimator.words,
+    }
 
 
 def within_controls(chosen: QuantizationConfig) -> QuantizationConfig:

@@ -8,17 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from quantlib.core.estimator import MIN_MAX
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy.typing as npt
 
+    from quantlib.analysis.distributions import Channels, RangeChoice
     from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.reports import Evaluation, LayerSummary, Score
     from quantlib.analysis.sweep import SweepResult
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import Scheme
+    from quantlib.execution.weights import SymmetryVerdict
 
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
 
@@ -73,21 +77,38 @@ def number(value: float) -> str:
 
 
 def scheme(chosen: Scheme) -> str:
-    """Return a scheme in words: "4 bits, signed auto, symmetric yes"."""
+    """Return a scheme in words: "4 bits, signed auto, symmetric yes, percentile range"."""
     words = {None: "auto", True: "yes", False: "no"}
-    return (
-        f"{chosen.n_bits} bits, signed {words[chosen.signed]}, symmetric {words[chosen.symmetric]}"
+    more = {
+        "per channel": chosen.per_channel,
+        "narrow": chosen.narrow,
+        "power-of-two scales": chosen.power_of_two,
+        f"range {chosen.estimator.words}": chosen.estimator != MIN_MAX,
+    }
+    return ", ".join(
+        [
+            f"{chosen.n_bits} bits",
+            f"signed {words[chosen.signed]}",
+            f"symmetric {words[chosen.symmetric]}",
+            *(word for word, holds in more.items() if holds),
+        ]
     )
 
 
 def config(chosen: QuantizationConfig) -> str:
     """Return a configuration in words."""
-    rounding = chosen.rounding_threshold_bits
-    return (
-        f"weights {scheme(chosen.weights)}; activations {scheme(chosen.activations)}; "
-        f"inputs {chosen.input_bits}, outputs {chosen.output_bits} bits; "
-        f"rounding {'off' if rounding is None else f'to {rounding} bits'}"
-    )
+    rounding, count = chosen.rounding_threshold_bits, len(chosen.overrides)
+    parts = [
+        f"weights {scheme(chosen.weights)}",
+        f"activations {scheme(chosen.activations)}",
+        f"inputs {chosen.input_bits}, outputs {chosen.output_bits} bits",
+        f"rounding {'off' if rounding is None else f'to {rounding} bits'}",
+    ]
+    if chosen.calibrate_on == "float":
+        parts.append("ranges of the float model")
+    if count:
+        parts.append(f"{count} layer{'s' if count > 1 else ''} with an override")
+    return "; ".join(parts)
 
 
 def file_tag(chosen: QuantizationConfig) -> str:
@@ -151,6 +172,56 @@ def layer_table(found: Evaluation) -> pd.DataFrame:
             "SQNR (dB)": [layer.sqnr_db for layer in found.layers],
         }
     )
+
+
+def interval(low: float, high: float) -> str:
+    """Return a range: "[-1.2, 3.4]"."""
+    return f"[{number(low)}, {number(high)}]"
+
+
+def range_table(choices: Sequence[RangeChoice]) -> pd.DataFrame:
+    """Return one row per range: ends, scale, and how its grid fits."""
+    stats = [choice.quantizer.quant_stats for choice in choices]
+    return pd.DataFrame(
+        {
+            "estimator": [
+                choice.estimator.kind.label if choice.estimator else "own range"
+                for choice in choices
+            ],
+            "low": [float(s.rmin) if s else None for s in stats],
+            "high": [float(s.rmax) if s else None for s in stats],
+            "scale": [float(np.mean(choice.quantizer.scale)) for choice in choices],
+            "clipped (%)": [round(100 * choice.fit.clipped_share, 3) for choice in choices],
+            "SQNR (dB)": [choice.fit.sqnr_db for choice in choices],
+            "what it is": [
+                choice.estimator.kind.explanation if choice.estimator else "Set by the slider."
+                for choice in choices
+            ],
+        }
+    )
+
+
+def channel_table(channels: Channels) -> pd.DataFrame:
+    """Return one row per channel."""
+    return pd.DataFrame(
+        {
+            "channel": np.arange(len(channels.low)),
+            "low": channels.low,
+            "high": channels.high,
+            "zeros (%)": np.round(100 * channels.zero_share, 2),
+        }
+    )
+
+
+def symmetry(found: SymmetryVerdict, chosen: Scheme) -> str:
+    """Return what the automatic rule finds, with the numbers that decide it."""
+    verdict = "symmetric" if found.symmetric else "not symmetric"
+    numbers = (
+        f"3rd and 97th percentile {number(found.low)} and {number(found.high)}, ratio "
+        f"{found.ratio:.2f} {'within' if 1 / 3 <= found.ratio <= 3 else 'outside'} 1/3 to 3"
+    )
+    used = "auto" if chosen.symmetric is None and chosen.signed is None else "auto would say"
+    return f"{used} → {verdict} ({numbers})"
 
 
 def preflight_table(found: Preflight) -> pd.DataFrame:

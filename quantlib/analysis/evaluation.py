@@ -87,11 +87,12 @@ def evaluate(
     y = _comparable(np.concatenate(produced), name)
     y_float = _comparable(np.concatenate(expected), name)
     weight_bits, float_bits = _weight_bits(module)
+    ranges = _calibrated_ranges(module)
     classes = y_float.ndim == 2 and y_float.shape[1] > 1
     edges, counts = _error_histogram(y_float, y)
     return Evaluation(
         config=config,
-        layers=tuple(_summary(layer, tallies[layer.name]) for layer in module.layers),
+        layers=tuple(_summary(layer, tallies[layer.name], ranges) for layer in module.layers),
         sqnr_db=metrics.sqnr_db(y_float, y),
         mse=metrics.mse(y_float, y),
         max_error=metrics.max_abs_error(y_float, y),
@@ -131,7 +132,9 @@ def _check_rows(output: AnyArray, samples: int, graph: Graph) -> None:
         )
 
 
-def _summary(layer: QuantizedLayer, tally: Tally) -> LayerSummary:
+def _summary(
+    layer: QuantizedLayer, tally: Tally, ranges: dict[str, tuple[float, float]]
+) -> LayerSummary:
     weights = {
         layer.node.inputs[i]: constant
         for i, constant in layer.constants.items()
@@ -156,6 +159,7 @@ def _summary(layer: QuantizedLayer, tally: Tally) -> LayerSummary:
         fan_in=layer.op.fan_in(weight.shape)
         if isinstance(layer.op, WeightedOp) and weight
         else None,
+        input_range=ranges.get(variables[0]) if variables else None,
         input_grid=layer.operand_grid if isinstance(layer.op, MixingOp) else None,
         weight_grid=weight.quantizer if weight else None,
         accumulator=accumulator,
@@ -165,6 +169,20 @@ def _summary(layer: QuantizedLayer, tally: Tally) -> LayerSummary:
         lsbs_to_remove=layer.lsbs_to_remove,
         sqnr_db=tally.sqnr_db,
     )
+
+
+def _calibrated_ranges(module: QuantizedModule) -> dict[str, tuple[float, float]]:
+    """Return the ranges that tensors were calibrated with; raw ones and carried grids have none."""
+    ranges = {
+        info.name: (float(array.min()), float(array.max()))
+        for info, array in zip(module.graph.inputs, module.calibration, strict=True)
+        if array.dtype.kind == "f"
+    }
+    for layer in module.layers:
+        for name, grid in zip(layer.node.outputs, layer.outputs, strict=True):
+            if grid is not None and grid.quant_stats is not None:
+                ranges[name] = (float(grid.quant_stats.rmin), float(grid.quant_stats.rmax))
+    return ranges
 
 
 def _weight_bits(module: QuantizedModule) -> tuple[int, int]:

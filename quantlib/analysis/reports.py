@@ -32,6 +32,9 @@ class LayerSummary:
         Tensors it reads and makes; ``""`` without weights.
     fan_in : int or None
         Products that one accumulator sums, for Gemm, MatMul and Conv.
+    input_range : (float, float) or None
+        What the first variable input was measured to hold when its producer was calibrated:
+        on the quantized path, or in float.
     input_grid, weight_grid : UniformQuantizer or None
         Grid of the first variable input and of the weights, for integer operators.
     accumulator : (int, int) or None
@@ -55,6 +58,7 @@ class LayerSummary:
     weight_name: str
     output_name: str
     fan_in: int | None
+    input_range: tuple[float, float] | None
     input_grid: UniformQuantizer | None
     weight_grid: UniformQuantizer | None
     accumulator: tuple[int, int] | None

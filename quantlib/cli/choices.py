@@ -64,23 +64,8 @@ def given(**options: Any) -> dict[str, Any]:
 
 
 def estimator(words: str | None) -> Estimator | None:
-    """Return what ``NAME`` or ``NAME:PARAMETER`` says; None when nothing is said.
-
-    Raises
-    ------
-    OptionsError
-        An unknown name, or a parameter that is no number, out of range or not taken.
-    """
-    if words is None:
-        return None
-    name, colon, parameter = words.partition(":")
-    try:
-        value = float(parameter) if colon else None
-    except ValueError:
-        raise OptionsError(
-            f"{words!r}: the parameter is {parameter!r}; give a number, as in percentile:99.9."
-        ) from None
-    return Estimator(name, value)
+    """Return what ``NAME`` or ``NAME:PARAMETER`` says; None when nothing is said."""
+    return None if words is None else Estimator.parse(words)
 
 
 def rounding_bits(words: str) -> int | None:

@@ -24,6 +24,36 @@ def write(config: Any) -> str:
     return json.dumps({"schema_version": SCHEMA_VERSION, **document}, indent=2)
 
 
+def write_overrides(overrides: tuple[tuple[str, LayerOverride], ...]) -> str:
+    """Return overrides as compact JSON text: only what differs from a scheme's defaults."""
+    document: dict[str, Any] = {}
+    for layer, override in overrides:
+        parts = {"weights": override.weights, "activations": override.activations}
+        document[layer] = {name: _short(part) for name, part in parts.items() if part is not None}
+    return json.dumps(document, separators=(",", ":")) if document else ""
+
+
+def _short(scheme: Scheme) -> dict[str, Any]:
+    plain = dataclasses.asdict(Scheme(scheme.n_bits))
+    chosen = dataclasses.asdict(scheme)
+    return {k: v for k, v in chosen.items() if k == "n_bits" or v != plain[k]}
+
+
+def read_overrides(text: str) -> tuple[tuple[str, LayerOverride], ...]:
+    """Read what `write_overrides` wrote; empty text means none.
+
+    Raises
+    ------
+    ConfigurationError
+        Not a JSON object of overrides; the message names the path at fault.
+    """
+    try:
+        document = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError) as error:
+        raise ConfigurationError(f"the overrides are not JSON ({error}).") from None
+    return _overrides(document)
+
+
 def read(kind: type, text: str | bytes) -> Any:
     """Build the configuration class `kind` from what `write` wrote.
 
@@ -46,14 +76,17 @@ def read(kind: type, text: str | bytes) -> Any:
         raise ConfigurationError(f"$.schema_version is {version!r}; this release reads {readable}.")
     for part in ("weights", "activations"):
         document[part] = _scheme(document.get(part), path=f"$.{part}")
-    overrides = document.get("overrides", {})
-    if not isinstance(overrides, dict):
-        raise ConfigurationError(f"$.overrides: expected an object, found {overrides!r}.")
-    document["overrides"] = tuple(
-        (layer, _override(part, path=f"$.overrides[{json.dumps(layer)}]"))
-        for layer, part in overrides.items()
-    )
+    document["overrides"] = _overrides(document.get("overrides", {}))
     return _member(kind, document, path="$")
+
+
+def _overrides(document: object) -> tuple[tuple[str, LayerOverride], ...]:
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"$.overrides: expected an object, found {document!r}.")
+    return tuple(
+        (layer, _override(part, path=f"$.overrides[{json.dumps(layer)}]"))
+        for layer, part in document.items()
+    )
 
 
 _KINDS: dict[str, tuple[type, ...]] = {

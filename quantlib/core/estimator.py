@@ -167,6 +167,32 @@ class Estimator:
         """Its row of the table."""
         return ESTIMATORS[self.name]
 
+    @property
+    def words(self) -> str:
+        """Return the name, with the parameter behind a colon where it is not the default."""
+        wanted = self.kind.parameter
+        if wanted is None or self.parameter == wanted.default:
+            return self.name
+        return f"{self.name}:{self.parameter:g}"
+
+    @classmethod
+    def parse(cls, words: str) -> Estimator:
+        """Read what `words` says: ``NAME`` or ``NAME:PARAMETER``.
+
+        Raises
+        ------
+        OptionsError
+            An unknown name, or a parameter that is no number, out of range or not taken.
+        """
+        name, colon, parameter = words.strip().partition(":")
+        try:
+            value = float(parameter) if colon else None
+        except ValueError:
+            raise OptionsError(
+                f"{words!r}: the parameter is {parameter!r}; give a number, as in percentile:99.9."
+            ) from None
+        return cls(name, value)
+
     def dump_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `load_dict` reads back."""
         return {"name": self.name, "parameter": self.parameter}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -85,6 +86,16 @@ class UniformQuantizer:
     def is_per_channel(self) -> bool:
         """Whether each channel has a scale of its own."""
         return isinstance(self.quant_params.scale, np.ndarray)
+
+    def averaged(self) -> UniformQuantizer:
+        """Return one grid that stands for those of all channels: mean scale and point."""
+        if not self.is_per_channel:
+            return self
+        point = round(float(np.mean(self.zero_point)))
+        params = UniformQuantizationParameters(
+            np.float64(self.quant_params.mean_scale), point, self.offset
+        )
+        return dataclasses.replace(self, quant_params=params)
 
     @property
     def n_bits(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,10 +77,13 @@ def _usable(grid: UniformQuantizer, channel_axis: int | None) -> bool:
 
 def weight_options(graph: Graph, name: str, scheme: Scheme) -> QuantizationOptions:
     """Resolve a scheme's automatic members for a constant."""
-    symmetric = graph.fact(
-        ("looks symmetric", name), lambda: looks_symmetric(graph.constants[name])
-    )
+    symmetric = weight_symmetry(graph, name).symmetric
     return scheme.options(auto_signed=symmetric, auto_symmetric=symmetric)
+
+
+def weight_symmetry(graph: Graph, name: str) -> SymmetryVerdict:
+    """Return what the automatic rule finds about a constant."""
+    return graph.fact(("symmetry", name), lambda: symmetry(graph.constants[name]))
 
 
 def _range(graph: Graph, name: str) -> MinMaxQuantizationStats:
@@ -117,13 +121,30 @@ def _channel_grid(
     return UniformQuantizer.from_channels(options, low, high)
 
 
-def looks_symmetric(values: AnyArray) -> bool:
-    """Tell whether a distribution is symmetric around 0 by the reference's rule.
+@dataclass(frozen=True, slots=True)
+class SymmetryVerdict:
+    """What the reference's rule finds about a distribution.
 
-    With v3, v97 the 3rd and 97th percentile and ``r = abs(v3 / v97)`` (0 when ``abs(v97) <
-    0.001``): not both on one side of 0, and ``1/3 <= r <= 3``.
+    Parameters
+    ----------
+    low, high : float
+        Its 3rd and 97th percentile.
+    ratio : float
+        ``abs(low / high)``, 0 when ``abs(high) < 0.001``.
+    symmetric : bool
+        Not both on one side of 0, and ``1/3 <= ratio <= 3``.
     """
+
+    low: float
+    high: float
+    ratio: float
+    symmetric: bool
+
+
+def symmetry(values: AnyArray) -> SymmetryVerdict:
+    """Ask the reference's rule whether a distribution is symmetric around 0."""
     low, high = np.percentile(values, SYMMETRY_PERCENTILES)
     ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
     one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
-    return bool(not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO)
+    symmetric = not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO
+    return SymmetryVerdict(float(low), float(high), float(ratio), bool(symmetric))

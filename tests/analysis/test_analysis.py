@@ -10,7 +10,6 @@ from onnx import helper
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.histograms import activation_histograms, grid_fit, histogram
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.reports import Evaluation
 from quantlib.analysis.sweep import SweepResult, grid, sweep
@@ -77,38 +76,6 @@ def test_flips_come_with_the_surest_first() -> None:
     margins = [flip.float_margin for flip in found.flips]
     assert margins == sorted(margins, reverse=True)
     assert margins
-
-
-def test_a_histogram_counts_every_value_once() -> None:
-    measured = histogram(X)
-    assert measured.n_values == X.size
-    assert measured.stats.rmin == X.min()
-    by_name = activation_histograms(FloatReference(GRAPH, (X,)))
-    assert set(by_name) == {"x", "h", "r", "y"}
-    assert np.array_equal(by_name["x"].counts, measured.counts)
-    assert by_name["r"].n_zero > 0
-
-
-@pytest.mark.parametrize("constant", [0.0, 5.0, -1e30, 1e-40])
-def test_a_histogram_of_a_constant_has_bins(constant: float) -> None:
-    measured = histogram(np.full(7, constant))
-    assert measured.n_values == 7
-    assert np.all(np.diff(measured.edges) > 0)
-
-
-def test_a_grid_that_is_too_short_clips() -> None:
-    measured = histogram(np.linspace(-1, 1, 10_001))
-    options = ql.QuantizationOptions(4)
-    full = ql.UniformQuantizer.from_stats(options, measured.stats)
-    half = ql.UniformQuantizer.from_stats(
-        options, ql.MinMaxQuantizationStats(rmax=np.float64(0.5), rmin=np.float64(-0.5))
-    )
-    assert grid_fit(measured, full).clipped_share < 0.01
-    assert grid_fit(measured, half).clipped_share == pytest.approx(0.45, abs=0.05)
-    assert grid_fit(measured, full).used_codes in (15, 16)
-    assert grid_fit(measured, full).sqnr_db > grid_fit(measured, half).sqnr_db
-    exact = 10 * np.log10((1 / 3) / (float(full.scale) ** 2 / 12))
-    assert grid_fit(measured, full).sqnr_db == pytest.approx(exact, abs=0.6)
 
 
 def figures(result: SweepResult) -> SweepResult:

@@ -31,7 +31,13 @@ DEFAULTS = {
     "model": "digits_cnn", "weight_bits": 4, "activation_bits": 4, "input_bits": "auto",
     "output_bits": "auto", "weights_signed": "auto", "weights_symmetric": "auto",
     "activations_signed": "auto", "activations_symmetric": "auto", "rounding": "off", "limit": 16,
+    "weights_range": "min-max", "weights_per_channel": False, "weights_narrow": False,
+    "weights_power_of_two": False, "activations_range": "min-max", "activations_narrow": False,
+    "activations_power_of_two": False, "calibrate_on": "quantized", "overrides": "",
 }  # fmt: skip
+
+
+TYPED = {"weights_range", "activations_range", "overrides"}
 
 
 def headline(at: AppTest) -> list[str]:
@@ -188,11 +194,25 @@ NONSENSE = ["", "x", "-1", "99", "1e9", "NaN", "inf", "1e400", "<b>", "%00", "ðŸ
 
 @pytest.mark.parametrize("value", NONSENSE, ids=lambda value: ascii(value[:8]))
 def test_nonsense_in_a_link_falls_back_to_the_defaults(open_screen: OpenScreen, value: str) -> None:
-    at = open_screen(**dict.fromkeys(DEFAULTS, value))
+    at = open_screen(**dict.fromkeys(DEFAULTS.keys() - TYPED, value))
     assert_works(at, "home")
-    # An empty value means "no chip chosen" to Streamlit; state.config() reads that as auto.
-    assert {key: "auto" if v is None else v for key, v in controls(at).items()} == DEFAULTS
+    # An empty value means "no chip chosen" to Streamlit; state.config() reads that as the default.
+    found = {key: DEFAULTS[key] if v is None else v for key, v in controls(at).items()}
+    assert found == DEFAULTS
     assert headline(at) == headline(open_screen())
+
+
+@pytest.mark.parametrize("member", sorted(TYPED))
+@pytest.mark.parametrize("value", NONSENSE[1:], ids=lambda value: ascii(value[:8]))
+def test_nonsense_in_what_can_be_typed_is_one_error_that_says_what_is_wanted(
+    open_screen: OpenScreen, member: str, value: str
+) -> None:
+    at = open_screen("pages/bitwidths.py", **{member: value})
+    assert not at.exception
+    assert len(at.error) == 1
+    assert ("overrides" if member == "overrides" else "estimator") in at.error[0].value
+    choose(at, f"config.{member}", DEFAULTS[member])
+    assert_works(at.run(), "bitwidths")
 
 
 @pytest.mark.parametrize("value", NONSENSE, ids=lambda value: ascii(value[:8]))
@@ -200,7 +220,7 @@ def test_nonsense_for_a_screen_s_own_controls_falls_back(
     open_screen: OpenScreen, value: str
 ) -> None:
     own = {
-        "calibration": ("kind", "log", "layer"),
+        "calibration": ("kind", "log", "layer", "order", "view"),
         "bitwidths": ("layer",),
         "sweep": ("weight_bits", "weights_signed", "measure"),
         "learn": ("range", "n_bits", "signed", "symmetric", "value", "example", "tab"),
@@ -386,11 +406,17 @@ def test_an_exported_configuration_restores_every_control(open_screen: OpenScree
     settings = {
         "weight_bits": 7, "activation_bits": 6, "weights_signed": "yes", "weights_symmetric": "no",
         "activations_signed": "yes", "activations_symmetric": "yes", "input_bits": "8",
-        "output_bits": "9", "rounding": "7", "limit": 12,
+        "output_bits": "9", "rounding": "7", "limit": 12, "weights_range": "percentile:99.9",
+        "weights_per_channel": True, "weights_narrow": True, "activations_power_of_two": True,
+        "activations_range": "mse", "calibrate_on": "float",
+        "overrides": '{"/c2/Conv":{"weights":{"n_bits":3}}}',
     }  # fmt: skip
     at = set_controls(open_screen("pages/export.py"), **settings)
     figures, exported = headline(at), at.code[0].value
-    assert json.loads(exported)["weights"] == {"n_bits": 7, "signed": True, "symmetric": False}
+    assert json.loads(exported)["weights"] == {
+        "n_bits": 7, "signed": True, "symmetric": False, "narrow": True, "power_of_two": False,
+        "per_channel": True, "estimator": {"name": "percentile", "parameter": 99.9},
+    }  # fmt: skip
     fresh = load_configuration(open_screen("pages/export.py"), exported)
     assert not fresh.exception
     assert "is loaded" in fresh.success[0].value

@@ -1,4 +1,4 @@
-"""Histograms with a quantization grid on them."""
+"""Distributions with a quantization grid on them."""
 
 from __future__ import annotations
 
@@ -13,31 +13,47 @@ from pages.ui.charts import theme
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantlib.analysis.histograms import Histogram
+    from quantlib.analysis.distributions import Channels, Distribution, RangeChoice
+    from quantlib.arrays import AnyArray, FloatArray
+    from quantlib.calibration.sufficiency import Sufficiency
     from quantlib.core.quantizer import UniformQuantizer
 
 COLUMNS = 3
 MAX_GRID_LINES = 64
 SMALL_BINS = 64
+LARGE_BINS = 256
+DASHES = ("dash", "dot", "dashdot", "longdash", "longdashdot")
 
 
 def tensor_histogram(
-    measured: Histogram, quantizer: UniformQuantizer | None, *, log: bool, unit: str
+    measured: Distribution,
+    quantizer: UniformQuantizer | None,
+    *,
+    log: bool,
+    unit: str,
+    choices: Sequence[RangeChoice] = (),
 ) -> go.Figure:
-    """Distribution of one tensor, the grid's codes as lines, clipped bins in vermilion."""
+    """Distribution of one tensor, the grid's codes as lines, clipped bins in vermilion.
+
+    The ends of other ranges are lines of their own; the legend switches them on.
+    """
+    quantizer = _of_tensor(quantizer)
     figure = go.Figure()
-    for trace in _bars(measured, quantizer, bins=len(measured.counts)):
+    for trace in _bars(measured, quantizer, bins=LARGE_BINS):
         figure.add_trace(trace)
     if quantizer is not None:
         for trace in _grid_lines(measured, quantizer):
             figure.add_trace(trace)
+    top = float(_binned(measured, LARGE_BINS)[1].max())
+    for i, choice in enumerate(choices):
+        figure.add_trace(_threshold_lines(choice, top, i))
     figure.update_layout(barmode="overlay", bargap=0)
     figure.update_yaxes(type="log" if log else "linear")
     return theme.titled(figure, x=unit, y="values per bin", height=420)
 
 
 def small_multiples(
-    items: Sequence[tuple[str, Histogram, UniformQuantizer | None]], *, log: bool
+    items: Sequence[tuple[str, Distribution, UniformQuantizer | None]], *, log: bool
 ) -> go.Figure:
     """One small histogram per tensor, in the given order, each with its range and clipped bins."""
     rows = -(-len(items) // COLUMNS)
@@ -46,7 +62,8 @@ def small_multiples(
         subplot_titles=[theme.plain(name) for name, *_ in items],
         vertical_spacing=min(0.25, 0.6 / max(1, rows)),
     )  # fmt: skip
-    for i, (_, measured, quantizer) in enumerate(items):
+    for i, (_, measured, grid) in enumerate(items):
+        quantizer = _of_tensor(grid)
         row, column = i // COLUMNS + 1, i % COLUMNS + 1
         for trace in _bars(measured, quantizer, bins=SMALL_BINS):
             trace.showlegend = False
@@ -61,11 +78,21 @@ def small_multiples(
     return theme.framed(figure, height=60 + 160 * rows)
 
 
-def _bars(measured: Histogram, quantizer: UniformQuantizer | None, *, bins: int) -> list[go.Bar]:
-    """Return bars of values inside and outside the grid's range."""
+def _of_tensor(quantizer: UniformQuantizer | None) -> UniformQuantizer | None:
+    """Return the grid of a whole tensor; grids per channel are drawn by channel."""
+    return None if quantizer is None or quantizer.is_per_channel else quantizer
+
+
+def _binned(measured: Distribution, bins: int) -> tuple[FloatArray, AnyArray]:
+    """Return edges and counts of at most twice `bins` bins."""
     step = max(1, len(measured.counts) // bins)
     counts = np.add.reduceat(measured.counts, np.arange(0, len(measured.counts), step))
-    edges = np.append(measured.edges[:-1:step], measured.edges[-1])
+    return np.append(measured.edges[:-1:step], measured.edges[-1]), counts
+
+
+def _bars(measured: Distribution, quantizer: UniformQuantizer | None, *, bins: int) -> list[go.Bar]:
+    """Return bars of values inside and outside the grid's range."""
+    edges, counts = _binned(measured, bins)
     centres = (edges[:-1] + edges[1:]) / 2
     outside = np.zeros(len(centres), dtype=bool)
     if quantizer is not None:
@@ -84,13 +111,78 @@ def _bars(measured: Histogram, quantizer: UniformQuantizer | None, *, bins: int)
     ]  # fmt: skip
 
 
-def _grid_lines(measured: Histogram, quantizer: UniformQuantizer) -> list[go.Scatter]:
+def _threshold_lines(choice: RangeChoice, top: float, position: int) -> go.Scatter:
+    """Return both ends of an estimator's grid as lines; own ranges are drawn at once."""
+    grid = choice.quantizer
+    low, high = grid.dequant(np.array([grid.qmin, grid.qmax]))
+    by_hand = choice.estimator is None
+    name = choice.estimator.kind.label if choice.estimator else "own range"
+    return go.Scatter(
+        x=[low, low, None, high, high], y=[0.7 if top > 1 else 0.1, top] * 2, mode="lines",
+        line={"color": theme.OVER if by_hand else theme.DEQUANTIZED, "width": 2,
+              "dash": DASHES[position % len(DASHES)]},
+        name=name, visible=True if by_hand else "legendonly",
+        hovertemplate=f"{name}: %{{x:.5g}}<extra></extra>",
+    )  # fmt: skip
+
+
+def channel_ranges(channels: Channels, quantizer: UniformQuantizer) -> go.Figure:
+    """Smallest to largest value of each channel, with the ends of its grid."""
+    index = np.arange(len(channels.low))
+    shape = np.shape(quantizer.scale)
+    low, high = (
+        np.broadcast_to(np.ravel(quantizer.dequant(np.full(shape, code))), index.shape)
+        for code in (quantizer.qmin, quantizer.qmax)
+    )
+    dead = channels.low == channels.high
+    figure = go.Figure()
+    figure.add_trace(
+        go.Bar(
+            x=index, y=channels.high - channels.low, base=channels.low, name="range",
+            marker={"color": theme.FLOAT}, customdata=channels.high,
+            hovertemplate="channel %{x}: %{base:.4g} to %{customdata:.4g}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(x=index[dead], y=channels.low[dead], mode="markers", name="dead channel",
+                   marker={"symbol": "x", "size": 10, "color": theme.OVER})
+    )  # fmt: skip
+    for name, line in (("lowest code", low), ("highest code", high)):
+        figure.add_trace(
+            go.Scatter(x=index, y=line, mode="lines", name=name,
+                       line={"shape": "hvh", "color": theme.GRID, "dash": "dash"},
+                       hovertemplate="channel %{x}: %{y:.4g}<extra>" + name + "</extra>")
+        )  # fmt: skip
+    return theme.titled(figure, x="channel", y="value", height=360)
+
+
+def sufficiency(found: Sufficiency, *, unit: str, width: bool) -> go.Figure:
+    """How range or width settles with the number of samples: median and 90 % band."""
+    band = found.width_bits if width else found.range
+    figure = go.Figure()
+    figure.add_trace(
+        go.Scatter(x=found.sizes, y=band.high, mode="lines", line={"width": 0}, showlegend=False,
+                   hoverinfo="skip")
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(x=found.sizes, y=band.low, mode="lines", line={"width": 0}, fill="tonexty",
+                   fillcolor="rgba(46,134,193,0.25)", name="90 % of resamples", hoverinfo="skip")
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(x=found.sizes, y=band.median, mode="lines+markers", name="median",
+                   line={"color": theme.DEQUANTIZED},
+                   hovertemplate="%{x} samples: %{y:.4g}<extra></extra>")
+    )  # fmt: skip
+    return theme.titled(figure, x="calibration samples", y=unit, height=320)
+
+
+def _grid_lines(measured: Distribution, quantizer: UniformQuantizer) -> list[go.Scatter]:
     """Return the codes as vertical lines, thinned when dense, with the codes on hover."""
     codes = np.arange(quantizer.qmin, quantizer.qmax + 1)
     keep = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), MAX_GRID_LINES)).astype(int))
     codes = codes[keep]
     reals = quantizer.dequant(codes)
-    top = float(measured.counts.max())
+    top = float(_binned(measured, LARGE_BINS)[1].max())
     gaps = np.full(len(reals), np.nan)
     every = round((quantizer.qmax - quantizer.qmin) / max(1, len(keep) - 1))
     return [
