@@ -11,6 +11,7 @@ from quantlib.analysis.sweep import split_known
 from quantlib.analysis.sweep_grid import SweepGrid
 from quantlib.core.config import CALIBRATE_ON
 from quantlib.core.estimator import ESTIMATORS, Estimator
+from quantlib.errors import DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from pages.ui.jobs import Job
     from quantlib.analysis.measuring import SweepResult
     from quantlib.core.config import QuantizationConfig
+
+MAX_UPLOAD_BYTES = 64 * 2**20
 
 _BITS = list(range(2, 9))
 _WORDS = list(state.TRISTATE)
@@ -105,6 +108,33 @@ def configurations(
         reasons = "; ".join(f"{why} ({count})" for why, count in expansion.contradictions)
         st.caption("; ".join(parts), help=reasons or None)
     return configs
+
+
+def results_upload(current: Current) -> None:
+    """Draw what takes a results file, and what it left to say."""
+
+    def resume() -> None:
+        """Take the file; what was there before stays if it is refused."""
+        file = st.session_state["sweep.file"]
+        if file is None:
+            return
+        try:
+            if file.size > MAX_UPLOAD_BYTES:
+                limit = MAX_UPLOAD_BYTES // 2**20
+                raise DataLoadError(f"{file.name}: above {limit} MiB; give fewer results.")
+            kept = engine.kept_results(current.source, file.getvalue(), name=file.name)
+            state.keep_job(kept)
+            state.say("sweep", done=True, words=f"{file.name}: {kept.done} results are here.")
+        except QuantlibError as error:
+            state.say("sweep", done=False, words=str(error))
+
+    with st.expander("Continue from a file"):
+        st.file_uploader(
+            "Results (.jsonl, .csv)", key="sweep.file", on_change=resume, type=["jsonl", "csv"],
+            help="A file from this screen or from `quantlib sweep --out`, of the same model and "
+            "data. Start then computes only what it lacks.",
+        )  # fmt: skip
+    frame.show_message("sweep")
 
 
 def _pace(current: Current) -> float:

@@ -9,26 +9,13 @@ import streamlit as st
 from pages.ui import frame, state, sweep_words, text
 
 if TYPE_CHECKING:
+    from pages.ui.sweep_views import View
     from quantlib.analysis.measuring import SweepResult
-    from quantlib.core.config import QuantizationConfig
 
 
-def draw(
-    result: SweepResult, *, current: QuantizationConfig, other: SweepResult | None, score_name: str
-) -> None:
-    """Draw the card of a result.
-
-    Parameters
-    ----------
-    result : SweepResult
-        What was clicked.
-    current : QuantizationConfig
-        The sidebar's.
-    other : SweepResult or None
-        The result of the current configuration, if the sweep has it.
-    score_name : str
-        What the score is.
-    """
+def draw(result: SweepResult, view: View) -> None:
+    """Draw the card of the result that was clicked."""
+    current, other, score_name = view.current, view.now(), view.score_name
     config = result.config
     with st.container(border=True):
         st.markdown(f"**Selected:** {text.config(config)}")

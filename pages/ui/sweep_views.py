@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
+    from pages.ui.frame import Current
     from quantlib.analysis.measures import Measure
     from quantlib.analysis.measuring import SweepResult
     from quantlib.analysis.sweep_records import Origin
@@ -32,17 +33,28 @@ class View:
 
     Parameters
     ----------
-    results : sequence of SweepResult
-        So far; positions stay while a sweep runs.
+    results : tuple of SweepResult
+        So far, under the current limit; positions stay while a sweep runs.
     current : QuantizationConfig
         The sidebar's.
     score_name : str
         What the score is: accuracy or R².
     """
 
-    results: Sequence[SweepResult]
+    results: tuple[SweepResult, ...]
     current: QuantizationConfig
     score_name: str
+
+    @classmethod
+    def of(cls, results: Sequence[SweepResult], current: Current) -> View:
+        """Return what there is to draw now."""
+        limit, score = current.config.limit_bits, current.evaluation().score
+        shown = tuple(result.under_limit(limit) for result in tuple(results))
+        return cls(shown, current.config, score.name if score else "score")
+
+    def now(self) -> SweepResult | None:
+        """Return the result of the current configuration, if the sweep has it."""
+        return _result_of(self.results, self.current)
 
     def label(self, entry: Measure) -> str:
         """Return what a measure is called here."""
@@ -72,16 +84,19 @@ def draw(view: View, *, origin: Origin) -> None:
 def selected(results: Sequence[SweepResult]) -> SweepResult | None:
     """Return the result that was clicked last, if it is among these."""
     chosen = st.session_state.get("sweep.selected")
-    if chosen is None:
-        return None
-    wanted = same_numbers(chosen)
+    return None if chosen is None else _result_of(results, chosen)
+
+
+def _result_of(results: Sequence[SweepResult], config: QuantizationConfig) -> SweepResult | None:
+    """Return the result with the numbers of a configuration."""
+    wanted = same_numbers(config)
     return next((r for r in results if same_numbers(r.config) == wanted), None)
 
 
 def _position(view: View) -> int | None:
     """Return the position of the result that was clicked last."""
     chosen = selected(view.results)
-    return None if chosen is None else list(view.results).index(chosen)
+    return None if chosen is None else view.results.index(chosen)
 
 
 def _take_click(view: View, key: str, shown: Sequence[int] | None = None) -> None:
@@ -244,7 +259,7 @@ def _table(view: View, origin: Origin) -> None:
     with columns[0]:
         tables.download(table, key="sweep.csv", content="sweep")
     columns[1].download_button(
-        "Results (JSON lines)", lambda: json_lines(list(view.results), origin).encode(),
+        "Results (JSON lines)", lambda: json_lines(view.results, origin).encode(),
         file_name=f"{text.safe_name(state.file_name())}-sweep.jsonl", mime="application/jsonl",
         key="sweep.jsonl", on_click="ignore",
         help="Every result with its configuration. Uploaded here or given to `quantlib sweep "

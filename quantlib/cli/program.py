@@ -97,6 +97,7 @@ program.command(
     epilog=_examples(
         "sweep digits.onnx digits.npz --weight-bits 2-8 --activation-bits 4-8 --out found.jsonl",
         "sweep digits.onnx --synthetic --weights-signed auto --weights-signed yes --workers 2",
+        "sweep digits.onnx digits.npz --weights-estimator mse --scheduler tcp://host:8786",
     ),
 )(sweep)
 program.command(
