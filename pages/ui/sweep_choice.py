@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.ui import frame, state, sweep_words, text
+from quantlib.errors import QuantlibError
 
 if TYPE_CHECKING:
     from pages.ui.sweep_views import View
@@ -25,10 +26,14 @@ def draw(result: SweepResult, view: View) -> None:
         else:
             st.markdown("This is the current configuration.")
         st.markdown(" · ".join(_figures(result, other, score_name)))
+        refusal = _refusal(result)
+        if refusal:
+            st.caption(f"It cannot be adopted: {text.plain(refusal, 300)}")
         columns = st.columns(3, vertical_alignment="center")
         adopted = columns[0].button(
             "Adopt", key="sweep.adopt", type="primary", on_click=state.adopt, args=(config,),
-            width="stretch", help="Sets every control of the sidebar to this configuration.",
+            width="stretch", disabled=bool(refusal),
+            help="Sets every control of the sidebar to this configuration.",
         )  # fmt: skip
         pinned = columns[1].button(
             "Pin as B", key="sweep.pin", on_click=state.pin, args=(config,), width="stretch",
@@ -43,6 +48,15 @@ def draw(result: SweepResult, view: View) -> None:
         with st.expander("All figures"):
             table = sweep_words.compared(result, other, score_name)
             st.dataframe(table, hide_index=True, alt="All figures of the selected configuration")
+
+
+def _refusal(result: SweepResult) -> str:
+    """Return why the sidebar cannot show a configuration, empty if it can."""
+    try:
+        state.within_controls(result.config)
+    except QuantlibError as error:
+        return str(error)
+    return ""
 
 
 def _figures(result: SweepResult, other: SweepResult | None, score_name: str) -> list[str]:

@@ -226,6 +226,21 @@ def test_a_cut_file_counts_and_a_wrong_one_is_one_error(open_screen: OpenScreen)
     assert not other.exception
 
 
+def test_a_configuration_that_the_sidebar_lacks_cannot_be_adopted(open_screen: OpenScreen) -> None:
+    lines = results_file(swept(open_screen("pages/sweep.py", model="iris_linear"))).splitlines()
+    wide = json.loads(lines[1])
+    wide["config"]["weights"]["n_bits"] = 14
+    content = b"\n".join([lines[0], json.dumps(wide).encode(), b""])
+    at = upload(open_screen("pages/sweep.py", model="iris_linear"), content)
+    tab(at, "Table")
+    at.session_state["sweep.table"] = {"selection": {"rows": [0], "columns": [], "cells": []}}
+    at.run()
+    assert not at.exception
+    assert at.button(key="sweep.adopt").disabled
+    assert "cannot be adopted" in words(at)
+    assert not at.button(key="sweep.pin").disabled
+
+
 def test_what_is_known_is_not_computed_again(iris: AppTest) -> None:
     swept(iris)
     swept(iris, weight_bits=[3, 6, 7])
