@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _T = TypeVar("_T")
+
+_ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://[^/\s]+:\d{1,5}")
 
 CONNECT_S = 10
 """Longest wait for a scheduler or a first worker."""
@@ -38,7 +41,7 @@ def open_executor(
     Raises
     ------
     OptionsError
-        `scheduler` and `workers` together, or a scheduler without the extra ``dask``.
+        `scheduler` and `workers` together, no address, or a scheduler without the extra ``dask``.
     SweepError
         No scheduler answers at this address.
     """
@@ -51,6 +54,10 @@ def open_executor(
         return
     if workers is not None:
         raise OptionsError("got a scheduler and a number of workers; a cluster has its own.")
+    if not _ADDRESS.fullmatch(scheduler):
+        raise OptionsError(
+            f"the scheduler is {scheduler!r}; give its address as in tcp://host:8786."
+        )
     try:
         from distributed import Client
     except ImportError:
@@ -59,7 +66,7 @@ def open_executor(
         ) from None
     try:
         client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise SweepError(
             f"no Dask scheduler answers at {scheduler} ({type(error).__name__}); start one with "
             "`dask scheduler` and check the address."

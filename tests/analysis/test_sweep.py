@@ -241,6 +241,15 @@ def test_a_scheduler_brings_its_own_workers() -> None:
         pytest.fail("it opened")
 
 
+@pytest.mark.parametrize("address", ["", "localhost", "host:8786", "http://host:80", "tcp://host"])
+def test_what_is_no_address_of_a_scheduler_is_refused(address: str) -> None:
+    with (
+        pytest.raises(ql.OptionsError, match=r"as in tcp://host:8786"),
+        open_executor(address),
+    ):
+        pytest.fail("it opened")
+
+
 def test_a_scheduler_without_dask_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
