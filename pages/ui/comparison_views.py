@@ -67,7 +67,7 @@ def show_outputs(current: Current) -> None:
 
 
 def _along_graph(current: Current, found: dict[str, Evaluation]) -> None:
-    """Draw the SQNR of each node; a click opens its tensor in Calibration."""
+    """Draw the SQNR of each node; a click leads to its tensor in Calibration."""
     side = found[A]
     event = st.plotly_chart(
         layers.sqnr_along_graph(side, found.get(B)), key="compare.sqnr", height=420,
@@ -76,20 +76,32 @@ def _along_graph(current: Current, found: dict[str, Evaluation]) -> None:
     )  # fmt: skip
     st.caption(
         "Each node's output against the float model: a step down is error that the node adds. "
-        "Click a node to open its tensor in Calibration."
+        "Click a node to see its tensor in Calibration."
     )
+    _chosen_node(side, [point["point_index"] for point in event.selection.points])
     beside(
         comparison_tables.nodes(found), key="compare.nodes", alt="SQNR of each node",
         content=f"sqnr-{text.file_tag(current.config)}",
     )  # fmt: skip
-    points = event.selection.points
-    measured = [i for i, layer in enumerate(side.layers) if layer.sqnr_db is not None]
-    if points and points[0]["point_index"] < len(measured):
-        title = reading_layer(side, measured[points[0]["point_index"]])
+
+
+def _chosen_node(found: Evaluation, points: list[int]) -> None:
+    """Offer the tensor of the node that was clicked; a link keeps what the address holds."""
+    measured = [i for i, layer in enumerate(found.layers) if layer.sqnr_db is not None]
+    if not points or points[0] >= len(measured):
+        return
+    node = measured[points[0]]
+    title = reading_layer(found, node)
+    layer = found.layers[node]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{text.plain(layer.name)}**: {text.decibel(layer.sqnr_db)}")
         if title is not None:
             st.session_state["calibration.kind"] = "activations"
             st.session_state["calibration.layer"] = title
-            st.switch_page(frame.PAGES / "calibration.py")
+            st.page_link(
+                frame.PAGES / "calibration.py", icon=":material/bar_chart:",
+                label=f"Its tensor in Calibration, as {text.plain(title)} reads it",
+            )  # fmt: skip
 
 
 def reading_layer(found: Evaluation, node: int) -> str | None:

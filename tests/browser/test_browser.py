@@ -227,7 +227,7 @@ def test_a_link_to_a_model_that_is_not_here_asks_for_it(page: Page, app_url: str
     expect(page.get_by_test_id("stFileUploaderDropzoneInput").first).to_be_attached()
 
 
-def test_a_click_on_a_node_in_compare_opens_its_tensor_in_calibration(
+def test_a_click_on_a_node_in_compare_leads_to_its_tensor_in_calibration(
     page: Page, app_url: str
 ) -> None:
     link = "config.weight_bits=6&config.weights_symmetric=no"
@@ -242,8 +242,10 @@ def test_a_click_on_a_node_in_compare_opens_its_tensor_in_calibration(
     page.wait_for_timeout(300)  # a point takes a click once it is hovered
     page.mouse.down()
     page.mouse.up()
+    page.get_by_role("link", name="Its tensor in Calibration").click()
     settle(page, "Calibration")
-    expect(page.get_by_test_id("stSelectbox").filter(has_text="5 /c2/Conv")).to_be_visible()
+    layer = page.get_by_test_id("stSelectbox").filter(has_text="Layer").locator("input")
+    expect(layer).to_have_value("5 /c2/Conv")
     expect(slider(page)).to_have_value("6")
     expect(figures(page).nth(0)).to_have_text(shown[0])
     click_menu(page, "Compare")  # and coming back stays here
