@@ -1,66 +1,52 @@
 """Bit widths: every accumulator against the limit."""
 
-import math
-
 import streamlit as st
 
-from pages.ui import frame, tables, text
-from pages.ui.charts import layers, theme
+from pages.ui import frame, tables, text, width_studies, width_views
+from pages.ui.charts import budgets, theme
 
 current = frame.begin(
-    "bitwidths", "The integers that layers sum up to, and whether they fit the limit."
+    "bitwidths", "Why is each accumulator as wide as it is, and what must change to fit?"
 )
-found = current.evaluation()
-limit = current.config.limit_bits
-integer = [layer for layer in found.layers if layer.width_bits is not None]
-if not integer:
+found = width_studies.budget(current.source, current.config)
+limit = found.limit_bits
+if not found.layers:
     st.info("This model has no integer operator. Choose a sample, or a model with Gemm or Conv.")
     st.stop()
 
-picture, detail = st.columns([3, 2])
-with picture:
-    st.plotly_chart(
-        layers.accumulator_widths(found), key="bitwidths.bars", config=theme.CONFIG,
-        alt="Accumulator width of each integer operator against the limit",
-    )  # fmt: skip
-    over = [layer for layer in integer if (layer.width_bits or 0) > limit]
-    st.caption(
-        f"{len(over)} of {len(integer)} accumulators are wider than {limit} bits."
-        if over
-        else f"All {len(integer)} accumulators fit {limit} bits."
-    )
-with detail:
-    names = [f"{i + 1} {layer.name}" for i, layer in enumerate(integer)]
-    widest = max(range(len(integer)), key=lambda i: integer[i].width_bits or 0)
-    name = st.selectbox(
-        "Layer", names, index=widest, key="bitwidths.layer", bind="query-params",
-        help="Its width taken apart. At first the widest.",
-    )  # fmt: skip
-    layer = integer[names.index(name) if name in names else widest]
-    low, high = layer.accumulator or (0, 0)
-    st.markdown(f"**{layer.width_bits} bits** hold [{low}, {high}]")
-    room = text.headroom(layer, limit)
-    st.markdown(
-        f"Headroom to {limit} bits: **{room} bits**"
-        + ("" if layer.widest_channel is None else f"; channel {layer.widest_channel} sets it")
-    )
-    if layer.weight_grid and layer.input_grid and layer.fan_in:
-        types_allow = layer.input_grid.n_bits + layer.weight_grid.n_bits + math.log2(layer.fan_in)
-        st.markdown(
-            f"| part | bits |\n| --- | --- |\n"
-            f"| activation code | {layer.input_grid.n_bits} |\n"
-            f"| weight code | {layer.weight_grid.n_bits} |\n"
-            f"| sum of {layer.fan_in} products | {math.log2(layer.fan_in):.1f} |\n"
-            f"| most the types allow | {types_allow:.1f} |\n"
-            f"| seen on the data | {layer.width_bits} |"
-        )
-    st.caption(f"Input: {text.grid(layer.input_grid)}")
-    if layer.weight_grid:
-        st.caption(f"Weights: {text.grid(layer.weight_grid)}")
-    if layer.weight_grid and not layer.weight_grid.is_symmetric:
-        st.caption("The weights have a zero point: the accumulator holds −Z·Σx too. "
-                   "Symmetric weights remove it.")  # fmt: skip
+names = [f"{i + 1} {layer.name}" for i, layer in enumerate(found.layers)]
+widest = max(range(len(names)), key=lambda i: found.layers[i].weights.needed_bits)
+st.plotly_chart(
+    budgets.budget_bars(found), key="bitwidths.bars", config=theme.CONFIG,
+    on_select=lambda: width_views.pick(names), selection_mode="points",
+    alt="Accumulator width of each integer operator against the limit",
+)  # fmt: skip
+over = len(found.over_limit)
+st.caption(
+    (f"{over} of {len(names)} accumulators can exceed {limit} bits" if over
+     else f"No input can take any of {len(names)} accumulators beyond {limit} bits")
+    + ". The number is the headroom to the limit, for any input on the grid; one bit doubles the "
+    "largest integer."
+)  # fmt: skip
 
-table = text.accumulator_table(found)
+layer_column, view_column = st.columns([3, 2], vertical_alignment="bottom")
+name = layer_column.selectbox(
+    "Layer", names, index=widest, key="bitwidths.layer", bind="query-params",
+    help="Its width taken apart. At first the widest; a click on a bar chooses.",
+)  # fmt: skip
+layer = found.layers[names.index(name) if name in names else widest]
+shows = {
+    "width": lambda: width_views.width(current, layer),
+    "what fits": lambda: width_views.fits(current, layer),
+    "cost": lambda: width_views.cost(current),
+}
+chosen = view_column.segmented_control(
+    "Show", list(shows), default="width", required=True, key="bitwidths.view",
+    bind="query-params", help="Of this layer: its parts and remedies, or the widths that fit. Of "
+    "the model: look-ups, products, memory.",
+)  # fmt: skip
+shows.get(str(chosen), shows["width"])()
+
+table = text.budget_table(found)
 st.dataframe(table, hide_index=True, alt="Width, range and headroom of each accumulator")
 tables.download(table, key="bitwidths.csv", content=f"widths-{text.file_tag(current.config)}")

@@ -175,6 +175,11 @@ def study(source: Source, key: object, compute: Callable[[Workspace], _T]) -> _T
     return _remember("study", (source, key), lambda: compute(_workspace(source)))
 
 
+def unremembered(source: Source, compute: Callable[[Workspace], _T]) -> _T:
+    """Return what a question comes to that must not be answered from memory: starting a job."""
+    return compute(_workspace(source))
+
+
 def module(source: Source, config: QuantizationConfig) -> QuantizedModule:
     """Return the quantized module of a configuration, for questions asked behind the door."""
 

@@ -32,6 +32,7 @@ _MENU = (
     ),
     ("calibration", "Calibration", ":material/bar_chart:", "Are the ranges right?"),
     ("bitwidths", "Bit widths", ":material/width:", "Does every accumulator fit the limit?"),
+    ("layers", "Layers", ":material/layers:", "Which layers need their bits?"),
     ("sweep", "Sweep", ":material/grid_on:", "Which widths and signs keep the accuracy?"),
     ("compare", "Compare", ":material/compare_arrows:", "What does quantization change?"),
     ("export", "Export", ":material/download:", "Take the configuration away."),
@@ -116,6 +117,7 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
 
 def _sidebar() -> None:
     """Draw model, data and configuration."""
+    state.adopt_waiting()
     with st.sidebar:
         inputs.model_picker()
         found = state.source()

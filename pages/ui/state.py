@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -16,6 +17,7 @@ from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
     from quantlib.analysis.ledger import ErrorLedger
+    from quantlib.analysis.search.search import Progress, SearchResult
     from quantlib.analysis.sweep import SweepResult
 
 DEFAULT_MODEL = "digits_cnn"
@@ -175,8 +177,42 @@ def _bits_or(chosen: Any, default: Any) -> Any:
     return int(chosen) if str(chosen).isdigit() else default
 
 
+MAX_HISTORY = 50
+
+
+def history() -> list[QuantizationConfig]:
+    """Return the configurations that adopted ones replaced, the latest last."""
+    found: list[QuantizationConfig] = st.session_state.setdefault("state.history", [])
+    return found
+
+
+def undo() -> None:
+    """Go back to the configuration before the last adopted one, for use in callbacks."""
+    if history():
+        _set_controls(history().pop())
+
+
+def later(chosen: QuantizationConfig) -> None:
+    """Adopt a configuration when the script runs next, before its controls are drawn."""
+    st.session_state["state.later"] = chosen
+
+
+def adopt_waiting() -> None:
+    """Adopt what `later` left."""
+    waiting = st.session_state.pop("state.later", None)
+    if waiting is not None:
+        adopt(waiting)
+
+
 def adopt(chosen: QuantizationConfig) -> None:
     """Make a configuration current: set every control, for use in callbacks."""
+    with suppress(QuantlibError, KeyError):  # contradicting controls are no configuration
+        history().append(config())
+        del history()[:-MAX_HISTORY]
+    _set_controls(chosen)
+
+
+def _set_controls(chosen: QuantizationConfig) -> None:
     default_bits = max(5, chosen.activations.n_bits)
     settings: dict[str, Any] = {
         "weight_bits": chosen.weights.n_bits,
@@ -260,6 +296,19 @@ def pinned() -> QuantizationConfig | None:
 def pin(chosen: QuantizationConfig | None) -> None:
     """Keep a configuration as B, or forget it."""
     st.session_state["state.pinned"] = chosen
+
+
+def search_job() -> Job[Progress | SearchResult] | None:
+    """Return the search over widths that was started last."""
+    return st.session_state.get("state.search")
+
+
+def keep_search(started: Job[Progress | SearchResult]) -> None:
+    """Remember a search; an earlier one is cancelled."""
+    previous = search_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.search"] = started
 
 
 def job() -> Job[SweepResult] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from quantlib.analysis.search.program import Objective
 from quantlib.core.estimator import MIN_MAX
 
 if TYPE_CHECKING:
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
 
     from quantlib.analysis.distributions import Channels, RangeChoice
     from quantlib.analysis.preflight import Preflight
-    from quantlib.analysis.reports import Evaluation, LayerSummary, Score
+    from quantlib.analysis.reports import Evaluation, Score
+    from quantlib.analysis.search.search import SearchResult
+    from quantlib.analysis.sensitivity import Sensitivity
     from quantlib.analysis.sweep import SweepResult
+    from quantlib.analysis.widths.budget import Budget, LayerBudget
+    from quantlib.analysis.widths.cost import Cost
+    from quantlib.analysis.widths.remedies import Remedy, VerifiedRemedy
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import Scheme
@@ -129,35 +135,81 @@ def grid(quantizer: UniformQuantizer | None) -> str:
     return f"{quantizer.n_bits} bits, {sign} {shape}, scale {scale}, {point}"
 
 
-def accumulator_table(found: Evaluation) -> pd.DataFrame:
-    """Return one row per accumulator."""
-    limit = found.config.limit_bits
-    layers = [layer for layer in found.layers if layer.width_bits is not None]
+def budget_table(found: Budget) -> pd.DataFrame:
+    """Return one row per accumulator: three widths, ranges, headroom."""
+    layers = found.layers
+    seen = [layer.seen for layer in layers]
     return pd.DataFrame(
         {
             "layer": [layer.name for layer in layers],
             "operator": [layer.op_type for layer in layers],
-            "width (bits)": [layer.width_bits for layer in layers],
-            f"fits {limit} bits": [(layer.width_bits or 0) <= limit for layer in layers],
-            "headroom (bits)": [headroom(layer, limit) for layer in layers],
-            "smallest": [layer.accumulator[0] if layer.accumulator else None for layer in layers],
-            "largest": [layer.accumulator[1] if layer.accumulator else None for layer in layers],
+            "seen (bits)": [s.width_bits if s else None for s in seen],
+            "weights allow (bits)": [layer.weights.width_bits for layer in layers],
+            "types allow (bits)": [layer.types.width_bits for layer in layers],
+            f"fits {found.limit_bits} bits": [layer.fits for layer in layers],
+            "headroom (bits)": [round(layer.headroom_bits, 2) for layer in layers],
+            "smallest seen": [str(s.range[0]) if s else None for s in seen],
+            "largest seen": [str(s.range[1]) if s else None for s in seen],
+            "smallest possible": [str(layer.weights.range[0]) for layer in layers],
+            "largest possible": [str(layer.weights.range[1]) for layer in layers],
             "channel that sets it": [layer.widest_channel for layer in layers],
-            "fan-in": [layer.fan_in for layer in layers],
-            "accumulators per sample": [layer.n_accumulators for layer in layers],
-            "low bits rounded away": [layer.lsbs_to_remove for layer in layers],
+            "widest on the way (bits)": [layer.intermediate_width_bits for layer in layers],
+            "low bits rounded away": [
+                layer.rounding.lsbs_to_remove if layer.rounding else 0 for layer in layers
+            ],
         }
     )
 
 
-def headroom(layer: LayerSummary, limit_bits: int) -> float | None:
-    """Return how many bits the largest accumulator could still grow, in fractions of a bit."""
-    if layer.accumulator is None:
-        return None
-    low, high = layer.accumulator
-    if low >= 0:
-        return round(limit_bits - math.log2(max(1, high + 1)), 2)
-    return round(limit_bits - 1 - math.log2(max(1, -low, high + 1)), 2)
+def parts_table(layer: LayerBudget) -> pd.DataFrame:
+    """Return one row per integer that is computed on the way, the accumulator last."""
+    rows = [(part.name, part.weights, part.seen) for part in layer.parts]
+    rows.append(("accumulator", layer.weights, layer.seen))
+    return pd.DataFrame(
+        {
+            "integer": [name for name, *_ in rows],
+            "allowed (bits)": [weights.width_bits for _, weights, _ in rows],
+            "allowed from": [str(weights.range[0]) for _, weights, _ in rows],
+            "to": [str(weights.range[1]) for _, weights, _ in rows],
+            "seen (bits)": [seen.width_bits if seen else None for *_, seen in rows],
+        }
+    )
+
+
+def remedy_table(proposed: Sequence[Remedy], done: Sequence[VerifiedRemedy] | None) -> pd.DataFrame:
+    """Return one row per remedy: predicted and, once run, verified."""
+    table = pd.DataFrame(
+        {
+            "change": [remedy.title for remedy in proposed],
+            "predicted width (bits)": [remedy.predicted_width_bits for remedy in proposed],
+            "predicted SQNR (dB)": [round(remedy.predicted_sqnr_db, 1) for remedy in proposed],
+        }
+    )
+    if done is not None:
+        table["verified width (bits)"] = [result.width_bits for result in done]
+        table["verified SQNR (dB)"] = [round(result.sqnr_db, 1) for result in done]
+        table["fits"] = [result.fits for result in done]
+    else:
+        table["predicted to fit"] = [remedy.predicted_to_fit for remedy in proposed]
+    return table
+
+
+def cost_table(found: Cost) -> pd.DataFrame:
+    """Return one row per integer operator: what it costs per sample."""
+    tables: dict[str, int] = {}
+    for entry in found.lookups:
+        tables[entry.name] = tables.get(entry.name, 0) + entry.count
+    return pd.DataFrame(
+        {
+            "layer": [layer.name for layer in found.layers],
+            "operator": [layer.op_type for layer in found.layers],
+            "look-ups on its result": [tables.get(layer.name, 0) for layer in found.layers],
+            "products": [layer.macs for layer in found.layers],
+            "bit operations": [layer.bit_operations for layer in found.layers],
+            "weights (bits)": [layer.weight_bits for layer in found.layers],
+            "input codes (bits)": [layer.activation_bits for layer in found.layers],
+        }
+    )
 
 
 def layer_table(found: Evaluation) -> pd.DataFrame:
@@ -222,6 +274,89 @@ def symmetry(found: SymmetryVerdict, chosen: Scheme) -> str:
     )
     used = "auto" if chosen.symmetric is None and chosen.signed is None else "auto would say"
     return f"{used} → {verdict} ({numbers})"
+
+
+def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
+    """Return one row per layer, direction and part."""
+    effects = found.effects
+    return pd.DataFrame(
+        {
+            "layer": [e.layer for e in effects],
+            "operator": [e.op_type for e in effects],
+            "what": [str(e.direction) for e in effects],
+            "part": [str(e.part) for e in effects],
+            "SQNR (dB)": [e.sqnr_db for e in effects],
+            "share of the error (%)": [
+                round(100 * e.mse / found.mse, 2) if found.mse else None for e in effects
+            ],
+            "agreement": [e.agreement for e in effects],
+            found.score_name or "score": [e.score for e in effects],
+        }
+    )
+
+
+def verdict_of_search(found: SearchResult) -> str:
+    """Return in a sentence whether a search found better than one width for all."""
+    if found.uniform is None:
+        return "No uniform configuration meets the conditions; this assignment does."
+    if not found.beats_uniform:
+        return "No assignment of the widths offered is better than the best uniform configuration."
+    if found.objective is Objective.SQNR:
+        return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
+    before, after = decibel(found.uniform.sqnr_db), decibel(found.best.sqnr_db)
+    return (
+        f"{100 * found.gain:.0f} % less {_COST_WORDS[found.objective]} than the best uniform "
+        f"configuration, at {after} instead of {before}."
+    )
+
+
+_COST_WORDS = {
+    Objective.SIZE: "weight memory",
+    Objective.BIT_OPERATIONS: "bit operations",
+    Objective.LOOKUPS: "look-up cost",
+    Objective.SQNR: "error",
+}
+_COST_TITLES = {
+    Objective.SIZE: "weights (bits)",
+    Objective.BIT_OPERATIONS: "bit operations",
+    Objective.LOOKUPS: "look-up cost (Σ 2^width)",
+    Objective.SQNR: "mean squared error",
+}
+
+
+def search_table(found: SearchResult) -> pd.DataFrame:
+    """Return one row for what was found and one for the best uniform configuration."""
+    rows = [("found", found.best)]
+    if found.uniform is not None:
+        rows.append(("best uniform", found.uniform))
+    return pd.DataFrame(
+        {
+            "configuration": [title for title, _ in rows],
+            _COST_TITLES[found.objective]: [candidate.cost for _, candidate in rows],
+            "predicted SQNR (dB)": [round(c.predicted_sqnr_db, 2) for _, c in rows],
+            "measured SQNR (dB)": [round(c.sqnr_db, 2) for _, c in rows],
+            "agreement": [c.agreement for _, c in rows],
+            "score": [c.score for _, c in rows],
+            "widest accumulator (bits)": [c.width_bits for _, c in rows],
+        }
+    )
+
+
+def assignment_table(found: SearchResult) -> pd.DataFrame:
+    """Return one row per layer: the widths found and the uniform ones."""
+    uniform = found.uniform.widths if found.uniform else {}
+    return pd.DataFrame(
+        [
+            {
+                "layer": layer,
+                "weight bits": w or None,
+                "activation bits": a,
+                "uniform weight bits": uniform.get(layer, (0, 0))[0] or None,
+                "uniform activation bits": uniform.get(layer, (0, 0))[1] or None,
+            }
+            for layer, (w, a) in found.best.widths.items()
+        ]
+    )
 
 
 def preflight_table(found: Preflight) -> pd.DataFrame:

@@ -95,5 +95,9 @@ class LayerOverride:
     weights: Scheme | None = None
     activations: Scheme | None = None
 
+    def replace(self, **changes: Any) -> LayerOverride:
+        """Return a copy with some members changed."""
+        return dataclasses.replace(self, **changes)
+
 
 NO_OVERRIDE = LayerOverride()

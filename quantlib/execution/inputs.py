@@ -71,6 +71,12 @@ def _fit(array: AnyArray, info: TensorInfo, what: str) -> AnyArray:
         raise TensorError(
             f"{label} has shape {found}; the model wants {shape}.{_repair(array, info)}"
         )
+    batch = info.shape[0] if info.shape else None
+    if isinstance(batch, int) and len(array) not in (0, batch):
+        raise TensorError(
+            f"{label} has {len(array)} samples; this model is fixed to batches of {batch} by a "
+            "shape inside it. Export it with a free batch axis (PyTorch: dynamic_shapes)."
+        )
     if array.size == 0:
         raise TensorError(f"{label} has no samples (shape {found}); give at least one.")
     with np.errstate(over="ignore"):

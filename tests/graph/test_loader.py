@@ -12,7 +12,9 @@ import pytest
 from onnx import helper
 
 import quantlib as ql
+from quantlib.graph.runtime import open_session
 from tests import models
+from tests.models import build, normal
 
 GOOD = models.mlp().SerializeToString()
 
@@ -215,3 +217,34 @@ def test_constants_are_folded_and_unused_nodes_dropped() -> None:
     graph = ql.load_model(models.build(nodes, inputs={"x": ["n", 2]}, outputs=["y"]))
     assert [node.name for node in graph.nodes] == ["scale"]
     assert np.asarray(graph.constants["four"]) == 4.0
+
+
+def test_a_batch_that_cannot_be_freed_is_one_error_with_a_remedy() -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["r"], "r"),
+        helper.make_node("MatMul", ["r", "w"], ["y"], "mm"),
+    ]
+    model = build(nodes, inputs={"x": [2, 8]}, outputs=["y"],
+                  constants={"shape": np.array([4, 4]), "w": normal(4, 3)})  # fmt: skip
+    graph = ql.load_model(model)
+    config = ql.QuantizationConfig.from_n_bits(6)
+    assert np.shape(ql.quantize(graph, normal(2, 8), config).forward(normal(2, 8))) == (4, 3)
+    with pytest.raises(ql.TensorError, match=r"fixed to batches of 2.*free batch axis"):
+        ql.quantize(graph, normal(4, 8), config)
+
+
+def test_an_embedding_of_integer_inputs_feeds_integer_operators() -> None:
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["e"], "emb"),
+        helper.make_node("ReduceMean", ["e"], ["m"], "mean", axes=[1], keepdims=0),
+        helper.make_node("Gemm", ["m", "w"], ["y"], "fc"),
+    ]
+    model = build(nodes, inputs={"ids": ["n", 5]}, outputs=["y"], opset=14,
+                  constants={"table": normal(11, 8), "w": normal(8, 3)})  # fmt: skip
+    model.graph.input[0].type.tensor_type.elem_type = onnx.TensorProto.INT64
+    graph = ql.load_model(model)
+    ids = np.random.default_rng(0).integers(0, 11, size=(60, 5))
+    module = ql.quantize(graph, ids, ql.QuantizationConfig.from_n_bits(8))
+    assert [str(layer.treatment) for layer in module.layers] == ["float island"] + 2 * ["integer"]
+    exact = open_session(graph.source).run(None, {"ids": ids})[0]
+    assert np.abs(module.forward(ids) - exact).max() < 0.05 * np.std(exact)

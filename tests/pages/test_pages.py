@@ -17,12 +17,14 @@ TITLES = {
     "learn": "Learn",
     "calibration": "Calibration",
     "bitwidths": "Bit widths",
+    "layers": "Layers",
     "sweep": "Sweep",
     "compare": "Compare",
     "export": "Export",
 }
 CHARTS = {
-    "home": 0, "learn": 1, "calibration": 2, "bitwidths": 1, "sweep": 0, "compare": 3, "export": 0,
+    "home": 0, "learn": 1, "calibration": 2, "bitwidths": 2, "layers": 1, "sweep": 0,
+    "compare": 3, "export": 0,
 }  # fmt: skip
 SCREENS = [pytest.param(stem, id=stem) for stem in TITLES]
 WITH_CHARTS = [pytest.param(stem, id=stem) for stem in ("calibration", "bitwidths", "compare")]

@@ -18,6 +18,7 @@ from quantlib.analysis.widths.rounding import rounded_width
 from quantlib.core.scheme import LayerOverride
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError
+from quantlib.execution.memo import Memo
 from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
@@ -123,9 +124,10 @@ def remedies(
     -------
     tuple of Remedy
         One bit less for the layer's activations, its weights and all activations; as many bits
-        less as the limit asks for; symmetric weights, if they have a zero point; rounding to the
-        limit, if the accumulator exceeds it. What makes no integer of the layer narrower (a grid
-        that came with the model) is left out; those that fit come first.
+        less as the limit asks for, of either and split between both; symmetric weights, if they
+        have a zero point; rounding to the limit, if the accumulator exceeds it. What makes no
+        integer of the layer narrower (a grid that came with the model) is left out; those that
+        fit come first.
 
     Raises
     ------
@@ -171,12 +173,13 @@ def verify(
     proposed: Sequence[Remedy],
     *,
     reference: FloatReference,
+    memo: Memo | None = None,
 ) -> tuple[VerifiedRemedy, ...]:
     """Quantize, bound and run each remedy.
 
     Parameters
     ----------
-    graph, data, reference
+    graph, data, reference, memo
         As for `quantlib.analysis.evaluation.evaluate`.
     proposed : sequence of Remedy
         What to measure.
@@ -186,14 +189,16 @@ def verify(
     tuple of VerifiedRemedy
         In the order given.
     """
-    return tuple(_verified(graph, data, remedy, reference) for remedy in proposed)
+    shared = Memo(limit_bytes=0) if memo is None else memo
+    return tuple(_verified(graph, data, remedy, reference, shared) for remedy in proposed)
 
 
 def _verified(
-    graph: Graph, data: Dataset, remedy: Remedy, reference: FloatReference
+    graph: Graph, data: Dataset, remedy: Remedy, reference: FloatReference, memo: Memo
 ) -> VerifiedRemedy:
-    measured = evaluate(graph, data, remedy.config, reference=reference)
-    layer = bit_width_budget(quantize(graph, data.calibration, remedy.config))[remedy.layer]
+    measured = evaluate(graph, data, remedy.config, reference=reference, memo=memo)
+    module = quantize(graph, data.calibration, remedy.config, memo=memo)
+    layer = bit_width_budget(module)[remedy.layer]
     summary = next(entry for entry in measured.layers if entry.name == remedy.layer)
     removed = layer.rounding
     return VerifiedRemedy(
@@ -255,6 +260,8 @@ def _changes(
                 override = LayerOverride(scheme, own.activations)
                 title = f"{_bits(less)} less for the layer's weights"
                 yield _Change(title, config.with_override(name, override), *changed)
+        if excess > 1:
+            yield from _balanced(config, facts, power, excess)
         if _has_zero_point(facts) and weights.n_bits > 1:
             scheme = weights.replace(symmetric=True, signed=None)
             changed = _tried(facts, power, weight_bits=weights.n_bits, symmetric=True)
@@ -276,6 +283,23 @@ def _changes(
 
     if excess and facts.op.rounds_accumulator and not facts.leaves:
         yield _rounded(config, facts, every, powers)
+
+
+def _balanced(
+    config: QuantizationConfig, facts: LayerFacts, power: Seen | None, excess: int
+) -> Iterator[_Change]:
+    """Yield the splits of the excess between weights and activations that noise likes best."""
+    name = facts.layer.name
+    weights, activations = config.weights_of(name), config.activations_of(name)
+    found: list[_Change] = []
+    for of_weights in range(1, excess):
+        w, a = weights.n_bits - of_weights, activations.n_bits - (excess - of_weights)
+        changed = _tried(facts, power, weight_bits=w, activation_bits=a) if min(w, a) > 1 else None
+        if changed is not None:
+            override = LayerOverride(weights.replace(n_bits=w), activations.replace(n_bits=a))
+            title = f"{w} weight and {a} activation bits for the layer"
+            found.append(_Change(title, config.with_override(name, override), *changed))
+    yield from sorted(found, key=lambda change: sum(change.noise.values()))[:1]
 
 
 def _rounded(

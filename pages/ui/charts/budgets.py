@@ -1,0 +1,179 @@
+"""Figures of the bit-width budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import plotly.graph_objects as go
+
+from pages.ui.charts import theme
+
+if TYPE_CHECKING:
+    from quantlib.analysis.widths.budget import Budget, LayerBudget
+    from quantlib.analysis.widths.cost import Cost
+    from quantlib.analysis.widths.feasible import FeasibleRegion
+    from quantlib.arrays import FloatArray
+
+
+def budget_bars(found: Budget) -> go.Figure:
+    """Width of each accumulator on an axis of bits: seen, allowed by weights, allowed by types."""
+    layers, limit = found.layers, found.limit_bits
+    names = [f"{i + 1} {theme.plain(layer.name)}" for i, layer in enumerate(layers)]
+    seen = [layer.seen.needed_bits if layer.seen else 0.0 for layer in layers]
+    weights = [layer.weights.needed_bits for layer in layers]
+    types = [layer.types.needed_bits for layer in layers]
+    figure = go.Figure()
+    figure.add_trace(
+        go.Bar(
+            x=weights, y=names, orientation="h", name="the weights allow", width=0.72,
+            marker={"color": theme.TRANSPARENT, "line": {"color": theme.GRID, "width": 2}},
+            customdata=[[layer.weights.width_bits, *layer.weights.range] for layer in layers],
+            hovertemplate="the weights allow %{customdata[0]} bits<br>%{customdata[1]} to "
+            "%{customdata[2]}<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Bar(
+            x=seen, y=names, orientation="h", name="seen on data", width=0.46,
+            marker={
+                "color": [theme.OVER if s > limit else theme.WITHIN for s in seen],
+                "pattern": {"shape": ["/" if s > limit else "" for s in seen]},
+            },
+            customdata=[[layer.seen.width_bits, *layer.seen.range] if layer.seen else [0, 0, 0]
+                        for layer in layers],
+            hovertemplate="seen %{customdata[0]} bits<br>%{customdata[1]} to %{customdata[2]}"
+            "<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=types, y=names, mode="markers", name="the types allow",
+            marker={"symbol": "line-ns-open", "size": 22, "color": theme.FLOAT,
+                    "line": {"width": 2}},
+            hovertemplate="the types allow %{x:.1f} bits<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=[max(pair) for pair in zip(types, weights, strict=True)], y=names, mode="text",
+            text=[f"  {layer.headroom_bits:+.1f} bits" for layer in layers],
+            textposition="middle right", showlegend=False, hoverinfo="skip", cliponaxis=False,
+        )
+    )  # fmt: skip
+    figure.add_vline(
+        x=limit, line={"color": theme.OVER, "dash": "dash", "width": 2},
+        annotation_text=f"limit: {limit} bits", annotation_position="bottom right",
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed")
+    figure.update_xaxes(range=[0, max([limit, *types]) + 4], dtick=2)
+    figure.update_layout(barmode="overlay")
+    return theme.titled(
+        figure, x="accumulator width (bits)", y="", height=max(240, 110 + 38 * len(layers))
+    )
+
+
+def channel_strip(layer: LayerBudget, limit_bits: int) -> go.Figure:
+    """Width of one accumulator by output channel, allowed by the weights and seen."""
+    allowed = layer.weights.channel_widths
+    index = np.arange(len(allowed))
+    figure = go.Figure()
+    figure.add_trace(
+        go.Bar(x=index, y=allowed, name="the weights allow",
+               marker={"color": theme.TRANSPARENT, "line": {"color": theme.GRID, "width": 2}},
+               hovertemplate="channel %{x}: %{y} bits<extra></extra>")
+    )  # fmt: skip
+    if layer.seen is not None and layer.seen.channels == len(allowed):
+        figure.add_trace(
+            go.Bar(x=index, y=layer.seen.channel_widths, name="seen on data", width=0.5,
+                   marker={"color": theme.WITHIN},
+                   hovertemplate="channel %{x}: %{y} bits seen<extra></extra>")
+        )  # fmt: skip
+    figure.add_hline(y=limit_bits, line={"color": theme.OVER, "dash": "dash", "width": 2})
+    figure.update_layout(barmode="overlay")
+    return theme.titled(figure, x="output channel", y="width (bits)", height=280)
+
+
+def fit_map(
+    found: FeasibleRegion, sqnr_db: FloatArray | None, current: tuple[int, int]
+) -> go.Figure:
+    """Accumulator width over weight and activation bits of one layer; SQNR as shade.
+
+    Cells that fit the limit are outlined; a click selects the cell.
+    """
+    widths = found.width_bits.T
+    shade = widths.astype(np.float64) if sqnr_db is None else sqnr_db.T
+    label = "width (bits)" if sqnr_db is None else "SQNR (dB)"
+    figure = go.Figure(
+        go.Heatmap(
+            x=found.weight_bits, y=found.activation_bits, hoverinfo="skip", xgap=2, ygap=2,
+            z=np.where((widths > 0) & np.isfinite(shade), shade, np.nan),
+            colorscale=theme.MAGNITUDE, reversescale=sqnr_db is None,
+            colorbar={"title": {"text": label, "side": "right"}},
+            text=[[f"{w} b" if w else "–" for w in row] for row in widths],
+            texttemplate="%{text}",
+        )
+    )  # fmt: skip
+    cells = [(i, j) for i in range(len(found.weight_bits)) for j in
+             range(len(found.activation_bits)) if found.width_bits[i, j]]  # fmt: skip
+    figure.add_trace(
+        go.Scatter(
+            x=[found.weight_bits[i] for i, _ in cells],
+            y=[found.activation_bits[j] for _, j in cells], mode="markers",
+            marker={
+                "symbol": "square-open", "size": 34, "line": {"width": 3},
+                "color": [theme.WITHIN if found.fits[i, j] else theme.TRANSPARENT
+                          for i, j in cells],
+            },
+            customdata=[[found.weight_bits[i], found.activation_bits[j],
+                         int(found.width_bits[i, j]),
+                         None if sqnr_db is None else float(sqnr_db[i, j])] for i, j in cells],
+            hovertemplate="weights %{x}, activations %{y} bits<br>accumulator %{customdata[2]} "
+            "bits" + ("" if sqnr_db is None else "<br>SQNR %{customdata[3]:.1f} dB")
+            + "<extra></extra>",
+            name=f"fits {found.limit_bits} bits",
+        )
+    )  # fmt: skip
+    figure.add_trace(
+        go.Scatter(x=[current[0]], y=[current[1]], mode="markers", name="current",
+                   hoverinfo="skip",
+                   marker={"symbol": "circle-open", "size": 42, "color": theme.OVER,
+                           "line": {"width": 3}})
+    )  # fmt: skip
+    figure.update_xaxes(dtick=1)
+    figure.update_yaxes(dtick=1)
+    return theme.titled(figure, x="weight bits of this layer",
+                        y="activation bits of this layer", height=460)  # fmt: skip
+
+
+def look_ups(found: Cost) -> go.Figure:
+    """Table look-ups per sample by the width of what enters the table."""
+    counted = found.lookups_by_width
+    figure = go.Figure(
+        go.Bar(
+            x=[str(width) if width else "unknown" for width in counted],
+            y=list(counted.values()), text=[f"{n:,}" for n in counted.values()],
+            marker={"color": theme.DEQUANTIZED}, textposition="outside", cliponaxis=False,
+            hovertemplate="%{y} look-ups of %{x} bits<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_xaxes(type="category")
+    return theme.titled(figure, x="input width of the table (bits)",
+                        y="table look-ups per sample", height=340)  # fmt: skip
+
+
+def bit_operations(found: Cost) -> go.Figure:
+    """Bit operations of each integer operator: products times both widths."""
+    layers = [layer for layer in found.layers if layer.bit_operations]
+    figure = go.Figure(
+        go.Bar(
+            x=[layer.bit_operations for layer in layers],
+            y=[f"{i + 1} {theme.plain(layer.name)}" for i, layer in enumerate(layers)],
+            orientation="h", marker={"color": theme.GRID},
+            customdata=[layer.macs for layer in layers],
+            hovertemplate="%{x:,} bit operations, %{customdata:,} products<extra></extra>",
+        )
+    )  # fmt: skip
+    figure.update_yaxes(autorange="reversed")
+    return theme.titled(figure, x="bit operations per sample (products × both widths)", y="",
+                        height=max(220, 90 + 30 * len(layers)))  # fmt: skip

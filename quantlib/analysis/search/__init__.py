@@ -1,0 +1,1 @@
+"""Mixed precision: widths per layer, found by an integer program over measured costs."""
