@@ -12,6 +12,7 @@ from quantlib.analysis.comparison import compare_outputs, dequantized_outputs
 from quantlib.analysis.divergence import divergences
 from quantlib.analysis.ledger import ErrorLedger, error_ledger
 from quantlib.analysis.partial import is_integer
+from quantlib.analysis.preflight import inspect_model
 
 if TYPE_CHECKING:
     from quantlib.analysis.comparison import Comparison, MarginBin
@@ -165,10 +166,13 @@ def _decisions(found: Comparison, places: dict[int, str]) -> Decisions:
 
 def ledger_products(source: engine.Source, config: QuantizationConfig) -> float:
     """Return how many products a ledger of a configuration takes, roughly."""
-    report = engine.model_card(source).preflight
-    layers = sum(is_integer(layer) for layer in engine.module(source, config).layers)
-    macs = sum(node.macs or 0 for node in report.nodes)
-    return float(macs) * engine.data_card(source).n_evaluation * max(1, layers)
+
+    def compute(space: engine.Workspace) -> float:
+        layers = sum(is_integer(layer) for layer in engine.module(source, config).layers)
+        macs = sum(node.macs or 0 for node in inspect_model(space.graph).nodes)
+        return float(macs) * len(space.data.evaluation[0]) * max(1, layers)
+
+    return engine.study(source, ("products", config), compute)
 
 
 def ledger(source: engine.Source, config: QuantizationConfig) -> ErrorLedger:
