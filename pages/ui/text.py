@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from quantlib.analysis.distributions import Channels, RangeChoice
-    from quantlib.analysis.preflight import Preflight
+    from quantlib.analysis.preflight import NodeReport, Preflight
     from quantlib.analysis.reports import Evaluation, Score
     from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sensitivity import Sensitivity
@@ -372,9 +372,17 @@ def preflight_table(found: Preflight) -> pd.DataFrame:
             "look-up": pd.array([node.segment for node in nodes], dtype="Int64"),
             "fan-in": pd.array([node.fan_in for node in nodes], dtype="Int64"),
             "MACs per sample": pd.array([node.macs for node in nodes], dtype="Int64"),
-            "Concrete ML": [node.refusal or "accepts it" for node in nodes],
+            "Concrete ML": [_concrete_ml(node) for node in nodes],
         }
     )
+
+
+def _concrete_ml(node: NodeReport) -> str:
+    """Return Concrete ML's verdict; what it refuses and is quantized here is an extension."""
+    if not node.refusal:
+        return "accepts it"
+    extended = str(node.treatment) in {"integer", "mover", "table look-up"}
+    return f"extension: {node.refusal}" if extended else node.refusal
 
 
 def carried(found: Preflight) -> str:

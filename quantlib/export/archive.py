@@ -37,7 +37,7 @@ def data_archive(data: Dataset, *, inputs: Sequence[str]) -> bytes:
     if data.labels is not None:
         members["labels"] = data.labels
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **members)
+    np.savez_compressed(stream, **members)
     return stream.getvalue()
 
 

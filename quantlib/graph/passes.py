@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 def simplify(graph: Graph) -> Graph:
-    """Fold constants, join quantizer pairs, drop what no output needs, fuse MatMul + Add."""
+    """Fold constants, join quantizer pairs, fuse MatMul + Add and Pad + Conv, drop the rest."""
     joined = join_quantizer_pairs(fold_constants(graph, quantizers=False))
     folded = check_quantizers(fold_constants(joined))
-    return plain_integers(drop_unused(fuse_matmul_add(folded)))
+    return plain_integers(drop_unused(fuse_pad(fuse_matmul_add(folded))))
 
 
 def fold_constants(graph: Graph, *, quantizers: bool = True) -> Graph:
@@ -230,6 +230,52 @@ def _matmul_and_bias(
         ):
             return matmul, bias
     return None
+
+
+def fuse_pad(graph: Graph) -> Graph:
+    """Let a Conv pad for itself where a Pad with zeros before it does, as the reference does.
+
+    The Pad has constant, non-negative pads of spatial axes only, and no other reader.
+    """
+    uses = Counter(name for node in graph.nodes for name in node.inputs)
+    uses.update(graph.output_names)
+    pads = {node.outputs[0]: node for node in graph.nodes if node.op_type == "Pad"}
+    nodes, dropped = [], set()
+    for node in graph.nodes:
+        pad = pads.get(node.inputs[0]) if node.op_type == "Conv" and not node.domain else None
+        amounts = (
+            _zero_padding(graph, pad) if pad is not None and uses[pad.outputs[0]] == 1 else None
+        )
+        if pad is None or amounts is None or node.attributes.get("auto_pad", "NOTSET") != "NOTSET":
+            nodes.append(node)
+            continue
+        own = node.attributes.get("pads", (0,) * len(amounts))
+        merged = tuple(a + b for a, b in zip(own, amounts, strict=True))
+        inputs = (pad.inputs[0], *node.inputs[1:])
+        attributes = {**node.attributes, "pads": merged}
+        proto = serialize_node("Conv", node.name, inputs, node.outputs, attributes)
+        nodes.append(Node(node.name, "Conv", "", inputs, node.outputs, attributes, proto))
+        dropped.add(pad.name)
+    kept = tuple(node for node in nodes if node.name not in dropped)
+    return dataclasses.replace(graph, nodes=kept)
+
+
+def _zero_padding(graph: Graph, pad: Node) -> tuple[int, ...] | None:
+    """Return how far a Pad reaches on each spatial side with zeros; None if it does more."""
+    if pad.attributes.get("mode", "constant") != "constant" or len(pad.inputs) > 3:
+        return None
+    given = [graph.constants.get(name) if name else None for name in pad.inputs[1:]]
+    if any(name and value is None for name, value in zip(pad.inputs[1:], given, strict=True)):
+        return None
+    amounts = given[0] if given else pad.attributes.get("pads")
+    filler = given[1] if len(given) > 1 and given[1] is not None else pad.attributes.get("value", 0)
+    if amounts is None or np.any(filler):
+        return None
+    flat = [int(a) for a in np.ravel(amounts)]
+    half = len(flat) // 2
+    if half < 3 or min(flat) < 0 or any(flat[:2]) or any(flat[half : half + 2]):
+        return None
+    return (*flat[2:half], *flat[half + 2 :])
 
 
 def unique(name: str, taken: set[str]) -> str:

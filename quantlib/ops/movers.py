@@ -41,6 +41,10 @@ class Pad(MovingOp):
 
     uses_output_bits = False
 
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Pad real values."""
+        return self.function(*_cropped(*inputs))
+
     def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
         """Pad codes that are shifted so that 0 stands for 0.0."""
         tensor, *rest = operands
@@ -51,8 +55,22 @@ class Pad(MovingOp):
         if len(arguments) > 1 and arguments[1] is not None:
             filler = np.rint(arguments[1] / tensor.quantizer.scale)
             arguments[1] = np.asarray(filler, dtype=shifted.dtype)
-        (padded,) = self.function(shifted, *arguments)
+        (padded,) = self.function(*_cropped(shifted, *arguments))
         return (tensor.with_codes(padded + padded.dtype.type(zero_point)),)
+
+
+def _cropped(*inputs: AnyArray | None) -> tuple[AnyArray | None, ...]:
+    """Crop by negative pads first: the onnx package only pads."""
+    x, *rest = inputs
+    pads = rest[0] if rest else None
+    if x is None or pads is None or pads.min(initial=0) >= 0:
+        return inputs
+    axes = rest[2] if len(rest) > 2 and rest[2] is not None else np.arange(x.ndim)
+    begins, ends = np.split(np.minimum(pads, 0), 2)
+    window = [slice(None)] * x.ndim
+    for axis, begin, end in zip(axes, begins, ends, strict=True):
+        window[int(axis)] = slice(-int(begin), int(end) or None)
+    return (x[tuple(window)], np.maximum(pads, 0), *rest[1:])
 
 
 @register_op("Concat")

@@ -106,5 +106,5 @@ def test_an_archive_reads_back_as_the_data_it_was_made_from(labels: np.ndarray |
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:
     stream = io.BytesIO()
-    np.savez(stream, allow_pickle=False, **arrays)
+    np.savez(stream, **arrays)
     return stream.getvalue()

@@ -248,3 +248,56 @@ def test_an_embedding_of_integer_inputs_feeds_integer_operators() -> None:
     assert [str(layer.treatment) for layer in module.layers] == ["float island"] + 2 * ["integer"]
     exact = open_session(graph.source).run(None, {"ids": ids})[0]
     assert np.abs(module.forward(ids) - exact).max() < 0.05 * np.std(exact)
+
+
+@pytest.mark.parametrize(
+    ("pads", "value", "fused"),
+    [
+        pytest.param([0, 0, 1, 2, 0, 0, 0, 1], None, True, id="asymmetric"),
+        pytest.param([0, 0, 1, 1, 0, 0, 1, 1], 0.0, True, id="zeros"),
+        pytest.param([0, 0, 1, 1, 0, 0, 1, 1], 1.0, False, id="ones"),
+        pytest.param([0, 1, 0, 0, 0, 0, 0, 0], None, False, id="channels"),
+        pytest.param([0, 0, -1, 0, 0, 0, 0, 0], None, False, id="crop"),
+    ],
+)
+def test_a_convolution_takes_over_the_zeros_that_a_pad_before_it_adds(
+    pads: list[int], value: float | None, fused: bool
+) -> None:
+    constants = {"p": np.array(pads), "w": normal(4, 3 if pads[1] else 2, 3, 3)}
+    if value is not None:
+        constants["v"] = np.float32(value)
+    nodes = [
+        helper.make_node("Pad", ["x", "p", *(["v"] if value is not None else [])], ["q"], "pad"),
+        helper.make_node("Conv", ["q", "w"], ["y"], "conv", pads=[1, 0, 1, 0]),
+    ]
+    model = build(nodes, inputs={"x": ["n", 2, 6, 6]}, outputs=["y"], constants=constants)
+    graph = ql.load_model(model)
+    assert len(graph.nodes) == (1 if fused else 2)
+    x = normal(20, 2, 6, 6)
+    module = ql.quantize(graph, x, ql.QuantizationConfig.from_n_bits(12))
+    exact = open_session(model.SerializeToString()).run(None, {"x": x})[0]
+    assert np.abs(module.forward(x) - exact).max() < 0.02 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("opset", range(7, 26))
+def test_operator_sets_from_7_on_load_and_run(opset: int) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "c"),
+        helper.make_node("Relu", ["c"], ["r"], "r"),
+        helper.make_node("MaxPool", ["r"], ["p"], "p", kernel_shape=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["f"], "f"),
+        helper.make_node("Gemm", ["f", "v", "b"], ["y"], "g"),
+    ]
+    constants = {"w": normal(2, 1, 3, 3), "v": normal(18, 3), "b": normal(3)}
+    model = build(
+        nodes, inputs={"x": ["n", 1, 6, 6]}, outputs=["y"], constants=constants, opset=opset
+    )
+    model.ir_version = 3 if opset < 9 else 8
+    if opset < 9:  # before IR version 4 every initializer is an input too
+        for name, value in constants.items():
+            model.graph.input.append(helper.make_tensor_value_info(name, 1, value.shape))
+    x = normal(30, 1, 6, 6)
+    module = ql.quantize(ql.load_model(model), x, ql.QuantizationConfig.from_n_bits(10))
+    exact = open_session(model.SerializeToString()).run(None, {"x": x})[0]
+    assert [str(layer.treatment) for layer in module.layers].count("integer") == 3
+    assert np.abs(module.forward(x) - exact).max() < 0.02 * np.abs(exact).max()
