@@ -23,6 +23,7 @@ from quantlib.analysis.distributions import (
     weight_distributions,
 )
 from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.ledger import ErrorLedger, error_ledgers
 from quantlib.analysis.preflight import Preflight, inspect_model
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sweep import SweepResult, sweep
@@ -217,6 +218,17 @@ def sweep_job(source: Source, configs: Sequence[QuantizationConfig]) -> Job[Swee
                 add(result)
 
     return Job.start(work, total=len(configs), source=source)
+
+
+def ledger_job(source: Source, config: QuantizationConfig) -> Job[ErrorLedger]:
+    """Start an error ledger in the background; it grows with the samples it has seen."""
+    space, quantized = _workspace(source), module(source, config)
+
+    def work(go_on: Callable[[], bool], add: Callable[[ErrorLedger], None]) -> None:
+        for found in error_ledgers(quantized, space.reference, go_on=go_on):
+            add(found)
+
+    return Job.start(work, total=len(space.data.evaluation[0]), source=(source, config))
 
 
 def _shape(shape: tuple[int | str | None, ...]) -> str:

@@ -416,27 +416,6 @@ def verdict(found: Preflight) -> str:
     return f"Concrete ML takes all {len(found.nodes)} nodes."
 
 
-def flip_table(found: Evaluation, class_names: Sequence[str] | None) -> pd.DataFrame:
-    """Return one row per sample whose class changes."""
-
-    def title(number_: int | None) -> str:
-        if number_ is None:
-            return "–"
-        known = class_names is not None and number_ < len(class_names)
-        return class_names[number_] if known and class_names else str(number_)
-
-    return pd.DataFrame(
-        {
-            "sample": [flip.sample for flip in found.flips],
-            "label": [title(flip.label) for flip in found.flips],
-            "float class": [title(flip.float_class) for flip in found.flips],
-            "quantized class": [title(flip.quantized_class) for flip in found.flips],
-            "float margin": [flip.float_margin for flip in found.flips],
-            "quantized margin": [flip.quantized_margin for flip in found.flips],
-        }
-    )
-
-
 def sweep_table(results: Sequence[SweepResult], score_name: str) -> pd.DataFrame:
     """Return one row per configuration."""
     words = {None: "auto", True: "yes", False: "no"}
