@@ -18,6 +18,7 @@ from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.chunks import in_memory
+from quantlib.execution.input_grids import input_grid
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
@@ -101,7 +102,10 @@ class Calibration:
             for name in {n for n in (*node.inputs, *node.outputs) if last.get(n, i) == i}:
                 for kept in self.pieces.pop(name, []):
                     kept.drop()
-        return tuple(layers), tuple(self._input_grid(i.name, layers) for i in self.graph.inputs)
+        grids = (
+            input_grid(value, name, layers, self.sources) for name, value in self.entered.items()
+        )
+        return tuple(layers), tuple(grids)
 
     def _enter(self, data: tuple[AnyArray, ...], step: int) -> None:
         """Put the model inputs on the shelf, in pieces."""
@@ -372,35 +376,6 @@ class Calibration:
         scheme = self.config.weights_of(node.name)
         return quantized_weight(self.graph, name, scheme, channel_axis=axis)
 
-    def _input_grid(self, name: str, layers: list[QuantizedLayer]) -> UniformQuantizer | None:
-        """Return the clear-side grid of a model input.
-
-        The one that the model brings, if only its quantizer reads it; the first integer
-        operator's, if only such read it; else its own width, signed.
-        """
-        value = self.entered[name]
-        if value is None:
-            return None
-        direct = [layer for layer in layers if name in layer.node.inputs]
-        carried = {layer.outputs[0] for layer in direct}
-        if len(carried) == 1 and all(_takes_inputs(layer) for layer in direct):
-            (grid,) = carried
-            if grid is not None and grid.is_carried:
-                return grid
-        readers = [layer for layer in layers if self._reads(layer.node, name)]
-        fused = [
-            r for r in readers if isinstance(r.op, FloatOp) and r.treatment is not Treatment.RAW
-        ]
-        if not readers or fused:
-            return value.quantizer
-        first = readers[0]
-        place = next((i for i, n in enumerate(first.node.inputs) if n == name), -1)
-        return value.requantized(first.input_options, first.input_ranges.get(place)).quantizer
-
-    def _reads(self, node: Node, name: str) -> bool:
-        """Tell whether a node's inputs are functions of the model input `name`."""
-        return any(name in self.sources.get(i, ()) for i in node.inputs)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Done:
@@ -433,8 +408,3 @@ def _with_values(output: Value | None, real: AnyArray | None) -> Value | None:
     if isinstance(output, Tensor) and real is not None:
         return Tensor(output.quantizer, values=real)
     return output
-
-
-def _takes_inputs(layer: QuantizedLayer) -> bool:
-    """Tell whether a layer only rounds what it reads to a grid that came with the model."""
-    return isinstance(layer.op, CarriedQuantizer) and layer.op.takes_inputs
