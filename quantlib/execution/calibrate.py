@@ -23,19 +23,16 @@ from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
 from quantlib.execution.treatments import NodePlan, plan
-from quantlib.execution.weights import quantized_weight
+from quantlib.execution.weights import layer_constants
 from quantlib.ops.base import (
     FloatOp,
     IslandOp,
     MixingOp,
     MovingOp,
-    QuantizedOp,
     Treatment,
-    WeightedOp,
 )
 from quantlib.ops.carried import CarriedQuantizer
 from quantlib.ops.linear import Gemm
-from quantlib.ops.movers import Concat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -214,11 +211,14 @@ class Calibration:
         options = scheme.options(auto_signed=signed, auto_symmetric=False)
         if op_class.uses_output_bits:
             options = dataclasses.replace(options, n_bits=config.output_bits)
+        op = graph.fact(
+            ("operator", node.name, op_class), lambda: op_class.from_node(node, graph.opsets)
+        )
         layer = QuantizedLayer(
             node=node,
-            op=self._op(node, op_class),
+            op=op,
             treatment=treatment,
-            constants=self._constants(node, op_class),
+            constants=layer_constants(graph, node, op, config.weights_of(node.name)),
             input_options=options,
             outputs=(None,) * len(node.outputs),
             is_graph_output=any(name in graph.output_names for name in node.outputs),
@@ -228,16 +228,9 @@ class Calibration:
         if isinstance(layer.op, MixingOp):
             for values in self._inputs(node):
                 reals = real_values(layer.arguments(values))
-                op = layer.op.calibrated(*reals, output_bits=config.output_bits)
-                layer = dataclasses.replace(layer, op=op)
+                calibrated = layer.op.calibrated(*reals, output_bits=config.output_bits)
+                layer = dataclasses.replace(layer, op=calibrated)
         return layer, bool(tensors)
-
-    def _op(self, node: Node, op_class: type[QuantizedOp]) -> QuantizedOp:
-        """Return the operator of a node, made once per graph."""
-        graph = self.graph
-        return graph.fact(
-            ("operator", node.name, op_class), lambda: op_class.from_node(node, graph.opsets)
-        )
 
     def _goes_below_zero(self, name: str) -> bool:
         values = (kept.get() for kept in self.pieces[name])
@@ -354,27 +347,6 @@ class Calibration:
                     value = Tensor(value.quantizer, values=value.rounded().values)
                 column.append(self._put(value))
         return columns
-
-    def _constants(self, node: Node, op_class: type[QuantizedOp]) -> dict[int, Value]:
-        """Return a node's constants by position, quantized where the operator uses integers."""
-        quantized = issubclass(op_class, MixingOp) or op_class is Concat
-        constants: dict[int, Value] = {}
-        for i, name in enumerate(node.inputs):
-            if name in self.graph.constants:
-                value = self.graph.constants[name]
-                is_number = value.dtype.kind in "fb"
-                constants[i] = self._weight(node, i, op_class) if quantized and is_number else value
-        return constants
-
-    def _weight(self, node: Node, position: int, op_class: type[QuantizedOp]) -> Tensor:
-        """Quantize a constant input of a layer; only products have output channels."""
-        name, axis = node.inputs[position], None
-        if position == 1 and issubclass(op_class, WeightedOp):
-            op = self._op(node, op_class)
-            assert isinstance(op, WeightedOp)
-            axis = op.channel_axis(self.graph.constants[name].shape)
-        scheme = self.config.weights_of(node.name)
-        return quantized_weight(self.graph, name, scheme, channel_axis=axis)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
