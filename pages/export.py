@@ -63,7 +63,8 @@ with left:
 with right:
     st.markdown("**Concrete ML 1.9**")
     try:
-        script = concrete_ml_script(config, **files, inputs=inputs)
+        carries = bool(engine.model_card(current.source).preflight.carried)
+        script = concrete_ml_script(config, **files, inputs=inputs, carries_grids=carries)
     except QuantlibError as error:
         st.info(str(error))
     else:

@@ -49,10 +49,30 @@ def test_the_concrete_ml_script_carries_the_widths() -> None:
     assert assigned["ROUNDING_THRESHOLD_BITS"] == 7
 
 
-def test_what_concrete_ml_cannot_express_is_refused() -> None:
-    config = CONFIG.replace(weights=ql.Scheme(4, symmetric=True))
-    with pytest.raises(ql.OptionsError, match="set all four to auto"):
-        concrete_ml_script(config, **FILES)
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"weights": ql.Scheme(4, symmetric=True)}, "symmetry of weights"),
+        ({"activations": ql.Scheme(4, signed=True)}, "signs of activations"),
+        ({"weights": ql.Scheme(4, per_channel=True, narrow=True)}, "grids per channel of weights"),
+        ({"activations": ql.Scheme(4, power_of_two=True)}, "power-of-two scales of activations"),
+        ({"weights": ql.Scheme(4, estimator=ql.Estimator("mse"))}, "mse range of weights"),
+        ({"calibrate_on": "float"}, "ranges of the float model"),
+        ({"overrides": {"a": ql.LayerOverride(weights=ql.Scheme(3))}}, "exceptions by layer"),
+    ],
+)
+def test_what_concrete_ml_cannot_express_is_refused_by_name(
+    changes: dict[str, Any], named: str
+) -> None:
+    with pytest.raises(ql.OptionsError, match=named):
+        concrete_ml_script(CONFIG.replace(**changes), **FILES)
+
+
+def test_a_model_with_its_own_grids_goes_through_concrete_ml_s_other_importer() -> None:
+    script = concrete_ml_script(CONFIG, **FILES, carries_grids=True)
+    ast.parse(script)
+    assert "PostTrainingQATImporter(" in script
+    assert "PostTrainingAffineQuantization" not in script
 
 
 def test_a_layer_name_of_any_letters_survives_the_script() -> None:

@@ -24,6 +24,7 @@ from quantlib.analysis.distributions import (
 )
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.executors import open_executor
+from quantlib.analysis.ledger import ErrorLedger, error_ledgers
 from quantlib.analysis.measuring import SweepResult, measure
 from quantlib.analysis.preflight import Preflight, inspect_model
 from quantlib.analysis.reference import FloatReference
@@ -270,6 +271,17 @@ def seconds_each(source: Source, config: QuantizationConfig) -> float:
             measure(Workbench(space.graph, space.data, space.reference), config).elapsed_s
         ),
     )
+
+
+def ledger_job(source: Source, config: QuantizationConfig) -> Job[ErrorLedger]:
+    """Start an error ledger in the background; it grows with the samples it has seen."""
+    space, quantized = _workspace(source), module(source, config)
+
+    def work(go_on: Callable[[], bool], add: Callable[[ErrorLedger], None]) -> None:
+        for found in error_ledgers(quantized, space.reference, go_on=go_on):
+            add(found)
+
+    return Job.start(work, total=len(space.data.evaluation[0]), source=(source, config))
 
 
 def _shape(shape: tuple[int | str | None, ...]) -> str:

@@ -16,6 +16,7 @@ from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
+    from quantlib.analysis.ledger import ErrorLedger
     from quantlib.analysis.measuring import SweepResult
     from quantlib.analysis.search.search import Progress, SearchResult
 
@@ -321,3 +322,16 @@ def keep_job(started: Job[SweepResult]) -> None:
     if previous is not None:
         previous.cancel()
     st.session_state["state.job"] = started
+
+
+def ledger_job() -> Job[ErrorLedger] | None:
+    """Return the error ledger that was started last."""
+    return st.session_state.get("state.ledger_job")
+
+
+def keep_ledger_job(started: Job[ErrorLedger]) -> None:
+    """Remember an error ledger; an earlier one is cancelled."""
+    previous = ledger_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.ledger_job"] = started

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from quantlib.analysis.distributions import Channels, RangeChoice
-    from quantlib.analysis.preflight import Preflight
+    from quantlib.analysis.preflight import NodeReport, Preflight
     from quantlib.analysis.reports import Evaluation, Score
     from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sensitivity import Sensitivity
@@ -371,9 +371,17 @@ def preflight_table(found: Preflight) -> pd.DataFrame:
             "look-up": pd.array([node.segment for node in nodes], dtype="Int64"),
             "fan-in": pd.array([node.fan_in for node in nodes], dtype="Int64"),
             "MACs per sample": pd.array([node.macs for node in nodes], dtype="Int64"),
-            "Concrete ML": [node.refusal or "accepts it" for node in nodes],
+            "Concrete ML": [_concrete_ml(node) for node in nodes],
         }
     )
+
+
+def _concrete_ml(node: NodeReport) -> str:
+    """Return Concrete ML's verdict; what it refuses and is quantized here is an extension."""
+    if not node.refusal:
+        return "accepts it"
+    extended = str(node.treatment) in {"integer", "mover", "table look-up"}
+    return f"extension: {node.refusal}" if extended else node.refusal
 
 
 def carried(found: Preflight) -> str:
@@ -405,27 +413,6 @@ def verdict(found: Preflight) -> str:
     if found.refusal:
         return f"Concrete ML would take each node, but {plain(found.refusal, 120)}."
     return f"Concrete ML takes all {len(found.nodes)} nodes."
-
-
-def flip_table(found: Evaluation, class_names: Sequence[str] | None) -> pd.DataFrame:
-    """Return one row per sample whose class changes."""
-
-    def title(number_: int | None) -> str:
-        if number_ is None:
-            return "–"
-        known = class_names is not None and number_ < len(class_names)
-        return class_names[number_] if known and class_names else str(number_)
-
-    return pd.DataFrame(
-        {
-            "sample": [flip.sample for flip in found.flips],
-            "label": [title(flip.label) for flip in found.flips],
-            "float class": [title(flip.float_class) for flip in found.flips],
-            "quantized class": [title(flip.quantized_class) for flip in found.flips],
-            "float margin": [flip.float_margin for flip in found.flips],
-            "quantized margin": [flip.quantized_margin for flip in found.flips],
-        }
-    )
 
 
 def safe_name(name: str) -> str:

@@ -52,8 +52,17 @@ class ConfusionChange:
     @property
     def changed_classes(self) -> IntArray:
         """Classes whose row or column changes, by number."""
+        return np.flatnonzero(self._moved())
+
+    def most_changed(self, limit: int) -> IntArray:
+        """Return the `limit` classes whose rows and columns change most, by number."""
+        changed = self.changed_classes
+        ranked = changed[np.argsort(-self._moved()[changed], kind="stable")]
+        return np.sort(ranked[:limit])
+
+    def _moved(self) -> IntArray:
         moved = np.abs(self.change)
-        return np.flatnonzero(moved.sum(axis=0) + moved.sum(axis=1))
+        return np.asarray(moved.sum(axis=0) + moved.sum(axis=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +125,7 @@ def compare_outputs(
     before, after : arrays, one shape
         Outputs of the float model, or of any configuration; samples along axis 0. Two axes with
         two columns or more are scores of classes.
-    labels : int array, (N,), optional
+    labels : array, (N,) or (N, 1), optional
         Class numbers; anything else is left aside.
     bins : int
         Most bins of the margin.
@@ -132,8 +141,7 @@ def compare_outputs(
             "same samples and model."
         )
     scores = before.ndim == 2 and before.shape[1] > 1
-    if labels is not None and not _are_classes(labels, before):
-        labels = None
+    labels = _class_numbers(labels, before)
     return Comparison(
         n_samples=len(before),
         mse=metrics.mse(before, after),
@@ -146,10 +154,15 @@ def compare_outputs(
     )
 
 
-def _are_classes(labels: AnyArray, scores: AnyArray) -> bool:
-    """Tell whether labels are numbers of the columns of `scores`."""
-    fits = labels.dtype.kind in "iu" and labels.shape == scores.shape[:1] and scores.ndim == 2
-    return bool(fits and labels.min() >= 0 and labels.max() < scores.shape[1])
+def _class_numbers(labels: AnyArray | None, scores: AnyArray) -> IntArray | None:
+    """Return labels as numbers of the columns of `scores`, None where they are no such."""
+    if labels is None or scores.ndim != 2 or labels.size != len(scores) or not labels.size:
+        return None
+    flat = labels.reshape(-1)
+    if flat.dtype.kind not in "iuf" or not np.array_equal(flat, np.rint(flat)):
+        return None
+    known = flat.min() >= 0 and flat.max() < scores.shape[1]
+    return flat.astype(np.int64) if known else None
 
 
 def confusion_change(before: AnyArray, after: AnyArray, labels: AnyArray | None) -> ConfusionChange:

@@ -1,13 +1,14 @@
 """``quantlib export``: a configuration as something another program reads."""
 
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from quantlib.analysis.preflight import inspect_model
 from quantlib.cli import options
 from quantlib.cli.console import note, write
 from quantlib.cli.sources import open_bench, read_config, write_text
@@ -22,12 +23,6 @@ class Form(StrEnum):
     QUANTLIB_SCRIPT = "quantlib-script"
     CONCRETE_SCRIPT = "concrete-script"
     CONFIG = "config"
-
-
-_SCRIPTS: dict[Form, Callable[..., str]] = {
-    Form.QUANTLIB_SCRIPT: quantlib_script,
-    Form.CONCRETE_SCRIPT: concrete_ml_script,
-}
 
 
 def export(
@@ -67,7 +62,11 @@ def export(
                 "'calibration' and 'evaluation'; add --save-data FILE.npz to write one."
             )
         files = {"model": _quotable(model), "data": _quotable(archive)}
-        text = _SCRIPTS[to](chosen, **files, inputs=inputs)
+        if to is Form.QUANTLIB_SCRIPT:
+            text = quantlib_script(chosen, **files, inputs=inputs)
+        else:
+            carries = bool(inspect_model(bench.graph).carried)
+            text = concrete_ml_script(chosen, **files, inputs=inputs, carries_grids=carries)
     if save_data is not None:
         save_data.write_bytes(data_archive(bench.data, inputs=inputs))
         note(f"wrote {save_data}")

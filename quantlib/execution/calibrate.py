@@ -18,23 +18,21 @@ from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.chunks import in_memory
+from quantlib.execution.input_grids import input_grid
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
 from quantlib.execution.treatments import NodePlan, plan
-from quantlib.execution.weights import quantized_weight
+from quantlib.execution.weights import layer_constants
 from quantlib.ops.base import (
     FloatOp,
     IslandOp,
     MixingOp,
     MovingOp,
-    QuantizedOp,
     Treatment,
-    WeightedOp,
 )
 from quantlib.ops.carried import CarriedQuantizer
 from quantlib.ops.linear import Gemm
-from quantlib.ops.movers import Concat
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -101,7 +99,10 @@ class Calibration:
             for name in {n for n in (*node.inputs, *node.outputs) if last.get(n, i) == i}:
                 for kept in self.pieces.pop(name, []):
                     kept.drop()
-        return tuple(layers), tuple(self._input_grid(i.name, layers) for i in self.graph.inputs)
+        grids = (
+            input_grid(value, name, layers, self.sources) for name, value in self.entered.items()
+        )
+        return tuple(layers), tuple(grids)
 
     def _enter(self, data: tuple[AnyArray, ...], step: int) -> None:
         """Put the model inputs on the shelf, in pieces."""
@@ -210,11 +211,14 @@ class Calibration:
         options = scheme.options(auto_signed=signed, auto_symmetric=False)
         if op_class.uses_output_bits:
             options = dataclasses.replace(options, n_bits=config.output_bits)
+        op = graph.fact(
+            ("operator", node.name, op_class), lambda: op_class.from_node(node, graph.opsets)
+        )
         layer = QuantizedLayer(
             node=node,
-            op=self._op(node, op_class),
+            op=op,
             treatment=treatment,
-            constants=self._constants(node, op_class),
+            constants=layer_constants(graph, node, op, config.weights_of(node.name)),
             input_options=options,
             outputs=(None,) * len(node.outputs),
             is_graph_output=any(name in graph.output_names for name in node.outputs),
@@ -224,16 +228,9 @@ class Calibration:
         if isinstance(layer.op, MixingOp):
             for values in self._inputs(node):
                 reals = real_values(layer.arguments(values))
-                op = layer.op.calibrated(*reals, output_bits=config.output_bits)
-                layer = dataclasses.replace(layer, op=op)
+                calibrated = layer.op.calibrated(*reals, output_bits=config.output_bits)
+                layer = dataclasses.replace(layer, op=calibrated)
         return layer, bool(tensors)
-
-    def _op(self, node: Node, op_class: type[QuantizedOp]) -> QuantizedOp:
-        """Return the operator of a node, made once per graph."""
-        graph = self.graph
-        return graph.fact(
-            ("operator", node.name, op_class), lambda: op_class.from_node(node, graph.opsets)
-        )
 
     def _goes_below_zero(self, name: str) -> bool:
         values = (kept.get() for kept in self.pieces[name])
@@ -351,56 +348,6 @@ class Calibration:
                 column.append(self._put(value))
         return columns
 
-    def _constants(self, node: Node, op_class: type[QuantizedOp]) -> dict[int, Value]:
-        """Return a node's constants by position, quantized where the operator uses integers."""
-        quantized = issubclass(op_class, MixingOp) or op_class is Concat
-        constants: dict[int, Value] = {}
-        for i, name in enumerate(node.inputs):
-            if name in self.graph.constants:
-                value = self.graph.constants[name]
-                is_number = value.dtype.kind in "fb"
-                constants[i] = self._weight(node, i, op_class) if quantized and is_number else value
-        return constants
-
-    def _weight(self, node: Node, position: int, op_class: type[QuantizedOp]) -> Tensor:
-        """Quantize a constant input of a layer; only products have output channels."""
-        name, axis = node.inputs[position], None
-        if position == 1 and issubclass(op_class, WeightedOp):
-            op = self._op(node, op_class)
-            assert isinstance(op, WeightedOp)
-            axis = op.channel_axis(self.graph.constants[name].shape)
-        scheme = self.config.weights_of(node.name)
-        return quantized_weight(self.graph, name, scheme, channel_axis=axis)
-
-    def _input_grid(self, name: str, layers: list[QuantizedLayer]) -> UniformQuantizer | None:
-        """Return the clear-side grid of a model input.
-
-        The one that the model brings, if only its quantizer reads it; the first integer
-        operator's, if only such read it; else its own width, signed.
-        """
-        value = self.entered[name]
-        if value is None:
-            return None
-        direct = [layer for layer in layers if name in layer.node.inputs]
-        carried = {layer.outputs[0] for layer in direct}
-        if len(carried) == 1 and all(_takes_inputs(layer) for layer in direct):
-            (grid,) = carried
-            if grid is not None and grid.is_carried:
-                return grid
-        readers = [layer for layer in layers if self._reads(layer.node, name)]
-        fused = [
-            r for r in readers if isinstance(r.op, FloatOp) and r.treatment is not Treatment.RAW
-        ]
-        if not readers or fused:
-            return value.quantizer
-        first = readers[0]
-        place = next((i for i, n in enumerate(first.node.inputs) if n == name), -1)
-        return value.requantized(first.input_options, first.input_ranges.get(place)).quantizer
-
-    def _reads(self, node: Node, name: str) -> bool:
-        """Tell whether a node's inputs are functions of the model input `name`."""
-        return any(name in self.sources.get(i, ()) for i in node.inputs)
-
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Done:
@@ -433,8 +380,3 @@ def _with_values(output: Value | None, real: AnyArray | None) -> Value | None:
     if isinstance(output, Tensor) and real is not None:
         return Tensor(output.quantizer, values=real)
     return output
-
-
-def _takes_inputs(layer: QuantizedLayer) -> bool:
-    """Tell whether a layer only rounds what it reads to a grid that came with the model."""
-    return isinstance(layer.op, CarriedQuantizer) and layer.op.takes_inputs

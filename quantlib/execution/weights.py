@@ -16,14 +16,38 @@ from quantlib.core.ranges import fitted, fitted_channels
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import TensorError
+from quantlib.ops.base import MixingOp, WeightedOp
+from quantlib.ops.movers import Concat
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
     from quantlib.core.scheme import Scheme
-    from quantlib.graph.model import Graph
+    from quantlib.execution.layer import Value
+    from quantlib.graph.model import Graph, Node
+    from quantlib.ops.base import QuantizedOp
 
 SYMMETRY_PERCENTILES = (3.0, 97.0)
 SYMMETRY_RATIO = 3.0
+
+
+def layer_constants(graph: Graph, node: Node, op: QuantizedOp, scheme: Scheme) -> dict[int, Value]:
+    """Return a node's constants by position, quantized where the operator uses integers.
+
+    Only the weights of a product, its second input, have output channels.
+    """
+    on_integers = isinstance(op, MixingOp | Concat)
+    constants: dict[int, Value] = {}
+    for i, name in enumerate(node.inputs):
+        if name not in graph.constants:
+            continue
+        value = graph.constants[name]
+        if on_integers and value.dtype.kind in "fb":
+            weighted = i == 1 and isinstance(op, WeightedOp)
+            axis = op.channel_axis(value.shape) if weighted else None  # type: ignore[attr-defined]
+            constants[i] = quantized_weight(graph, name, scheme, channel_axis=axis)
+        else:
+            constants[i] = value
+    return constants
 
 
 def quantized_weight(

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantlib.arrays import AnyArray
     from quantlib.data import Dataset
 
 
@@ -30,14 +29,14 @@ def data_archive(data: Dataset, *, inputs: Sequence[str]) -> bytes:
         Compressed arrays ``calibration`` and ``evaluation`` (several inputs:
         ``calibration.NAME``), and ``labels`` where there are any.
     """
-    members: dict[str, AnyArray] = {}
+    members: dict[str, Any] = {}
     for role, parts in (("calibration", data.calibration), ("evaluation", data.evaluation)):
         for name, part in zip(inputs, parts, strict=True):
             members[member(role, name, inputs=inputs)] = part
     if data.labels is not None:
         members["labels"] = data.labels
     stream = io.BytesIO()
-    np.savez_compressed(stream, allow_pickle=False, **members)
+    np.savez_compressed(stream, **members)
     return stream.getvalue()
 
 

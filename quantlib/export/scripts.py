@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from quantlib.core.estimator import MIN_MAX
 from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _CONCRETE_ML = '''\
 import numpy as np
 import onnx
 import onnx.version_converter
-from concrete.ml.quantization import PostTrainingAffineQuantization
+from {module} import {importer}
 from concrete.ml.torch.numpy_module import NumpyModule
 
 N_BITS = {n_bits}
@@ -48,9 +49,10 @@ COMPILE = False  # minutes; True prints the circuit's own report
 data = np.load({data!r})
 calibration = ({calibration},)
 model = onnx.load({model!r})
-if model.opset_import[0].version != 14:  # Concrete ML takes no other operator set
+opset = next(entry.version for entry in model.opset_import if not entry.domain)
+if opset != 14:  # Concrete ML takes no other operator set
     model = onnx.version_converter.convert_version(model, 14)
-quantizer = PostTrainingAffineQuantization(
+quantizer = {importer}(
     N_BITS, NumpyModule(model), rounding_threshold_bits=ROUNDING_THRESHOLD_BITS
 )
 module = quantizer.quantize_module(*calibration)
@@ -76,20 +78,28 @@ def quantlib_script(
 
 
 def concrete_ml_script(
-    config: QuantizationConfig, *, model: str, data: str, inputs: Sequence[str]
+    config: QuantizationConfig,
+    *,
+    model: str,
+    data: str,
+    inputs: Sequence[str],
+    carries_grids: bool = False,
 ) -> str:
     """Return a script that does the same with Concrete ML.
+
+    `carries_grids` says that the model brings its own (Brevitas), which another importer reads.
 
     Raises
     ------
     OptionsError
-        Concrete ML cannot express the configuration: it decides signs and symmetry itself, and
-        rounds to 2 to 8 bits.
+        Concrete ML cannot express the configuration: it has one min-max grid per tensor, decides
+        signs and symmetry itself, and rounds to 2 to 8 bits.
     """
-    if not config.is_reference:
+    beyond = _beyond_concrete_ml(config)
+    if beyond:
         raise OptionsError(
-            "Concrete ML decides signed and symmetric itself; set all four to auto to export a "
-            "script for it."
+            f"Concrete ML cannot express {', '.join(beyond)}: it decides signed and symmetric "
+            "itself and has one min-max grid per tensor. Set these back to export a script for it."
         )
     rounding = config.rounding_threshold_bits
     if rounding is not None and not 2 <= rounding <= 8:
@@ -97,9 +107,43 @@ def concrete_ml_script(
             f"Concrete ML rounds accumulators to 2 to 8 bits, not to {rounding}; choose another "
             "rounding threshold to export a script for it."
         )
-    return _CONCRETE_ML.format(
-        model=model, data=data, n_bits=config.n_bits, rounding=rounding, **_arrays(inputs)
+    module, importer = (
+        ("concrete.ml.quantization.post_training", "PostTrainingQATImporter")
+        if carries_grids
+        else ("concrete.ml.quantization", "PostTrainingAffineQuantization")
     )
+    return _CONCRETE_ML.format(
+        model=model,
+        data=data,
+        n_bits=config.n_bits,
+        rounding=rounding,
+        module=module,
+        importer=importer,
+        **_arrays(inputs),
+    )
+
+
+def _beyond_concrete_ml(config: QuantizationConfig) -> list[str]:
+    """Return the choices that Concrete ML does not have, in words."""
+    schemes = {"weights": config.weights, "activations": config.activations}
+    found = [
+        f"{name} of {part}"
+        for part, scheme in schemes.items()
+        for name, chosen in {
+            "signs": scheme.signed is not None,
+            "symmetry": scheme.symmetric is not None,
+            "narrow range": scheme.narrow,
+            "power-of-two scales": scheme.power_of_two,
+            "grids per channel": scheme.per_channel,
+            f"{scheme.estimator.words} range": scheme.estimator != MIN_MAX,
+        }.items()
+        if chosen
+    ]
+    if config.calibrate_on != "quantized":
+        found.append("ranges of the float model")
+    if config.overrides:
+        found.append("exceptions by layer")
+    return found
 
 
 def _arrays(inputs: Sequence[str]) -> dict[str, str]:

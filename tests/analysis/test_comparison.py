@@ -38,6 +38,17 @@ def test_confusion_counts_labels_and_answers() -> None:
     assert found.change.tolist() == [[0, 0, 0], [-1, 0, 1], [0, 0, 0]]
     assert found.samples.tolist() == [1, 2, 1]
     assert found.changed_classes.tolist() == [0, 1, 2]
+    assert found.most_changed(1).tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    "labels", [LABELS.astype(float), LABELS[:, None]], ids=["whole-floats", "a-column"]
+)
+def test_class_numbers_are_read_in_any_form(labels: Any) -> None:
+    found = compare_outputs(BEFORE, AFTER, labels).confusion
+    assert found is not None
+    assert found.by_label
+    assert found.samples.tolist() == [1, 2, 1]
 
 
 def test_without_labels_the_answers_before_are_the_classes() -> None:

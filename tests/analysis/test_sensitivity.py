@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from quantlib.analysis.bit_sensitivity import BitCost, bit_sensitivity
 from quantlib.analysis.ledger import error_ledger
 from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.sensitivity import (
@@ -22,7 +21,7 @@ from quantlib.analysis.sensitivity import (
 )
 from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset
-from quantlib.errors import ConfigurationError, OptionsError
+from quantlib.errors import ConfigurationError
 from tests import models
 from tests.sample_data import sample
 
@@ -184,49 +183,3 @@ def test_a_caller_that_stops_cancels_what_has_not_begun() -> None:
     effects.close()  # type: ignore[attr-defined]
     assert len(executor.futures) == 2
     assert [future.cancelled() for future in executor.futures] == [False, True]
-
-
-def costs(
-    weight_bits: list[int | None],
-    activation_bits: list[int | None],
-    graph: ql.Graph = GRAPH,
-    layers: tuple[str, ...] = ("g1", "g2"),
-) -> dict[tuple[str, int | None, int | None], BitCost]:
-    with ThreadPoolExecutor(2) as executor:
-        found = bit_sensitivity(
-            graph, DATA, CONFIG, REFERENCE, layers, weight_bits, activation_bits, executor=executor
-        )
-        return {(c.layer, c.weight_bits, c.activation_bits): c for c in found}
-
-
-def test_a_cost_is_that_of_the_layer_quantized_alone_at_its_widths() -> None:
-    found = costs([3, 5], [3, 4])
-    assert len(found) == 2 * 2 * 2
-    for (layer, w, a), cost in found.items():
-        assert w is not None and a is not None
-        config = ql.QuantizationConfig.from_n_bits({"op_weights": w, "op_inputs": a})
-        module = ql.quantize(GRAPH, X[:60], config.replace(calibrate_on="float"))
-        y_float, y = by_hand({layer: (True, True)}, module)
-        assert cost.mse == pytest.approx(np.mean((y - y_float) ** 2), rel=1e-4)
-
-
-def test_costs_of_one_operand_leave_the_other_exact() -> None:
-    found = costs([None, 4], [None, 4])
-    for layer in ("g1", "g2"):
-        assert found[layer, None, None].mse < 1e-10
-        for w, a, part in ((4, None, (True, False)), (None, 4, (False, True))):
-            config = ql.QuantizationConfig.from_n_bits(4).replace(calibrate_on="float")
-            y_float, y = by_hand({layer: part}, ql.quantize(GRAPH, X[:60], config))
-            assert found[layer, w, a].mse == pytest.approx(np.mean((y - y_float) ** 2), rel=1e-4)
-
-
-def test_eight_bits_cost_less_than_two() -> None:
-    found = costs([2, 8], [2, 8])
-    for layer in ("g1", "g2"):
-        assert found[layer, 8, 8].mse < found[layer, 2, 8].mse
-        assert found[layer, 8, 8].mse < found[layer, 8, 2].mse
-
-
-def test_a_layer_that_is_not_there_is_named() -> None:
-    with pytest.raises(OptionsError, match="'act' is no integer layer"):
-        costs([4], [4], layers=("act",))

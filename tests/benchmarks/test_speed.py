@@ -81,13 +81,14 @@ import numpy as np
 import quantlib as ql
 graph = ql.load_model(sys.argv[1])
 x = np.random.default_rng(0).uniform(size=(int(sys.argv[2]), 1, 8, 8)).astype(np.float32)
+ql.PostTrainingAffineQuantization(8, graph).quantize_module(x[:2])
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 ql.PostTrainingAffineQuantization(8, graph).quantize_module(x)
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-@pytest.mark.parametrize("samples", [100, 1000])
+@pytest.mark.parametrize("samples", [100, 1000, 10_000, 40_000])
 def test_memory_of_calibration(samples: int) -> None:
     """In a process of its own: how far calibration raises the peak, MiB."""
     arguments = [sys.executable, "-c", MEASURE_MEMORY, str(SAMPLES / "digits_resnet.onnx")]

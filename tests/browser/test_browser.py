@@ -227,6 +227,33 @@ def test_a_link_to_a_model_that_is_not_here_asks_for_it(page: Page, app_url: str
     expect(page.get_by_test_id("stFileUploaderDropzoneInput").first).to_be_attached()
 
 
+def test_a_click_on_a_node_in_compare_leads_to_its_tensor_in_calibration(
+    page: Page, app_url: str
+) -> None:
+    link = "config.weight_bits=6&config.weights_symmetric=no"
+    open_screen(page, f"{app_url}/compare?{link}", "Compare")
+    shown = headline(page)
+    line = page.locator(".js-plotly-plot").nth(2)
+    line.scroll_into_view_if_needed()
+    point = line.locator(".scatterlayer .point").nth(3)  # AveragePool; c2 reads what it makes
+    box = point.bounding_box(timeout=SLOW)
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(300)  # a point takes a click once it is hovered
+    page.mouse.down()
+    page.mouse.up()
+    page.get_by_role("link", name="Its tensor in Calibration").click()
+    settle(page, "Calibration")
+    layer = page.get_by_test_id("stSelectbox").filter(has_text="Layer").locator("input")
+    expect(layer).to_have_value("5 /c2/Conv")
+    expect(slider(page)).to_have_value("6")
+    expect(figures(page).nth(0)).to_have_text(shown[0])
+    click_menu(page, "Compare")  # and coming back stays here
+    expect(line).to_be_visible()
+    page.wait_for_timeout(500)
+    settle(page, "Compare")
+
+
 def small_sweep(page: Page, app_url: str) -> None:
     widths = "sweep.weight_bits=3&sweep.weight_bits=6"
     widths += "&sweep.activation_bits=3&sweep.activation_bits=6"

@@ -277,3 +277,27 @@ def test_a_convolution_takes_over_the_zeros_that_a_pad_before_it_adds(
     module = ql.quantize(graph, x, ql.QuantizationConfig.from_n_bits(12))
     exact = open_session(model.SerializeToString()).run(None, {"x": x})[0]
     assert np.abs(module.forward(x) - exact).max() < 0.02 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("opset", range(7, 26))
+def test_operator_sets_from_7_on_load_and_run(opset: int) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "c"),
+        helper.make_node("Relu", ["c"], ["r"], "r"),
+        helper.make_node("MaxPool", ["r"], ["p"], "p", kernel_shape=[2, 2]),
+        helper.make_node("Flatten", ["p"], ["f"], "f"),
+        helper.make_node("Gemm", ["f", "v", "b"], ["y"], "g"),
+    ]
+    constants = {"w": normal(2, 1, 3, 3), "v": normal(18, 3), "b": normal(3)}
+    model = build(
+        nodes, inputs={"x": ["n", 1, 6, 6]}, outputs=["y"], constants=constants, opset=opset
+    )
+    model.ir_version = 3 if opset < 9 else 8
+    if opset < 9:  # before IR version 4 every initializer is an input too
+        for name, value in constants.items():
+            model.graph.input.append(helper.make_tensor_value_info(name, 1, value.shape))
+    x = normal(30, 1, 6, 6)
+    module = ql.quantize(ql.load_model(model), x, ql.QuantizationConfig.from_n_bits(10))
+    exact = open_session(model.SerializeToString()).run(None, {"x": x})[0]
+    assert [str(layer.treatment) for layer in module.layers].count("integer") == 3
+    assert np.abs(module.forward(x) - exact).max() < 0.02 * np.abs(exact).max()

@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 def sqnr_along_graph(found: Evaluation, other: Evaluation | None = None) -> go.Figure:
     """SQNR of each node's output against the float model, in dB, in topological order."""
     figure = go.Figure()
-    series = [(found, "current", theme.DEQUANTIZED, "circle")]
+    series = [(found, "current", theme.DEQUANTIZED, "circle", "solid")]
     if other is not None:
-        series.append((other, "B", theme.GRID, "square"))
-    for item, name, colour, symbol in series:
+        series.append((other, "B", theme.GRID, "square-open", "dot"))
+    for item, name, colour, symbol, dash in series:
         layers = [layer for layer in item.layers if layer.sqnr_db is not None]
         figure.add_trace(
             go.Scatter(
                 x=[f"{i + 1} {theme.plain(layer.name, 22)}" for i, layer in enumerate(layers)],
                 y=[layer.sqnr_db for layer in layers],
                 mode="lines+markers", name=name,
-                line={"shape": "hv", "color": colour}, marker={"symbol": symbol, "size": 9},
+                line={"shape": "hv", "color": colour, "dash": dash},
+                marker={"symbol": symbol, "size": 9},
                 customdata=[[layer.op_type, layer.treatment] for layer in layers],
                 hovertemplate="%{customdata[0]}, %{customdata[1]}<br>%{y:.1f} dB<extra></extra>",
             )

@@ -11,47 +11,52 @@ from pages.ui.charts import theme
 
 if TYPE_CHECKING:
     from quantlib.analysis.reports import Evaluation
+    from quantlib.arrays import FloatArray
 
 
-def scatter(found: Evaluation, other: Evaluation | None = None) -> go.Figure:
-    """Dequantized against float outputs; the identity line is no error at all."""
-    x, y = found.scatter
-    ends = [float(min(x.min(), y.min())), float(max(x.max(), y.max()))]
-    figure = go.Figure()
-    series = [(found, "current", theme.DEQUANTIZED, "circle")]
-    if other is not None:
-        series.insert(0, (other, "B", theme.GRID, "square"))
-    for item, name, colour, symbol in series:
-        figure.add_trace(
-            go.Scattergl(
-                x=item.scatter[0], y=item.scatter[1], mode="markers", name=name,
-                marker={"color": colour, "size": 5, "opacity": 0.55, "symbol": symbol},
-                hovertemplate="float %{x:.4g}<br>dequantized %{y:.4g}<extra></extra>",
-            )
-        )  # fmt: skip
+def scatter(
+    pairs: tuple[FloatArray, FloatArray], *, x: str = "float output", y: str = "dequantized output"
+) -> go.Figure:
+    """Outputs against outputs; the identity line is no difference at all."""
+    before, after = pairs
+    ends = [float(min(before.min(), after.min())), float(max(before.max(), after.max()))]
+    figure = go.Figure(
+        go.Scattergl(
+            x=before, y=after, mode="markers", name="one output of one sample",
+            marker={"color": theme.DEQUANTIZED, "size": 5, "opacity": 0.55},
+            hovertemplate=f"{x} %{{x:.4g}}<br>{y} %{{y:.4g}}<extra></extra>",
+        )
+    )  # fmt: skip
     figure.add_trace(
         go.Scatter(x=ends, y=ends, mode="lines", name="no error",
                    line={"color": theme.FLOAT, "dash": "dash"}, hoverinfo="skip")
     )  # fmt: skip
-    return theme.titled(figure, x="float output", y="dequantized output", height=420)
+    return theme.titled(figure, x=f"{x} (output units)", y=f"{y} (output units)", height=400)
 
 
 def error_histogram(found: Evaluation) -> go.Figure:
-    """Distribution of the output error, with its standard deviation and the output's step."""
+    """Distribution of the output error, its spread, and that of rounding the output alone."""
     centres = (found.error_edges[:-1] + found.error_edges[1:]) / 2
     figure = go.Figure(
         go.Bar(
             x=centres, y=found.error_counts, width=np.diff(found.error_edges),
-            marker={"color": theme.DEQUANTIZED}, name="outputs",
+            marker={"color": theme.DEQUANTIZED}, name="outputs", showlegend=False,
             hovertemplate="error %{x:.4g}: %{y} outputs<extra></extra>",
         )
     )  # fmt: skip
-    for sign in (-1, 1):
-        figure.add_vline(
-            x=sign * found.error_std, line={"color": theme.CLIPPED, "dash": "dash"},
-            annotation_text="σ" if sign > 0 else "−σ",
+    top = float(found.error_counts.max())
+    rounding = abs(found.output_step) / 12**0.5
+    for value, name, colour, dash in (
+        (found.error_std, f"±σ = {found.error_std:.3g}", theme.CLIPPED, "dash"),
+        (rounding, f"±step/√12 = {rounding:.3g}", theme.FLOAT, "dot"),
+    ):
+        figure.add_trace(
+            go.Scatter(
+                x=[-value, -value, None, value, value], y=[0, top, None, 0, top], mode="lines",
+                name=name, line={"color": colour, "dash": dash, "width": 3}, hoverinfo="name",
+            )
         )  # fmt: skip
     figure.update_layout(bargap=0)
     return theme.titled(
-        figure, x="dequantized − float (output units)", y="outputs per bin", height=420
+        figure, x="dequantized − float (output units)", y="outputs per bin", height=400
     )

@@ -1,0 +1,247 @@
+"""The Compare screen: outputs, answers, the ledger, and other configurations."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import quantlib as ql
+from pages.ui import comparison_tables
+from pages.ui.charts import decisions, layers, ledger, outputs
+from pages.ui.comparison_views import reading_layer
+from pages.ui.comparisons import Decisions
+from quantlib.analysis.comparison import MarginBin
+from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.ledger import ErrorSource, error_ledger
+from quantlib.analysis.reports import Evaluation, Flip
+from tests.pages.conftest import OpenScreen
+from tests.sample_data import sample
+
+COMPARE = "pages/compare.py"
+CONFIG = ql.QuantizationConfig.from_n_bits(4)
+MADE = sample("digits_cnn")
+LEDGER = error_ledger(ql.quantize(MADE.graph, MADE.data.calibration, CONFIG), MADE.reference)
+
+
+def evaluation(config: ql.QuantizationConfig = CONFIG) -> Evaluation:
+    return evaluate(MADE.graph, MADE.data, config, reference=MADE.reference)
+
+
+def show(at: AppTest, part: str) -> AppTest:
+    at.segmented_control(key="compare.show").set_value(part).run()
+    assert not at.exception
+    assert not at.error
+    return at
+
+
+def figures(at: AppTest) -> list[dict[str, Any]]:
+    return [json.loads(chart.proto.spec) for chart in at.get("plotly_chart")]
+
+
+def traces(figure: dict[str, Any]) -> list[str]:
+    return [trace.get("name", "") for trace in figure["data"]]
+
+
+def tables_of(at: AppTest) -> list[list[str]]:
+    return [list(frame.value.columns) for frame in at.dataframe]
+
+
+def test_outputs_come_in_one_column_and_with_b_in_two(open_screen: OpenScreen) -> None:
+    at = open_screen(COMPARE)
+    assert len(figures(at)) == 3
+    assert not at.subheader
+    assert "how to read it" in tables_of(at)[-1]
+    at.button(key="config.pin").click().run()
+    at.slider(key="config.weight_bits").set_value(8).run()
+    assert [header.value for header in at.subheader] == ["A, current", "B, pinned"]
+    assert len(figures(at)) == 5
+    assert traces(figures(at)[-1]) == ["current", "B"]
+    measures = at.dataframe[-1].value
+    assert list(measures.columns) == ["measure", "A, current", "B, pinned", "how to read it"]
+    (row,) = measures[measures.measure == "SQNR (dB)"].to_dict("records")
+    assert f"{float(row['A, current']):.1f} dB" == at.metric[0].value
+    assert row["A, current"] != row["B, pinned"]
+
+
+def test_decisions_name_the_layer_at_which_each_flip_diverges(open_screen: OpenScreen) -> None:
+    at = show(open_screen(COMPARE), "decisions")
+    flips = at.dataframe[-1].value
+    known = {layer.name for layer in evaluation().layers}
+    assert len(flips) == len(evaluation().flips)
+    assert set(flips["diverges at"]) <= known
+    assert list(flips["float margin"]) == sorted(flips["float margin"], reverse=True)
+    assert "479 of 497" in at.markdown[0].value
+    assert len(at.get("image")) == 8
+
+
+@pytest.mark.parametrize("model", ["diabetes_mlp"])
+def test_outputs_that_are_no_scores_have_no_decisions(open_screen: OpenScreen, model: str) -> None:
+    at = show(open_screen(COMPARE, model=model), "decisions")
+    assert "no scores of classes" in at.info[0].value
+    assert not figures(at)
+
+
+def test_the_ledger_ends_at_the_measured_error(open_screen: OpenScreen) -> None:
+    at = show(open_screen(COMPARE), "error ledger")
+    (figure,) = figures(at)
+    (running,) = [t for t in figure["data"] if t["name"] == "running sum"]
+    assert running["x"][-1] == pytest.approx(evaluation().mse, rel=1e-6)
+    (table,) = [frame.value for frame in at.dataframe]
+    assert table.iloc[-1].place == "sum"
+    assert table["share (%)"].iloc[-1] == pytest.approx(100, abs=1e-3)
+    assert table["share (%)"].iloc[:-1].sum() == pytest.approx(100, abs=1e-3)
+    at.segmented_control(key="compare.parts").set_value("alone and interaction").run()
+    assert "interaction" in traces(figures(at)[0])
+    at.button(key="config.pin").click().run()
+    assert len(figures(at)) == 2
+
+
+def ended(at: AppTest) -> None:
+    for _ in range(200):
+        job = at.session_state["state.ledger_job"]
+        if not job.running:
+            break
+        time.sleep(0.05)
+    at.run()
+
+
+def test_a_large_models_ledger_waits_for_a_button_and_grows_in_the_background(
+    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.ui.comparisons.AT_ONCE", 0.0)
+    monkeypatch.setattr("quantlib.analysis.partial.MAX_BATCH", 200)
+    at = show(open_screen(COMPARE), "error ledger")
+    assert not figures(at)
+    assert "This model is large" in " ".join(c.value for c in at.caption)
+    at.button(key="compare.A.start").click().run()
+    ended(at)
+    assert not at.exception
+    assert [found.n_samples for found in at.session_state["state.ledger_job"].results] == [
+        200, 400, 497,
+    ]  # fmt: skip
+    (figure,) = figures(at)
+    (running,) = [t for t in figure["data"] if t["name"] == "running sum"]
+    assert running["x"][-1] == pytest.approx(evaluation().mse, rel=1e-6)
+    at.slider(key="config.weight_bits").set_value(8).run()
+    assert not figures(at)
+
+
+def test_a_ledger_can_be_cancelled(
+    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pages.ui.comparisons.AT_ONCE", 0.0)
+    monkeypatch.setattr("quantlib.analysis.partial.MAX_BATCH", 1)
+    at = show(open_screen(COMPARE), "error ledger")
+    at.button(key="compare.A.start").click().run()
+    at.button(key="compare.A.cancel").click().run()
+    ended(at)
+    job = at.session_state["state.ledger_job"]
+    assert len(job.results) < 497
+    assert "Cancelled after" in at.warning[0].value
+    assert not at.exception
+
+
+def test_the_reference_scheme_is_what_concrete_ml_would_do(open_screen: OpenScreen) -> None:
+    at = show(open_screen(COMPARE), "against")
+    assert "is the reference scheme" in at.info[0].value
+    assert not figures(at)
+    at = show(open_screen(COMPARE, weights_signed="no"), "against")
+    assert not at.info
+    assert at.selectbox(key="compare.other").options == ["reference scheme"]
+    measures = at.dataframe[-1].value
+    assert list(measures.columns)[1:3] == ["A, current", "reference scheme"]
+    plain = evaluation().sqnr_db
+    (row,) = measures[measures.measure == "SQNR (dB)"].to_dict("records")
+    assert float(row["reference scheme"]) == pytest.approx(plain, rel=1e-3)
+    at.button(key="config.pin").click().run()
+    assert at.selectbox(key="compare.other").options == ["reference scheme", "B, pinned"]
+    at.selectbox(key="compare.other").set_value("B, pinned").run()
+    assert at.metric[-1].value == "100.0 %"
+
+
+@pytest.mark.parametrize("part", ["outputs", "decisions", "error ledger", "against"])
+@pytest.mark.parametrize("model", ["wine_sklearn", "diabetes_mlp", "digits_resnet", "iris_linear"])
+def test_every_part_shows_every_sample(open_screen: OpenScreen, model: str, part: str) -> None:
+    at = open_screen(COMPARE, model=model, weights_symmetric="no")
+    at.button(key="config.pin").click().run()
+    show(at, part)
+
+
+def test_every_chart_and_table_says_what_it_shows() -> None:
+    for path in Path("pages/ui").glob("*.py"):
+        if path.stem in ("comparison_views", "decision_views", "ledger_view"):
+            source = path.read_text(encoding="utf-8")
+            for call in ("st.plotly_chart(", "st.dataframe("):
+                for part in source.split(call)[1:]:
+                    assert "alt=" in part.split("st.")[0], (path.name, part[:80])
+
+
+def test_a_click_on_a_node_opens_the_layer_that_reads_its_tensor() -> None:
+    found = evaluation()
+    names = {layer.name: i for i, layer in enumerate(found.layers)}
+    opened = {name: reading_layer(found, i) for name, i in names.items()}
+    assert opened["/c1/Conv"] == f"{names['/AveragePool'] + 1} /AveragePool"
+    assert opened["/Relu"] == f"{names['/AveragePool'] + 1} /AveragePool"
+    assert opened["/AveragePool"] == f"{names['/c2/Conv'] + 1} /c2/Conv"
+    assert opened["/f/Gemm"] == f"{names['/f/Gemm'] + 1} /f/Gemm"
+
+
+def test_bars_of_a_place_end_at_its_share() -> None:
+    for alone in (False, True):
+        figure = ledger.stacked(LEDGER, alone=alone)
+        bars = [trace for trace in figure.data if trace.type == "bar"]
+        for i, place in enumerate(LEDGER.places):
+            share = sum(entry.share for entry in LEDGER.of(place).values())
+            assert sum(bar.x[i] for bar in bars) == pytest.approx(share)
+        styles = {(bar.marker.color, bar.marker.pattern.shape) for bar in bars}
+        assert len(styles) == len(bars)
+        assert "output units²" in figure.layout.xaxis.title.text
+
+
+def test_places_with_equal_ends_have_bars_of_their_own() -> None:
+    figure = ledger.stacked(LEDGER, alone=False)
+    assert list(figure.layout.yaxis.tickvals) == list(range(len(LEDGER.places)))
+
+
+def test_the_sources_are_named_in_order_of_size() -> None:
+    words = comparison_tables.sources(LEDGER)
+    assert words.startswith(str(ErrorSource.WEIGHT_ROUNDING))
+    assert "-0" not in words
+
+
+def test_charts_of_decisions_print_signs_and_counts() -> None:
+    bins = (MarginBin(0.1, 0.2, 4, 3), MarginBin(0.3, 0.9, 5, 5))
+    (bar,) = decisions.agreement_by_margin(bins).data
+    assert list(bar.x) == [75, 100]
+    assert list(bar.text) == ["3 of 4", "5 of 5"]
+    assert list(bar.marker.pattern.shape) == ["/", ""]
+    change = np.array([[-2, 2], [0, 0]])
+    heat = decisions.confusion_change(change, ["a", "b"], rows="label", after="answer").data[0]
+    assert [list(row) for row in heat.text] == [["-2", "+2"], ["", ""]]
+
+
+def test_the_error_histogram_marks_its_spread_and_that_of_rounding() -> None:
+    found = evaluation()
+    names = [trace.name for trace in outputs.error_histogram(found).data]
+    assert f"±σ = {found.error_std:.3g}" in names
+    assert any("step/√12" in name for name in names)
+
+
+def test_b_is_told_apart_by_shape() -> None:
+    figure = layers.sqnr_along_graph(evaluation(), evaluation(CONFIG))
+    assert len({trace.marker.symbol for trace in figure.data}) == 2
+
+
+def test_a_flip_that_was_not_traced_says_so() -> None:
+    flips = (Flip(3, 0, 1, None, 0.5, 0.1), Flip(4, 1, 0, None, 0.4, 0.1))
+    none = np.zeros(0, dtype=np.int64)
+    found = Decisions(9, 2, 7 / 9, (), flips, {3: "c2"}, none, none, none, none, none, False)
+    table = comparison_tables.flips(found, ["zero", "one"])
+    assert list(table["diverges at"]) == ["c2", "–"]
+    assert list(table["quantized class"]) == ["one", "zero"]
