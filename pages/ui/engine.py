@@ -17,6 +17,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui.jobs import Job
+from quantlib.analysis.decisions import check_labels
 from quantlib.analysis.distributions import (
     Distribution,
     activation_distributions,
@@ -131,8 +132,10 @@ def forget(digest: str) -> None:
 
 
 def check(source: Source) -> None:
-    """Load model and data once, raising what is wrong with either."""
-    _workspace(source)
+    """Load model and data once, raising what is wrong with either or with both together."""
+    space = _workspace(source)
+    if space.data.labels is not None:
+        check_labels(space.reference.output(), space.data.labels)
 
 
 def model_card(source: Source) -> ModelCard:

@@ -8,19 +8,60 @@ import numpy as np
 
 from quantlib.analysis.reports import Flip, Score
 from quantlib.core import metrics
+from quantlib.errors import TensorError
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
+
+
+def check_labels(y_float: AnyArray, labels: AnyArray | None) -> None:
+    """Refuse labels that the outputs cannot be judged by.
+
+    Parameters
+    ----------
+    y_float : array
+        The float model's first output on the evaluation data.
+    labels : array or None
+        One class number per sample for scores, or as many targets as outputs.
+
+    Raises
+    ------
+    TensorError
+        Classes the model does not have, or a shape that is neither.
+    """
+    if labels is None:
+        return
+    flat = _as_classes(y_float, labels)
+    scores = y_float.ndim == 2 and y_float.shape[1] > 1
+    if scores and flat.ndim == 1 and flat.dtype.kind in "iu":
+        low, high, count = int(flat.min()), int(flat.max()), y_float.shape[1]
+        if low < 0 or high >= count:
+            raise TensorError(
+                f"the labels hold class {low if low < 0 else high}; the model has {count} outputs, "
+                f"classes 0 to {count - 1}. Number the classes from 0, or leave the labels out."
+            )
+    elif flat.size != y_float.size:
+        raise TensorError(
+            f"labels of shape {labels.shape} ({labels.dtype}) do not fit outputs of shape "
+            f"{y_float.shape}; give one class number per sample, or one target per output, or "
+            "leave them out."
+        )
+
+
+def _as_classes(y: AnyArray, labels: AnyArray) -> AnyArray:
+    """Return labels without axes of size 1, whole numbers beside scores as integers."""
+    if labels.size == len(labels) and y.shape != labels.shape:
+        labels = labels.reshape(-1)
+        if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)) and y.ndim == 2:
+            labels = labels.astype(np.int64) if y.shape[1] > 1 else labels
+    return labels
 
 
 def score_of(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> Score | None:
     """Return accuracy for class numbers, R² for targets, None without fitting labels."""
     if labels is None:
         return None
-    if labels.size == len(labels) and y.shape != labels.shape:
-        labels = labels.reshape(-1)
-        if labels.dtype.kind == "f" and np.array_equal(labels, np.rint(labels)) and y.ndim == 2:
-            labels = labels.astype(np.int64) if y.shape[1] > 1 else labels
+    labels = _as_classes(y, labels)
     if y.dtype.kind in "iu" and labels.dtype.kind in "iu" and labels.shape == y.shape:
         return Score("accuracy", float(np.mean(y_float == labels)), float(np.mean(y == labels)))
     if y.ndim == 2 and y.shape[1] > 1 and labels.ndim == 1 and labels.dtype.kind in "iu":

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.decisions import flips_of, score_of
+from quantlib.analysis.decisions import check_labels, flips_of, score_of
 from quantlib.analysis.reports import Evaluation, LayerSummary
 from quantlib.analysis.tally import Tally, run_with_tallies
 from quantlib.core import metrics
@@ -99,6 +99,7 @@ def evaluate_module(
     name = graph.output_names[0]
     y = _comparable(np.concatenate(produced), name)
     y_float = _comparable(np.concatenate(expected), name)
+    check_labels(y_float, data.labels)
     weight_bits, float_bits = _weight_bits(module)
     ranges = _calibrated_ranges(module)
     classes = y_float.ndim == 2 and y_float.shape[1] > 1

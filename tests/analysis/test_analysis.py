@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -122,3 +125,19 @@ def test_a_weight_that_is_no_number_is_named() -> None:
     graph = tiny([helper.make_node("Gemm", ["x", "w"], ["y"])], w=weight)
     with pytest.raises(ql.TensorError, match=r"weight 'w'.*\(1, 1\)"):
         evaluated(graph)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (np.array([0, 1, 7]), "class 7; the model has 3 outputs"),
+        (np.array([-1, 1, 2]), "class -1"),
+        (np.array([0.25, 1.5, 2.0]), r"labels of shape \(3,\) \(float64\) do not fit outputs"),
+        (np.zeros((3, 2)), r"shape \(3, 2\)"),
+    ],
+)
+def test_labels_that_do_not_fit_the_outputs_are_one_error(labels: Any, message: str) -> None:
+    data = replace(DATA, evaluation=(X[:3],), labels=labels)
+    reference = FloatReference(GRAPH, (X[:3],))
+    with pytest.raises(ql.TensorError, match=message):
+        evaluate(GRAPH, data, BASE, reference=reference)
