@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.widths.remedies import Remedy, VerifiedRemedy
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.core.scheme import Scheme
+    from quantlib.core.scheme import LayerOverride, Scheme
     from quantlib.execution.weights import SymmetryVerdict
 
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
@@ -212,6 +212,26 @@ def cost_table(found: Cost) -> pd.DataFrame:
     )
 
 
+MAX_NAMED = 4
+
+
+def overrides(found: Sequence[tuple[str, LayerOverride]]) -> str:
+    """Return which layers differ, in Markdown: "2 layers differ: c1 (W 3), c2 (A 5)"."""
+    parts = []
+    for layer, override in found[:MAX_NAMED]:
+        schemes = (("W", override.weights), ("A", override.activations))
+        bits = ", ".join(f"{letter} {s.n_bits}" for letter, s in schemes if s is not None)
+        parts.append(f"{plain(layer, 24)} ({bits})")
+    rest = len(found) - len(parts)
+    named = ", ".join(parts) + (f" and {rest} more" if rest else "")
+    return f"{len(found)} {'layer differs' if len(found) == 1 else 'layers differ'}: {named}"
+
+
+def places(found: Evaluation) -> dict[str, int]:
+    """Return each layer's place in the model, counted from 1; all screens number by it."""
+    return {layer.name: i + 1 for i, layer in enumerate(found.layers)}
+
+
 def layer_table(found: Evaluation) -> pd.DataFrame:
     """Return one row per node: treatment, grids, SQNR."""
     return pd.DataFrame(
@@ -286,7 +306,7 @@ def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
             "what": [str(e.direction) for e in effects],
             "part": [str(e.part) for e in effects],
             "SQNR (dB)": [e.sqnr_db for e in effects],
-            "share of the error (%)": [
+            "error (% of the whole)": [
                 round(100 * e.mse / found.mse, 2) if found.mse else None for e in effects
             ],
             "agreement": [e.agreement for e in effects],

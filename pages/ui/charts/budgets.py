@@ -10,16 +10,21 @@ import plotly.graph_objects as go
 from pages.ui.charts import theme
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantlib.analysis.widths.budget import Budget, LayerBudget
     from quantlib.analysis.widths.cost import Cost
     from quantlib.analysis.widths.feasible import FeasibleRegion
     from quantlib.arrays import FloatArray
 
 
-def budget_bars(found: Budget) -> go.Figure:
-    """Width of each accumulator on an axis of bits: seen, allowed by weights, allowed by types."""
+def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
+    """Width of each accumulator on an axis of bits: seen, allowed by weights, allowed by types.
+
+    Each bar is named by the layer's place in the model and its name.
+    """
     layers, limit = found.layers, found.limit_bits
-    names = [f"{i + 1} {theme.plain(layer.name)}" for i, layer in enumerate(layers)]
+    names = [theme.numbered(places, layer.name) for layer in layers]
     seen = [layer.seen.needed_bits if layer.seen else 0.0 for layer in layers]
     weights = [layer.weights.needed_bits for layer in layers]
     types = [layer.types.needed_bits for layer in layers]
@@ -110,7 +115,7 @@ def fit_map(
             z=np.where((widths > 0) & np.isfinite(shade), shade, np.nan),
             colorscale=theme.MAGNITUDE, reversescale=sqnr_db is None,
             colorbar={"title": {"text": label, "side": "right"}},
-            text=[[f"{w} b" if w else "–" for w in row] for row in widths],
+            text=[[str(w) if w else "–" for w in row] for row in widths],
             texttemplate="%{text}",
         )
     )  # fmt: skip
@@ -162,13 +167,13 @@ def look_ups(found: Cost) -> go.Figure:
                         y="table look-ups per sample", height=340)  # fmt: skip
 
 
-def bit_operations(found: Cost) -> go.Figure:
+def bit_operations(found: Cost, places: Mapping[str, int]) -> go.Figure:
     """Bit operations of each integer operator: products times both widths."""
     layers = [layer for layer in found.layers if layer.bit_operations]
     figure = go.Figure(
         go.Bar(
             x=[layer.bit_operations for layer in layers],
-            y=[f"{i + 1} {theme.plain(layer.name)}" for i, layer in enumerate(layers)],
+            y=[theme.numbered(places, layer.name) for layer in layers],
             orientation="h", marker={"color": theme.GRID},
             customdata=[layer.macs for layer in layers],
             hovertemplate="%{x:,} bit operations, %{customdata:,} products<extra></extra>",

@@ -11,11 +11,13 @@ from pages.ui.charts import theme
 from quantlib.analysis.sensitivity import Direction, Part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sensitivity import Sensitivity
 
 
-def tornado(found: Sensitivity, part: Part) -> go.Figure:
+def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Figure:
     """Error of each layer alone to the left, error that leaving it in float removes to the right.
 
     Both in parts of the whole configuration's mean squared error, the largest first.
@@ -26,7 +28,7 @@ def tornado(found: Sensitivity, part: Part) -> go.Figure:
     names = list(alone)
     damage = [alone[name].mse / whole for name in names]
     gain = [(whole - floats[name].mse) / whole for name in names]
-    labels = [theme.plain(name) for name in names]
+    labels = [theme.numbered(places, name) for name in names]
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
@@ -56,10 +58,10 @@ def tornado(found: Sensitivity, part: Part) -> go.Figure:
     )  # fmt: skip
 
 
-def assignment(found: SearchResult) -> go.Figure:
+def assignment(found: SearchResult, places: Mapping[str, int]) -> go.Figure:
     """Widths by layer as steps, over those of the best uniform configuration."""
     names = list(found.best.widths)
-    labels = [f"{i + 1} {theme.plain(name, 22)}" for i, name in enumerate(names)]
+    labels = [theme.numbered(places, name, 22) for name in names]
     figure = go.Figure()
     series = [("found", found.best.widths, "solid")]
     if found.uniform is not None:
