@@ -26,7 +26,7 @@ over = len(found.over_limit)
 st.caption(
     (f"{over} of {len(names)} accumulators can exceed {limit} bits" if over
      else f"No input can take any of {len(names)} accumulators beyond {limit} bits")
-    + ". The number is the headroom to the limit, for any input on the grid; one bit doubles the "
+    + ". At the right the headroom to the limit, for any input on the grid; one bit doubles the "
     "largest integer."
 )  # fmt: skip
 

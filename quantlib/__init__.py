@@ -16,6 +16,7 @@ from quantlib.errors import (
     OptionsError,
     QuantlibError,
     TensorError,
+    UnreachableError,
     UnsupportedOpError,
 )
 from quantlib.graph.loader import load_model
@@ -48,6 +49,7 @@ __all__ = [
     "TensorError",
     "UniformQuantizationParameters",
     "UniformQuantizer",
+    "UnreachableError",
     "UnsupportedOpError",
     "inspect_model",
     "load_model",

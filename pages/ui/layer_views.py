@@ -48,6 +48,7 @@ def sensitivity(current: Current) -> None:
     table = text.sensitivity_table(found)
     st.dataframe(
         table, hide_index=True, height=300, column_config=tables.formats(table),
+        placeholder=tables.MISSING,
         alt="Effect of each layer and part",
     )  # fmt: skip
     left, right = st.columns(2)
@@ -88,7 +89,7 @@ def table(current: Current) -> None:
     version = st.session_state.setdefault("layers.version", 0)
     edited = st.data_editor(
         rows, hide_index=True, key=f"layers.table.{version}", column_config=columns,
-        disabled=[name for name in rows.columns if name not in EDITABLE], placeholder="–",
+        disabled=[name for name in rows.columns if name not in EDITABLE], placeholder=tables.MISSING,
         alt="Choices of each layer, to edit",
     )  # fmt: skip
     st.caption(

@@ -12,8 +12,12 @@ from pages.ui import state, text
 if TYPE_CHECKING:
     from streamlit.elements.lib.column_types import ColumnConfig
 
-_DECIMALS = {"(dB)": "%.1f", "(%)": "%.2f", "(s)": "%.2f", "(bits)": "%.4g"}
+_DECIMALS = {"(dB)": "%.1f", "(%)": "%.2f", "(s)": "%.2f", "(bits)": "%.2f"}
 """Format of a real column by the unit that ends its name; others have four digits."""
+
+
+MISSING = "–"
+"""What stands in an empty cell."""
 
 
 def formats(table: pd.DataFrame) -> dict[str, ColumnConfig]:
@@ -29,7 +33,9 @@ def formats(table: pd.DataFrame) -> dict[str, ColumnConfig]:
 
 def show(table: pd.DataFrame, *, alt: str) -> None:
     """Draw a table whose figures are rounded by their unit."""
-    st.dataframe(table, hide_index=True, column_config=formats(table), alt=alt)
+    st.dataframe(
+        table, hide_index=True, column_config=formats(table), placeholder=MISSING, alt=alt
+    )  # fmt: skip
 
 
 def download(table: pd.DataFrame, *, key: str, content: str, label: str = "Table") -> None:

@@ -33,7 +33,7 @@ def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Fig
     figure.add_trace(
         go.Bar(
             x=[-value for value in damage], y=labels, orientation="h",
-            name="only this layer quantized: its error",
+            name="only this layer quantized: its error", width=0.8,
             marker={"color": theme.CLIPPED, "pattern": {"shape": "/"}},
             customdata=[[100 * d, alone[n].sqnr_db] for d, n in zip(damage, names, strict=True)],
             hovertemplate="alone: %{customdata[0]:.1f} % of the error, %{customdata[1]:.1f} dB"
@@ -43,6 +43,7 @@ def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Fig
     figure.add_trace(
         go.Bar(
             x=gain, y=labels, orientation="h", name="only this layer in float: error removed",
+            width=0.4,
             marker={"color": theme.WITHIN},
             customdata=[[100 * g, floats[n].sqnr_db] for g, n in zip(gain, names, strict=True)],
             hovertemplate="in float: %{customdata[0]:.1f} % of the error gone, "
@@ -51,7 +52,7 @@ def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Fig
     )  # fmt: skip
     figure.update_layout(barmode="overlay")
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(tickformat=".0%")
+    figure.update_xaxes(tickformat=".1~%")
     return theme.titled(
         figure, x="share of the whole configuration's mean squared error", y="",
         height=max(240, 110 + 30 * len(names)),
