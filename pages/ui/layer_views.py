@@ -89,8 +89,8 @@ def table(current: Current) -> None:
     version = st.session_state.setdefault("layers.version", 0)
     edited = st.data_editor(
         rows, hide_index=True, key=f"layers.table.{version}", column_config=columns,
-        disabled=[name for name in rows.columns if name not in EDITABLE], placeholder=tables.MISSING,
-        alt="Choices of each layer, to edit",
+        disabled=[name for name in rows.columns if name not in EDITABLE],
+        placeholder=tables.MISSING, alt="Choices of each layer, to edit",
     )  # fmt: skip
     st.caption(
         "Columns with a pencil are yours: click a cell and type. A cleared cell follows the "

@@ -108,8 +108,8 @@ def remedies(current: Current, layer: LayerBudget) -> None:
     table = text.remedy_table(proposed, done)
     event = st.dataframe(
         table, hide_index=True, key=_remedies_key(layer), on_select="rerun",
-        selection_mode="single-row", column_config=tables.formats(table), placeholder=tables.MISSING,
-        alt="What would narrow the accumulator, and what it costs",
+        selection_mode="single-row", column_config=tables.formats(table),
+        placeholder=tables.MISSING, alt="What would narrow the accumulator, and what it costs",
     )  # fmt: skip
     rows = [row for row in event.selection.rows if row < len(proposed)]
     apply_column, table_column = st.columns(2)

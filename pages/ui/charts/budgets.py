@@ -142,10 +142,9 @@ def fit_map(
                    marker={"symbol": "circle-open", "size": 42, "color": theme.OVER,
                            "line": {"width": 3}})
     )  # fmt: skip
-    for update, widths in (
-        (figure.update_xaxes, found.weight_bits), (figure.update_yaxes, found.activation_bits),
-    ):  # fmt: skip
-        update(dtick=1, range=[min(widths) - 0.5, max(widths) + 0.5])
+    xs, ys = found.weight_bits, found.activation_bits
+    figure.update_xaxes(dtick=1, range=[min(xs) - 0.5, max(xs) + 0.5])
+    figure.update_yaxes(dtick=1, range=[min(ys) - 0.5, max(ys) + 0.5])
     return theme.titled(figure, x="weight bits of this layer",
                         y="activation bits of this layer", height=460)  # fmt: skip
 
