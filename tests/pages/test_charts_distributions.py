@@ -50,7 +50,12 @@ def test_a_histogram_holds_every_value_and_marks_what_is_clipped(log: bool) -> N
     inside, clipped = (trace for trace in figure.data if trace.type == "bar")
     assert sum(inside.y) + sum(clipped.y) == size
     assert clipped.marker.color == theme.CLIPPED
-    assert min(abs(x) for x in clipped.x) > max(abs(x) for x in inside.x)
+    grid = narrow.quantizer
+    for trace, most in ((inside, 0.5), (clipped, np.inf)):
+        codes = np.asarray(trace.x) / grid.scale
+        beyond = np.maximum(codes - grid.qmax, grid.qmin - codes)
+        assert (beyond <= most).all()
+        assert most == 0.5 or (beyond > 0.5).all()
     assert figure.layout.yaxis.type == ("log" if log else "linear")
     assert figure.layout.xaxis.title.text == "value of the weights"
     assert figure.layout.yaxis.title.text == "values per bin"
