@@ -14,10 +14,11 @@ if not found.layers:
     st.info("This model has no integer operator. Choose a sample, or a model with Gemm or Conv.")
     st.stop()
 
-names = [f"{i + 1} {layer.name}" for i, layer in enumerate(found.layers)]
+places = text.places(current.evaluation())
+names = [f"{places[layer.name]} {layer.name}" for layer in found.layers]
 widest = max(range(len(names)), key=lambda i: found.layers[i].weights.needed_bits)
 st.plotly_chart(
-    budgets.budget_bars(found), key="bitwidths.bars", config=theme.CONFIG,
+    budgets.budget_bars(found, places), key="bitwidths.bars", config=theme.CONFIG,
     on_select=lambda: width_views.pick(names), selection_mode="points",
     alt="Accumulator width of each integer operator against the limit",
 )  # fmt: skip
@@ -25,7 +26,7 @@ over = len(found.over_limit)
 st.caption(
     (f"{over} of {len(names)} accumulators can exceed {limit} bits" if over
      else f"No input can take any of {len(names)} accumulators beyond {limit} bits")
-    + ". The number is the headroom to the limit, for any input on the grid; one bit doubles the "
+    + ". At the right the headroom to the limit, for any input on the grid; one bit doubles the "
     "largest integer."
 )  # fmt: skip
 
@@ -48,5 +49,8 @@ chosen = view_column.segmented_control(
 shows.get(str(chosen), shows["width"])()
 
 table = text.budget_table(found)
-st.dataframe(table, hide_index=True, alt="Width, range and headroom of each accumulator")
-tables.download(table, key="bitwidths.csv", content=f"widths-{text.file_tag(current.config)}")
+tables.show(table, alt="Width, range and headroom of each accumulator")
+tables.download(
+    table, key="bitwidths.csv", label="Accumulators",
+    content=f"widths-{text.file_tag(current.config)}",
+)  # fmt: skip

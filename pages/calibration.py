@@ -62,5 +62,8 @@ chosen = st.segmented_control(
 shows.get(str(chosen), shows["ranges"])()
 
 table = text.layer_table(found)
-st.dataframe(table, hide_index=True, alt="Treatment, grids and SQNR of each node")
-tables.download(table, key="calibration.csv", content=f"layers-{text.file_tag(current.config)}")
+tables.show(table, alt="Treatment, grids and SQNR of each node")
+tables.download(
+    table, key="calibration.csv", label="Layers",
+    content=f"layers-{text.file_tag(current.config)}",
+)  # fmt: skip

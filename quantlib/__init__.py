@@ -17,6 +17,7 @@ from quantlib.errors import (
     QuantlibError,
     SweepError,
     TensorError,
+    UnreachableError,
     UnsupportedOpError,
 )
 from quantlib.graph.loader import load_model
@@ -50,6 +51,7 @@ __all__ = [
     "TensorError",
     "UniformQuantizationParameters",
     "UniformQuantizer",
+    "UnreachableError",
     "UnsupportedOpError",
     "inspect_model",
     "load_model",

@@ -4,6 +4,7 @@
 
     QuantlibError
     ├── OptionsError          (ValueError)           an option is out of range or contradicts
+    │   └── UnreachableError                         no configuration meets what is asked for
     ├── TensorError           (ValueError)           an array does not fit: shape, dtype, NaN, empty
     ├── ModelLoadError        (ValueError)           the bytes are no model that can be loaded
     ├── DataLoadError         (ValueError)           the bytes are no data that can be loaded
@@ -24,6 +25,10 @@ class QuantlibError(Exception):
 
 class OptionsError(QuantlibError, ValueError):
     """A quantization option is out of range or contradicts another."""
+
+
+class UnreachableError(OptionsError):
+    """No configuration of those offered meets the limit and the floor asked for."""
 
 
 class TensorError(QuantlibError, ValueError):

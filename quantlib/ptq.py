@@ -131,5 +131,6 @@ def _check_overrides(model: Graph, config: QuantizationConfig) -> None:
         known = ", ".join(sorted(names)[:12])
         raise OptionsError(
             f"an override names the layer {unknown[0]!r}, which this model does not have; its "
-            f"layers are {known}{' and more' if len(names) > 12 else ''}."
+            f"layers are {known}{' and more' if len(names) > 12 else ''}; correct the name or drop "
+            "the override."
         )

@@ -44,6 +44,7 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
     table = text.range_table([*found, *([own] if own else [])])
     event = st.dataframe(
         table, hide_index=True, key=f"calibration.ranges.{view.kind}", on_select="rerun",
+        column_config=tables.formats(table),
         selection_mode="single-row", alt="What each range estimator makes of this tensor",
     )  # fmt: skip
     picked = [found[row] for row in event.selection.rows if row < len(found)]
@@ -53,7 +54,9 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
     else:
         left.caption("Select a row to use its estimator.")
     with right:
-        tables.download(table, key="calibration.ranges.csv", content=f"ranges-{view.kind}")
+        tables.download(
+            table, key="calibration.ranges.csv", label="Ranges", content=f"ranges-{view.kind}"
+        )
 
 
 def _adopt(column: st.delta_generator.DeltaGenerator, kind: str, choice: RangeChoice) -> None:
@@ -94,8 +97,8 @@ def _figures(current: Current, view: TensorView) -> None:
 def channels(view: TensorView) -> None:
     """Draw the range of each channel, and name dead and clipped ones."""
     found = view.measured.channels
-    if found is None:
-        st.info("This tensor has no channels.")
+    if found is None or len(found.low) < 2:
+        st.info("This tensor has no channels, or one: its range is the one under ranges.")
         return
     st.plotly_chart(
         distributions.channel_ranges(found, view.grid), key="calibration.channels",
@@ -110,8 +113,10 @@ def channels(view: TensorView) -> None:
         numbers = ", ".join(map(str, listed[:40])) + (" …" if len(listed) > 40 else "")
         st.markdown(f"**{words}:** {numbers or 'none'}")
     table = text.channel_table(found)
-    st.dataframe(table, hide_index=True, height=240, alt="Range and zeros of each channel")
-    tables.download(table, key="calibration.channels.csv", content=f"channels-{view.kind}")
+    tables.show(table, alt="Range and zeros of each channel")
+    tables.download(
+        table, key="calibration.channels.csv", label="Channels", content=f"channels-{view.kind}"
+    )
 
 
 def samples(current: Current, view: TensorView) -> None:
@@ -154,9 +159,9 @@ def _verdict(words: str, found: Sufficiency) -> None:
         f"needs one more with an estimated chance of {chance}"
     )
     if found.is_enough:
-        st.success(f"{sentence}. That is enough for {100 * found.target:g} %.")
+        st.success(f"{sentence}. The aim is {100 * found.target:g} %: enough.")
     else:
         st.warning(
-            f"{sentence}. For {100 * found.target:g} %, take about {found.enough_samples:,} "
-            f"samples; {found.certain_samples:,} whatever the distribution."
+            f"{sentence}. For {100 * found.target:g} % take about {found.enough_samples:,} "
+            f"samples; {found.certain_samples:,} suffice whatever the distribution."
         )

@@ -7,6 +7,7 @@ from contextlib import suppress
 import streamlit as st
 
 from pages.ui import samples, state, text
+from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON
 from quantlib.core.estimator import ESTIMATORS
 from quantlib.errors import QuantlibError
@@ -81,6 +82,7 @@ def configuration() -> None:
             help="Widest integer the target takes: 16 for today's Concrete, 8 and 7 for older "
             "versions. It changes no number, only what is marked.",
         )  # fmt: skip
+    _overrides()
 
 
 def _ranges() -> None:
@@ -108,17 +110,27 @@ def _ranges() -> None:
             f"Narrow range, {part}", key=keys[f"{part}_narrow"], bind="query-params",
             help="Leaves the lowest code out: a signed grid has as many codes on each side.",
         )  # fmt: skip
-    st.text_input(
-        "Per-layer overrides (JSON)", key=keys["overrides"], bind="query-params",
-        placeholder='{"layer": {"weights": {"n_bits": 3}}}',
-        help="Written by the Layers screen and by remedies. What a layer's scheme leaves out is "
-        "automatic.",
-    )  # fmt: skip
-    if st.session_state.get(keys["overrides"]):
-        st.button(
-            "Clear overrides", key="config.clear_overrides", width="stretch",
-            on_click=lambda: st.session_state.update({keys["overrides"]: ""}),
+
+
+def _overrides() -> None:
+    """Draw what single layers do differently, and the way back."""
+    key = state.KEYS["overrides"]
+    with st.expander("Per-layer overrides"):
+        st.text_input(
+            "Overrides (JSON)", key=key, bind="query-params",
+            placeholder='{"layer": {"weights": {"n_bits": 3}}}',
+            help="Written by the Layers screen and by remedies. What a layer's scheme leaves out "
+            "is automatic.",
         )  # fmt: skip
+    written = st.session_state.get(key)
+    if not written:
+        return
+    with suppress(QuantlibError):  # the page shows what is wrong
+        st.caption(text.overrides(config_json.read_overrides(written)))
+    st.button(
+        "Clear overrides", key="config.clear_overrides", width="stretch",
+        on_click=state.clear_overrides, help="All layers follow the controls above again.",
+    )  # fmt: skip
 
 
 def _estimator(label: str, key: str) -> None:

@@ -36,7 +36,8 @@ def sensitivity(current: Current) -> None:
     with st.spinner("Running each layer alone"):
         found = layer_studies.measured(current.source, current.config)
     st.plotly_chart(
-        searches.tornado(found, part), key="layers.tornado", config=theme.CONFIG,
+        searches.tornado(found, part, text.places(current.evaluation())), key="layers.tornado",
+        config=theme.CONFIG,
         alt="Error of each layer alone, and error that leaving it in float removes",
     )  # fmt: skip
     st.caption(
@@ -45,10 +46,16 @@ def sensitivity(current: Current) -> None:
         "long; where the right bar is negative, its error cancels another's."
     )
     table = text.sensitivity_table(found)
-    st.dataframe(table, hide_index=True, height=300, alt="Effect of each layer and part")
+    st.dataframe(
+        table, hide_index=True, height=300, column_config=tables.formats(table),
+        placeholder=tables.MISSING,
+        alt="Effect of each layer and part",
+    )  # fmt: skip
     left, right = st.columns(2)
     with left:
-        tables.download(table, key="layers.sensitivity.csv", content="sensitivity")
+        tables.download(
+            table, key="layers.sensitivity.csv", label="Sensitivities", content="sensitivity"
+        )
     right.download_button(
         "Sensitivities (JSON)", found.to_json(), key="layers.sensitivity.json",
         file_name=f"{text.safe_name(state.file_name())}-sensitivity.json", on_click="ignore",
@@ -74,13 +81,21 @@ def table(current: Current) -> None:
     }
     low, high = state.BITS
     for name in ("weight bits", "activation bits"):
-        columns[name] = st.column_config.NumberColumn(min_value=low, max_value=high, step=1)
+        columns[name] = st.column_config.NumberColumn(
+            min_value=low, max_value=high, step=1, help=f"{low} to {high}; cleared: the sidebar's."
+        )  # fmt: skip
+    columns["layer"] = st.column_config.TextColumn(pinned=True)
+    columns["SQNR (dB)"] = st.column_config.NumberColumn(format="%.1f")
     version = st.session_state.setdefault("layers.version", 0)
     edited = st.data_editor(
         rows, hide_index=True, key=f"layers.table.{version}", column_config=columns,
         disabled=[name for name in rows.columns if name not in EDITABLE],
+        placeholder=tables.MISSING, alt="Choices of each layer, to edit",
     )  # fmt: skip
-    st.caption("Grey columns are measured. An empty cell has no weights of its own.")
+    st.caption(
+        "Columns with a pencil are yours: click a cell and type. A cleared cell follows the "
+        "sidebar. A dash is not to choose: no weights, or a grid that came with the model."
+    )
     _apply(current, rows, edited)
     undo, clear, download = st.columns(3)
     undo.button(
@@ -93,15 +108,13 @@ def table(current: Current) -> None:
         help="Drops every per-layer choice.",
     )  # fmt: skip
     with download:
-        tables.download(edited, key="layers.csv", content="layers")
+        tables.download(rows, key="layers.csv", content="layers")
 
 
 def _apply(current: Current, rows: pd.DataFrame, edited: pd.DataFrame) -> None:
     """Adopt what an edit means; a contradiction is said and changes nothing."""
-    if edited[list(EDITABLE)].equals(rows[list(EDITABLE)]):
-        return
     try:
-        config = state.within_controls(layer_studies.edited(current.config, edited))
+        config = state.within_controls(layer_studies.edited(current.config, rows, edited))
     except QuantlibError as error:
         st.error(text.plain(str(error), limit=400))
         return
@@ -180,6 +193,8 @@ def _answer(current: Current) -> None:
         return
     steps = [step for step in job.results if isinstance(step, Progress)]
     if job.running:
+        if _is_of_another(job.source, current):
+            st.info("This search is for another model or other data.")
         last = steps[-1] if steps else Progress("starting", 0, 1)
         st.progress(last.done / max(1, last.total), f"{last.stage}: {last.done} of {last.total}")
         st.button("Cancel", key="layers.cancel", on_click=job.cancel)
@@ -187,6 +202,9 @@ def _answer(current: Current) -> None:
     if st.session_state.get("layers.drawn") != id(job):
         st.session_state["layers.drawn"] = id(job)
         st.rerun()
+    if _is_of_another(job.source, current):
+        st.info("The last search was for another model or other data. Search again.")
+        return
     if job.error:
         st.error(text.plain(job.error, limit=600))
     result = job.results[-1] if job.results else None
@@ -196,23 +214,33 @@ def _answer(current: Current) -> None:
         st.warning("The search was cancelled.")
 
 
+def _is_of_another(question: object, current: Current) -> bool:
+    return not isinstance(question, SearchQuestion) or question.source != current.source
+
+
 def _result(current: Current, question: object, found: SearchResult) -> None:
     """Draw what a search found, beside the best uniform configuration."""
     assert isinstance(question, SearchQuestion)
-    if question.source != current.source:
-        st.info("The last search was for another model or other data. Search again.")
-        return
     (st.success if found.beats_uniform else st.warning)(text.verdict_of_search(found))
     st.plotly_chart(
-        searches.assignment(found), key="layers.assignment", config=theme.CONFIG,
+        searches.assignment(found, text.places(current.evaluation())), key="layers.assignment",
+        config=theme.CONFIG,
         alt="Weight and activation bits of each layer, found and best uniform",
     )  # fmt: skip
     table = text.search_table(found)
-    st.dataframe(table, hide_index=True, alt="What was found against the best uniform choice")
+    tables.show(table, alt="What was found against the best uniform choice")
     limit = question.config.limit_bits
     st.caption(f"For accumulators of at most {limit} bits; {found.runs} configurations were run.")
-    st.button(
+    if not layer_studies.is_answer(question, current.config):
+        st.info("The search was for other signs, ranges or another limit than the sidebar's now. "
+                "Adopt sets those of the search; Search asks anew.")  # fmt: skip
+    left, right = st.columns(2)
+    adopted = left.button(
         "Adopt", key="layers.adopt", type="primary", on_click=_change, args=(found.best.config,),
         help="Sets the widths of every layer; the sidebar shows the widest.",
     )  # fmt: skip
-    tables.download(text.assignment_table(found), key="layers.search.csv", content="search")
+    with right:
+        tables.download(text.assignment_table(found), key="layers.search.csv",
+                        label="Widths", content="search")  # fmt: skip
+    if adopted:  # sidebar and headline lie outside this fragment
+        st.rerun()

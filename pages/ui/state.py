@@ -207,9 +207,21 @@ def adopt_waiting() -> None:
 def adopt(chosen: QuantizationConfig) -> None:
     """Make a configuration current: set every control, for use in callbacks."""
     with suppress(QuantlibError, KeyError):  # contradicting controls are no configuration
-        history().append(config())
-        del history()[:-MAX_HISTORY]
+        _note(config())
     _set_controls(chosen)
+
+
+def clear_overrides() -> None:
+    """Let all layers follow the controls, for use in callbacks; `undo` takes it back."""
+    with suppress(QuantlibError, KeyError):
+        _note(config())
+    st.session_state[KEYS["overrides"]] = ""
+
+
+def _note(replaced: QuantizationConfig) -> None:
+    """Keep what is about to be replaced."""
+    history().append(replaced)
+    del history()[:-MAX_HISTORY]
 
 
 def _set_controls(chosen: QuantizationConfig) -> None:

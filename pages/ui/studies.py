@@ -81,12 +81,12 @@ def tensors(source: engine.Source, found: Evaluation, kind: str) -> list[TensorV
     """Return the tensors of one kind that integer operators read, in graph order."""
     measured = engine.distributions(source)
     views = []
-    for i, layer in enumerate(found.layers):
+    for place, layer in enumerate(found.layers, start=1):
         name, grid, values = _of_kind(layer, kind, measured)
         if values is not None and grid is not None:
             path = layer.input_range if kind == "activations" else None
             fit = _weight_fit(source, name, grid) if kind == "weights" else grid_fit(values, grid)
-            title = f"{i + 1} {layer.name}"
+            title = f"{place} {layer.name}"
             views.append(TensorView(title, layer.name, name, kind, values, grid, fit, path))
     return views
 

@@ -12,7 +12,7 @@ from quantlib.analysis.search.program import Objective
 from quantlib.core.estimator import MIN_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import numpy.typing as npt
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.widths.remedies import Remedy, VerifiedRemedy
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.core.scheme import Scheme
+    from quantlib.core.scheme import LayerOverride, Scheme
     from quantlib.execution.weights import SymmetryVerdict
 
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
@@ -134,6 +134,11 @@ def grid(quantizer: UniformQuantizer | None) -> str:
     return f"{quantizer.n_bits} bits, {sign} {shape}, scale {scale}, {point}"
 
 
+def _whole(values: Iterable[int | None]) -> pd.api.extensions.ExtensionArray:
+    """Return whole numbers as a column that may have gaps."""
+    return pd.array(list(values), dtype="Int64")
+
+
 def budget_table(found: Budget) -> pd.DataFrame:
     """Return one row per accumulator: three widths, ranges, headroom."""
     layers = found.layers
@@ -142,7 +147,7 @@ def budget_table(found: Budget) -> pd.DataFrame:
         {
             "layer": [layer.name for layer in layers],
             "operator": [layer.op_type for layer in layers],
-            "seen (bits)": [s.width_bits if s else None for s in seen],
+            "seen (bits)": _whole(s.width_bits if s else None for s in seen),
             "weights allow (bits)": [layer.weights.width_bits for layer in layers],
             "types allow (bits)": [layer.types.width_bits for layer in layers],
             f"fits {found.limit_bits} bits": [layer.fits for layer in layers],
@@ -151,7 +156,7 @@ def budget_table(found: Budget) -> pd.DataFrame:
             "largest seen": [str(s.range[1]) if s else None for s in seen],
             "smallest possible": [str(layer.weights.range[0]) for layer in layers],
             "largest possible": [str(layer.weights.range[1]) for layer in layers],
-            "channel that sets it": [layer.widest_channel for layer in layers],
+            "channel that sets it": _whole(layer.widest_channel for layer in layers),
             "widest on the way (bits)": [layer.intermediate_width_bits for layer in layers],
             "low bits rounded away": [
                 layer.rounding.lsbs_to_remove if layer.rounding else 0 for layer in layers
@@ -170,7 +175,7 @@ def parts_table(layer: LayerBudget) -> pd.DataFrame:
             "allowed (bits)": [weights.width_bits for _, weights, _ in rows],
             "allowed from": [str(weights.range[0]) for _, weights, _ in rows],
             "to": [str(weights.range[1]) for _, weights, _ in rows],
-            "seen (bits)": [seen.width_bits if seen else None for *_, seen in rows],
+            "seen (bits)": _whole(seen.width_bits if seen else None for *_, seen in rows),
         }
     )
 
@@ -209,6 +214,26 @@ def cost_table(found: Cost) -> pd.DataFrame:
             "input codes (bits)": [layer.activation_bits for layer in found.layers],
         }
     )
+
+
+MAX_NAMED = 4
+
+
+def overrides(found: Sequence[tuple[str, LayerOverride]]) -> str:
+    """Return which layers differ, in Markdown: "2 layers differ: c1 (W 3), c2 (A 5)"."""
+    parts = []
+    for layer, override in found[:MAX_NAMED]:
+        schemes = (("W", override.weights), ("A", override.activations))
+        bits = ", ".join(f"{letter} {s.n_bits}" for letter, s in schemes if s is not None)
+        parts.append(f"{plain(layer, 24)} ({bits})")
+    rest = len(found) - len(parts)
+    named = ", ".join(parts) + (f" and {rest} more" if rest else "")
+    return f"{len(found)} {'layer differs' if len(found) == 1 else 'layers differ'}: {named}"
+
+
+def places(found: Evaluation) -> dict[str, int]:
+    """Return each layer's place in the model, counted from 1; all screens number by it."""
+    return {layer.name: i + 1 for i, layer in enumerate(found.layers)}
 
 
 def layer_table(found: Evaluation) -> pd.DataFrame:
@@ -285,7 +310,7 @@ def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
             "what": [str(e.direction) for e in effects],
             "part": [str(e.part) for e in effects],
             "SQNR (dB)": [e.sqnr_db for e in effects],
-            "share of the error (%)": [
+            "error (% of the whole)": [
                 round(100 * e.mse / found.mse, 2) if found.mse else None for e in effects
             ],
             "agreement": [e.agreement for e in effects],

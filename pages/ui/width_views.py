@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 
 
 def pick(names: Sequence[str]) -> None:
-    """Make the clicked bar's layer the chosen one; bars are numbered as `names` are."""
+    """Make the clicked bar's layer the chosen one; bars start with the numbers of `names`."""
     points = st.session_state["bitwidths.bars"].selection.points
     number = str(points[0].get("y", "")).split(" ", 1)[0] if points else ""
-    if number.isdigit() and 0 < int(number) <= len(names):
-        st.session_state["bitwidths.layer"] = names[int(number) - 1]
+    chosen = next((name for name in names if name.split(" ", 1)[0] == number), None)
+    if chosen is not None:
+        st.session_state["bitwidths.layer"] = chosen
 
 
 def width(current: Current, layer: LayerBudget) -> None:
@@ -42,7 +43,7 @@ def width(current: Current, layer: LayerBudget) -> None:
             )  # fmt: skip
             st.caption(f"Channel {layer.widest_channel} sets the width.")
         table = text.parts_table(layer)
-        st.dataframe(table, hide_index=True, alt="The accumulator and the integers on the way")
+        tables.show(table, alt="The accumulator and the integers on the way")
         if len(layer.parts) > 1:
             st.caption(
                 "The weights have a zero point: an encrypted computation also holds the input sum "
@@ -56,7 +57,7 @@ def _composition(layer: LayerBudget, summary: LayerSummary) -> None:
     st.markdown(
         f"**{layer.weights.width_bits} bits** hold every input on the grid, "
         f"{layer.seen.width_bits if layer.seen else '–'} held the data; headroom to "
-        f"{layer.limit_bits} bits: **{layer.headroom_bits:.2f}**"
+        f"{layer.limit_bits} bits: **{layer.headroom_bits:.2f} bits**"
         + ("" if layer.exact else " (a bound, not always reached)")
     )
     rows = []
@@ -106,8 +107,9 @@ def remedies(current: Current, layer: LayerBudget) -> None:
             done = width_studies.verified(source, config, layer.name)
     table = text.remedy_table(proposed, done)
     event = st.dataframe(
-        table, hide_index=True, key="bitwidths.remedies", on_select="rerun",
-        selection_mode="single-row", alt="What would narrow the accumulator, and what it costs",
+        table, hide_index=True, key=_remedies_key(layer), on_select="rerun",
+        selection_mode="single-row", column_config=tables.formats(table),
+        placeholder=tables.MISSING, alt="What would narrow the accumulator, and what it costs",
     )  # fmt: skip
     rows = [row for row in event.selection.rows if row < len(proposed)]
     apply_column, table_column = st.columns(2)
@@ -117,7 +119,13 @@ def remedies(current: Current, layer: LayerBudget) -> None:
     else:
         apply_column.caption("Select a row to apply it.")
     with table_column:
-        tables.download(table, key="bitwidths.remedies.csv", content="remedies")
+        tables.download(table, key="bitwidths.remedies.csv", label="Remedies",
+                        content="remedies")  # fmt: skip
+
+
+def _remedies_key(layer: LayerBudget) -> str:
+    """Return the key of the table; once a remedy is applied nothing is selected any more."""
+    return f"bitwidths.remedies.{layer.name}.{len(state.history())}"
 
 
 def _adoption(
@@ -158,9 +166,9 @@ def fits(current: Current, layer: LayerBudget) -> None:
         alt="Accumulator width over weight and activation bits of the layer",
     )  # fmt: skip
     st.caption(
-        f"Widths in the cells follow from the real weights, quantized anew at each width. Outlined "
-        f"cells fit {found.limit_bits} bits whatever the input; the circle is the present choice. "
-        "Click a cell."
+        f"Each cell holds the accumulator width in bits, from the real weights quantized anew. "
+        f"Outlined cells fit {found.limit_bits} bits whatever the input; the circle is the present "
+        "choice. Click a cell to choose it."
     )
     points = [p["customdata"] for p in picked.selection.points if p.get("customdata")]
     if points:
@@ -173,6 +181,7 @@ def fits(current: Current, layer: LayerBudget) -> None:
 def cost(current: Current) -> None:
     """Draw what the model costs: look-ups by width, bit operations, memory."""
     found = width_studies.cost(current.source, current.config)
+    places = text.places(current.evaluation())
     figures = st.columns(4)
     figures[0].metric("Table look-ups", f"{found.n_lookups:,}",
                       help="Elements that enter a table, per sample.")  # fmt: skip
@@ -188,8 +197,8 @@ def cost(current: Current) -> None:
                         alt="Table look-ups by input width")  # fmt: skip
         st.caption("Under encryption a look-up costs several times more for each bit that enters.")
     with right:
-        st.plotly_chart(budgets.bit_operations(found), key="bitwidths.bitops",
+        st.plotly_chart(budgets.bit_operations(found, places), key="bitwidths.bitops",
                         config=theme.CONFIG, alt="Bit operations of each operator")  # fmt: skip
     table = text.cost_table(found)
-    st.dataframe(table, hide_index=True, alt="Look-ups, products and memory of each operator")
-    tables.download(table, key="bitwidths.cost.csv", content="cost")
+    tables.show(table, alt="Look-ups, products and memory of each operator")
+    tables.download(table, key="bitwidths.cost.csv", label="Cost", content="cost")

@@ -11,6 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.analysis.search.search import Candidate, SearchResult
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.graph.model import Graph, TensorInfo
@@ -70,6 +71,35 @@ def evaluation_document(found: Evaluation) -> dict[str, Any]:
         "weight_bytes": found.weight_bytes,
         "float_weight_bytes": found.float_weight_bytes,
         "layers": [_layer(layer) for layer in found.layers],
+    }
+
+
+def search_document(found: SearchResult) -> dict[str, Any]:
+    """Return what a search found, beside the best uniform configuration."""
+    return {
+        "objective": str(found.objective),
+        "floor_db": found.floor_db,
+        "beats_uniform": found.beats_uniform,
+        "gain": found.gain,
+        "runs": found.runs,
+        "best": _candidate(found.best),
+        "uniform": found.uniform and _candidate(found.uniform),
+    }
+
+
+def _candidate(found: Candidate) -> dict[str, Any]:
+    return {
+        "widths": {
+            layer: {"weight_bits": w or None, "activation_bits": a}
+            for layer, (w, a) in found.widths.items()
+        },
+        "cost": found.cost,
+        "predicted_sqnr_db": number(found.predicted_sqnr_db),
+        "sqnr_db": number(found.sqnr_db),
+        "agreement": found.agreement,
+        "score": found.score,
+        "widest_bits": found.width_bits,
+        "config": config_document(found.config),
     }
 
 

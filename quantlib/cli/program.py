@@ -12,6 +12,7 @@ from quantlib.cli.exporting import export
 from quantlib.cli.inspection import inspect
 from quantlib.cli.quantization import quantize
 from quantlib.cli.screens import app
+from quantlib.cli.searching import search
 from quantlib.cli.sweeping import sweep
 from quantlib.errors import QuantlibError
 
@@ -19,7 +20,7 @@ CODES = """\
 \b
 Exit codes:
   0    done
-  1    the answer is no: --check and the configuration does not fit
+  1    the answer is no: --check and the configuration does not fit; search finds none that does
   2    wrong usage or input; standard error says what to do
   130  interrupted"""
 
@@ -100,6 +101,13 @@ program.command(
         "sweep digits.onnx digits.npz --weights-estimator mse --scheduler tcp://host:8786",
     ),
 )(sweep)
+program.command(
+    no_args_is_help=True,
+    epilog=_examples(
+        "search digits.onnx digits.npz --limit 12 --save-config found.json",
+        "search digits.onnx digits.npz --objective look-ups --floor 20 --activation-bits 3-8",
+    ),
+)(search)
 program.command(
     no_args_is_help=True,
     epilog=_examples(

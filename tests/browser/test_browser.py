@@ -24,6 +24,7 @@ TITLES = {
     "learn": "Learn",
     "calibration": "Calibration",
     "bitwidths": "Bit widths",
+    "layers": "Layers",
     "sweep": "Sweep",
     "compare": "Compare",
     "export": "Export",
@@ -325,8 +326,9 @@ def test_a_downloaded_configuration_restores_the_controls(page: Page, app_url: s
 
 def test_every_table_and_script_downloads(page: Page, app_url: str) -> None:
     for stem, label, start in (
-        ("bitwidths", "Table (CSV)", b"layer,operator,width (bits)"),
-        ("calibration", "Table (CSV)", b"layer,operator,treatment"),
+        ("bitwidths", "Accumulators (CSV)", b"layer,operator,seen (bits)"),
+        ("calibration", "Layers (CSV)", b"layer,operator,treatment"),
+        ("layers", "Sensitivities (CSV)", b"layer,operator,what"),
         ("export", "quantlib script", b""),
         ("export", "Concrete ML script", b""),
     ):
@@ -342,7 +344,7 @@ def test_every_table_and_script_downloads(page: Page, app_url: str) -> None:
 def test_a_screen_fits_a_narrow_window(page: Page, app_url: str, path: str) -> None:
     page.set_viewport_size({"width": 400, "height": 800})
     open_screen(page, f"{app_url}/{path}", TITLES[path])
-    if path in ("bitwidths", "calibration", "compare", "learn"):
+    if path in ("bitwidths", "calibration", "compare", "layers", "learn"):
         expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=SLOW)
     too_wide = page.evaluate(
         """() => [document.documentElement, document.querySelector('[data-testid=stMain]')]

@@ -11,7 +11,7 @@ import pytest
 import quantlib as ql
 from tests.cli.running import DIGITS, IRIS, ROOT, SAMPLES, refused, run
 
-COMMANDS = ("inspect", "quantize", "sweep", "compare", "export", "app")
+COMMANDS = ("inspect", "quantize", "sweep", "search", "compare", "export", "app")
 
 
 def process(

@@ -10,19 +10,25 @@ import plotly.graph_objects as go
 from pages.ui.charts import theme
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantlib.analysis.widths.budget import Budget, LayerBudget
     from quantlib.analysis.widths.cost import Cost
     from quantlib.analysis.widths.feasible import FeasibleRegion
     from quantlib.arrays import FloatArray
 
 
-def budget_bars(found: Budget) -> go.Figure:
-    """Width of each accumulator on an axis of bits: seen, allowed by weights, allowed by types."""
+def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
+    """Width of each accumulator on an axis of bits: seen, allowed by weights, allowed by types.
+
+    Each bar is named by the layer's place in the model and its name.
+    """
     layers, limit = found.layers, found.limit_bits
-    names = [f"{i + 1} {theme.plain(layer.name)}" for i, layer in enumerate(layers)]
+    names = [theme.numbered(places, layer.name) for layer in layers]
     seen = [layer.seen.needed_bits if layer.seen else 0.0 for layer in layers]
     weights = [layer.weights.needed_bits for layer in layers]
     types = [layer.types.needed_bits for layer in layers]
+    end = max([limit, *types, *weights]) + 5
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
@@ -56,17 +62,17 @@ def budget_bars(found: Budget) -> go.Figure:
     )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=[max(pair) for pair in zip(types, weights, strict=True)], y=names, mode="text",
-            text=[f"  {layer.headroom_bits:+.1f} bits" for layer in layers],
-            textposition="middle right", showlegend=False, hoverinfo="skip", cliponaxis=False,
+            x=[end] * len(layers), y=names, mode="text",
+            text=[f"{layer.headroom_bits:+.1f} bits" for layer in layers],
+            textposition="middle left", showlegend=False, hoverinfo="skip", cliponaxis=False,
         )
     )  # fmt: skip
     figure.add_vline(
         x=limit, line={"color": theme.OVER, "dash": "dash", "width": 2},
-        annotation_text=f"limit: {limit} bits", annotation_position="bottom right",
+        annotation_text=f"limit: {limit} bits", annotation_position="top left",
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(range=[0, max([limit, *types]) + 4], dtick=2)
+    figure.update_xaxes(range=[0, end], dtick=2)
     figure.update_layout(barmode="overlay")
     return theme.titled(
         figure, x="accumulator width (bits)", y="", height=max(240, 110 + 38 * len(layers))
@@ -110,7 +116,7 @@ def fit_map(
             z=np.where((widths > 0) & np.isfinite(shade), shade, np.nan),
             colorscale=theme.MAGNITUDE, reversescale=sqnr_db is None,
             colorbar={"title": {"text": label, "side": "right"}},
-            text=[[f"{w} b" if w else "–" for w in row] for row in widths],
+            text=[[str(w) if w else "–" for w in row] for row in widths],
             texttemplate="%{text}",
         )
     )  # fmt: skip
@@ -120,30 +126,41 @@ def fit_map(
         go.Scatter(
             x=[found.weight_bits[i] for i, _ in cells],
             y=[found.activation_bits[j] for _, j in cells], mode="markers",
-            marker={
-                "symbol": "square-open", "size": 34, "line": {"width": 3},
-                "color": [theme.WITHIN if found.fits[i, j] else theme.TRANSPARENT
-                          for i, j in cells],
-            },
+            marker={"symbol": "square", "size": 30, "color": theme.TRANSPARENT}, showlegend=False,
             customdata=[[found.weight_bits[i], found.activation_bits[j],
                          int(found.width_bits[i, j]),
                          None if sqnr_db is None else float(sqnr_db[i, j])] for i, j in cells],
             hovertemplate="weights %{x}, activations %{y} bits<br>accumulator %{customdata[2]} "
             "bits" + ("" if sqnr_db is None else "<br>SQNR %{customdata[3]:.1f} dB")
             + "<extra></extra>",
-            name=f"fits {found.limit_bits} bits",
         )
     )  # fmt: skip
+    figure.add_trace(_outlines(found))
     figure.add_trace(
         go.Scatter(x=[current[0]], y=[current[1]], mode="markers", name="current",
                    hoverinfo="skip",
                    marker={"symbol": "circle-open", "size": 42, "color": theme.OVER,
                            "line": {"width": 3}})
     )  # fmt: skip
-    figure.update_xaxes(dtick=1)
-    figure.update_yaxes(dtick=1)
+    xs, ys = found.weight_bits, found.activation_bits
+    figure.update_xaxes(dtick=1, range=[min(xs) - 0.5, max(xs) + 0.5])
+    figure.update_yaxes(dtick=1, range=[min(ys) - 0.5, max(ys) + 0.5])
     return theme.titled(figure, x="weight bits of this layer",
                         y="activation bits of this layer", height=460)  # fmt: skip
+
+
+def _outlines(found: FeasibleRegion) -> go.Scatter:
+    """Return a frame inside each cell that fits the limit."""
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for i, j in np.argwhere(found.fits):
+        x, y = found.weight_bits[i], found.activation_bits[j]
+        xs += [x - 0.42, x + 0.42, x + 0.42, x - 0.42, x - 0.42, None]
+        ys += [y - 0.42, y - 0.42, y + 0.42, y + 0.42, y - 0.42, None]
+    return go.Scatter(
+        x=xs, y=ys, mode="lines", line={"color": theme.WITHIN, "width": 3}, hoverinfo="skip",
+        name=f"fits {found.limit_bits} bits",
+    )  # fmt: skip
 
 
 def look_ups(found: Cost) -> go.Figure:
@@ -162,13 +179,13 @@ def look_ups(found: Cost) -> go.Figure:
                         y="table look-ups per sample", height=340)  # fmt: skip
 
 
-def bit_operations(found: Cost) -> go.Figure:
+def bit_operations(found: Cost, places: Mapping[str, int]) -> go.Figure:
     """Bit operations of each integer operator: products times both widths."""
     layers = [layer for layer in found.layers if layer.bit_operations]
     figure = go.Figure(
         go.Bar(
             x=[layer.bit_operations for layer in layers],
-            y=[f"{i + 1} {theme.plain(layer.name)}" for i, layer in enumerate(layers)],
+            y=[theme.numbered(places, layer.name) for layer in layers],
             orientation="h", marker={"color": theme.GRID},
             customdata=[layer.macs for layer in layers],
             hovertemplate="%{x:,} bit operations, %{customdata:,} products<extra></extra>",

@@ -42,11 +42,11 @@ def tensor_histogram(
     for trace in _bars(measured, quantizer, bins=LARGE_BINS):
         figure.add_trace(trace)
     if quantizer is not None:
-        for trace in _grid_lines(measured, quantizer):
+        for trace in _grid_lines(measured, quantizer, log=log):
             figure.add_trace(trace)
     top = float(_binned(measured, LARGE_BINS)[1].max())
     for i, choice in enumerate(choices):
-        figure.add_trace(_threshold_lines(choice, top, i))
+        figure.add_trace(_threshold_lines(choice, top, i, log=log))
     figure.update_layout(barmode="overlay", bargap=0)
     figure.update_yaxes(type="log" if log else "linear")
     return theme.titled(figure, x=unit, y="values per bin", height=420)
@@ -111,14 +111,14 @@ def _bars(measured: Distribution, quantizer: UniformQuantizer | None, *, bins: i
     ]  # fmt: skip
 
 
-def _threshold_lines(choice: RangeChoice, top: float, position: int) -> go.Scatter:
+def _threshold_lines(choice: RangeChoice, top: float, position: int, *, log: bool) -> go.Scatter:
     """Return both ends of an estimator's grid as lines; own ranges are drawn at once."""
     grid = choice.quantizer
     low, high = grid.dequant(np.array([grid.qmin, grid.qmax]))
     by_hand = choice.estimator is None
     name = choice.estimator.kind.label if choice.estimator else "own range"
     return go.Scatter(
-        x=[low, low, None, high, high], y=[0.7 if top > 1 else 0.1, top] * 2, mode="lines",
+        x=[low, low, None, high, high], y=[_foot(top, log=log), top] * 2, mode="lines",
         line={"color": theme.OVER if by_hand else theme.DEQUANTIZED, "width": 2,
               "dash": DASHES[position % len(DASHES)]},
         name=name, visible=True if by_hand else "legendonly",
@@ -173,10 +173,19 @@ def sufficiency(found: Sufficiency, *, unit: str, width: bool) -> go.Figure:
                    line={"color": theme.DEQUANTIZED},
                    hovertemplate="%{x} samples: %{y:.4g}<extra></extra>")
     )  # fmt: skip
+    if width:
+        figure.update_yaxes(dtick=1)
     return theme.titled(figure, x="calibration samples", y=unit, height=320)
 
 
-def _grid_lines(measured: Distribution, quantizer: UniformQuantizer) -> list[go.Scatter]:
+def _foot(top: float, *, log: bool) -> float:
+    """Return where a vertical line starts: 0, which a logarithmic axis does not have."""
+    return 0.0 if not log else 0.7 if top > 1 else 0.1
+
+
+def _grid_lines(
+    measured: Distribution, quantizer: UniformQuantizer, *, log: bool
+) -> list[go.Scatter]:
     """Return the codes as vertical lines, thinned when dense, with the codes on hover."""
     codes = np.arange(quantizer.qmin, quantizer.qmax + 1)
     keep = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), MAX_GRID_LINES)).astype(int))
@@ -188,7 +197,7 @@ def _grid_lines(measured: Distribution, quantizer: UniformQuantizer) -> list[go.
     return [
         go.Scatter(
             x=np.column_stack([reals, reals, gaps]).ravel(),
-            y=np.tile([0.7 if top > 1 else 0.1, top, np.nan], len(reals)),
+            y=np.tile([_foot(top, log=log), top, np.nan], len(reals)),
             mode="lines", line={"color": theme.GRID, "width": 1}, opacity=0.7,
             name=f"grid, every {every}th code" if every > 1 else "grid",
             customdata=np.repeat(codes, 3),

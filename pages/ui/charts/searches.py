@@ -11,11 +11,13 @@ from pages.ui.charts import theme
 from quantlib.analysis.sensitivity import Direction, Part
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sensitivity import Sensitivity
 
 
-def tornado(found: Sensitivity, part: Part) -> go.Figure:
+def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Figure:
     """Error of each layer alone to the left, error that leaving it in float removes to the right.
 
     Both in parts of the whole configuration's mean squared error, the largest first.
@@ -26,12 +28,12 @@ def tornado(found: Sensitivity, part: Part) -> go.Figure:
     names = list(alone)
     damage = [alone[name].mse / whole for name in names]
     gain = [(whole - floats[name].mse) / whole for name in names]
-    labels = [theme.plain(name) for name in names]
+    labels = [theme.numbered(places, name) for name in names]
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
             x=[-value for value in damage], y=labels, orientation="h",
-            name="only this layer quantized: its error",
+            name="only this layer quantized: its error", width=0.8,
             marker={"color": theme.CLIPPED, "pattern": {"shape": "/"}},
             customdata=[[100 * d, alone[n].sqnr_db] for d, n in zip(damage, names, strict=True)],
             hovertemplate="alone: %{customdata[0]:.1f} % of the error, %{customdata[1]:.1f} dB"
@@ -41,6 +43,7 @@ def tornado(found: Sensitivity, part: Part) -> go.Figure:
     figure.add_trace(
         go.Bar(
             x=gain, y=labels, orientation="h", name="only this layer in float: error removed",
+            width=0.4,
             marker={"color": theme.WITHIN},
             customdata=[[100 * g, floats[n].sqnr_db] for g, n in zip(gain, names, strict=True)],
             hovertemplate="in float: %{customdata[0]:.1f} % of the error gone, "
@@ -49,17 +52,17 @@ def tornado(found: Sensitivity, part: Part) -> go.Figure:
     )  # fmt: skip
     figure.update_layout(barmode="overlay")
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(tickformat=".0%")
+    figure.update_xaxes(tickformat=".1~%")
     return theme.titled(
         figure, x="share of the whole configuration's mean squared error", y="",
         height=max(240, 110 + 30 * len(names)),
     )  # fmt: skip
 
 
-def assignment(found: SearchResult) -> go.Figure:
+def assignment(found: SearchResult, places: Mapping[str, int]) -> go.Figure:
     """Widths by layer as steps, over those of the best uniform configuration."""
     names = list(found.best.widths)
-    labels = [f"{i + 1} {theme.plain(name, 22)}" for i, name in enumerate(names)]
+    labels = [theme.numbered(places, name, 22) for name in names]
     figure = go.Figure()
     series = [("found", found.best.widths, "solid")]
     if found.uniform is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
     import plotly.graph_objects as go
     from pandas.io.formats.style import Styler
@@ -53,6 +55,11 @@ def framed(figure: go.Figure, *, height: int = 380) -> go.Figure:
         uirevision="keep",
     )
     return figure
+
+
+def numbered(places: Mapping[str, int], name: str, limit: int = 28) -> str:
+    """Return a layer's place in the model and its name as chart text, unique by the number."""
+    return f"{places[name]} {plain(name, limit)}"
 
 
 def coloured(table: pd.DataFrame, column: str) -> Styler:

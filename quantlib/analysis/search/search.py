@@ -9,7 +9,7 @@ from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.search.program import Objective, Pair, assign, total
 from quantlib.analysis.search.tables import DEFAULT_BITS, CostTables, cost_tables, with_widths
 from quantlib.analysis.widths.budget import bit_width_budget
-from quantlib.errors import OptionsError
+from quantlib.errors import OptionsError, UnreachableError
 from quantlib.execution.memo import Memo
 from quantlib.ptq import quantize
 
@@ -146,8 +146,10 @@ def search(
 
     Raises
     ------
-    OptionsError
+    UnreachableError
         Nothing can meet limit and floor; the message says what is closest.
+    OptionsError
+        No layer has widths to choose.
 
     Notes
     -----
@@ -185,17 +187,16 @@ def search(
         if good and (best is None or _by(objective)(candidate) < _by(objective)(best)):
             best = candidate
         yield Progress("assigning and measuring", i + 1, ROUNDS)
-    if best is None:
-        best = best_uniform
+    best = min((c for c in (best, best_uniform) if c is not None), key=_by(objective), default=None)
     if best is None:
         closest = max(uniforms, key=lambda c: c.sqnr_db, default=None)
         reached = (
             "" if closest is None else f"; the best that fits reaches {closest.sqnr_db:.1f} dB"
         )
-        raise OptionsError(
-            f"no assignment of the widths offered keeps {floor_db:.1f} dB within "
-            f"{config.limit_bits} bits{reached}; lower the floor, raise the limit or offer more "
-            "widths."
+        kept_words = "" if floor_db is None else f"keeps {floor_db:.1f} dB and "
+        raise UnreachableError(
+            f"no assignment of the widths offered {kept_words}fits {config.limit_bits} "
+            f"bits{reached}; lower the floor, raise the limit or offer more widths."
         )
     yield SearchResult(objective, floor_db, best, best_uniform, runner.runs)
 

@@ -13,7 +13,7 @@ from quantlib.analysis.widths.cost import cost
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import feasible_region, has_weights
 from quantlib.core.scheme import LayerOverride
-from quantlib.errors import OptionsError
+from quantlib.errors import UnreachableError
 from quantlib.execution.memo import Memo
 from quantlib.ptq import quantize
 
@@ -193,10 +193,10 @@ def cost_tables(
 
 
 def check_limit(name: str, width_bits: AnyArray, limit_bits: int) -> None:
-    """Raise OptionsError when none of a layer's choices fits the limit."""
+    """Raise UnreachableError when none of a layer's choices fits the limit."""
     narrowest = int(width_bits[width_bits > 0].min())
     if narrowest > limit_bits:
-        raise OptionsError(
+        raise UnreachableError(
             f"layer {name!r} needs at least {narrowest} bits with the widths offered, the limit "
             f"is {limit_bits}; offer narrower widths, raise the limit, or round."
         )

@@ -1,0 +1,183 @@
+"""``quantlib search``: widths for each layer, beside one width for all."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from quantlib.analysis.search import search as searches
+from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.search import Candidate, SearchResult
+from quantlib.cli import options, words
+from quantlib.cli.choices import configuration, given
+from quantlib.cli.console import ExitCode, complain, notices, say, show_table, write_json
+from quantlib.cli.documents import search_document
+from quantlib.cli.options import widths
+from quantlib.cli.sources import Bench, open_bench, read_config, write_text
+from quantlib.core.config import QuantizationConfig
+from quantlib.errors import UnreachableError
+
+WIDTHS = ["2-8"]
+
+
+class Wanted(StrEnum):
+    """What is made as small, or for SQNR as large, as it can be."""
+
+    SIZE = "size"
+    BIT_OPERATIONS = "bit-operations"
+    LOOK_UPS = "look-ups"
+    SQNR = "sqnr"
+
+    @property
+    def objective(self) -> Objective:
+        """The objective as the library takes it."""
+        return {
+            "size": Objective.SIZE,
+            "bit-operations": Objective.BIT_OPERATIONS,
+            "look-ups": Objective.LOOKUPS,
+            "sqnr": Objective.SQNR,
+        }[self.value]
+
+
+COSTS = {
+    Objective.SIZE: "weight bits",
+    Objective.BIT_OPERATIONS: "bit operations",
+    Objective.LOOKUPS: "look-up cost",
+    Objective.SQNR: "mean squared error",
+}
+
+
+def search(
+    model: options.Model,
+    data: options.Data = None,
+    synthetic: options.Synthetic = False,
+    objective: Annotated[
+        Wanted, typer.Option(help="What to make small; sqnr is made large.")
+    ] = Wanted.SIZE,
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB",
+            help="SQNR to keep, dB.",
+            show_default="1 dB below the best uniform configuration; none for sqnr",
+        ),
+    ] = None,
+    weight_bits: Annotated[
+        list[str], typer.Option(metavar="BITS", help="Widths of weights to choose from.")
+    ] = WIDTHS,
+    activation_bits: Annotated[
+        list[str], typer.Option(metavar="BITS", help="Widths of activations to choose from.")
+    ] = WIDTHS,
+    config: options.Config = None,
+    rounding: options.Rounding = None,
+    limit: options.Limit = None,
+    save_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write what was found as JSON.")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Choose widths for each layer of MODEL.
+
+    Every accumulator fits --limit, for any input. Signs, ranges and rounding are as --config says;
+    its widths and layers' own choices are replaced. Widths are written 4, 2-8 or 2,4-6. Exits 1
+    when nothing meets limit and floor.
+    """
+    base = configuration(
+        None if config is None else read_config(config),
+        weights={},
+        activations={},
+        edges=given(limit_bits=limit),
+        rounding=rounding,
+    )
+    offered = {
+        "weight_bits": widths(weight_bits, option="--weight-bits"),
+        "activation_bits": widths(activation_bits, option="--activation-bits"),
+    }
+    bench = open_bench(model, data, synthetic=synthetic)
+    try:
+        found = _found(bench, base, objective=objective.objective, floor_db=floor, **offered)
+    except UnreachableError as error:
+        complain(str(error))
+        raise typer.Exit(ExitCode.NO) from None
+    if as_json:
+        names = {"model": bench.graph.name, "data": bench.data.name}
+        write_json({**names, **search_document(found)})
+    else:
+        _show(found, title=f"{bench.graph.name} on {bench.data.name}", limit_bits=base.limit_bits)
+    if save_config is not None:
+        write_text(save_config, found.best.config.to_json() + "\n")
+
+
+def _found(bench: Bench, base: QuantizationConfig, **question: Any) -> SearchResult:
+    """Return the result of a search, with its progress on a terminal."""
+    console = notices()
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+    )  # fmt: skip
+    steps = searches.search(bench.graph, bench.data, base, reference=bench.reference, **question)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("search", total=None)
+        for step in steps:
+            if isinstance(step, SearchResult):
+                return step
+            progress.update(task, description=step.stage, completed=step.done, total=step.total)
+    raise AssertionError("a search ends with its result")
+
+
+def verdict(found: SearchResult) -> str:
+    """Return in a sentence whether an assignment beats one width for all layers.
+
+    Parameters
+    ----------
+    found : SearchResult
+        What a search found.
+    """
+    if found.uniform is None:
+        return "No uniform configuration meets limit and floor; this assignment does."
+    if not found.beats_uniform:
+        return "It equals the best uniform configuration; no assignment of these widths beats it."
+    if found.objective is Objective.SQNR:
+        return f"It beats the best uniform configuration by {found.gain:.1f} dB."
+    what = COSTS[found.objective]
+    return f"It beats the best uniform configuration: {100 * found.gain:.1f} % less {what}."
+
+
+def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
+    """Write widths by layer, figures predicted and measured, and the verdict."""
+    floor = "" if found.floor_db is None else f", SQNR at least {found.floor_db:.1f} dB"
+    say(title)
+    say(f"smallest {COSTS[found.objective]}, accumulators of at most {limit_bits} bits{floor}")
+    say()
+    both = [candidate for candidate in (found.best, found.uniform) if candidate is not None]
+    names = ["found", "uniform"][: len(both)]
+    say("widths, bits")
+    show_table(
+        ["layer", *(f"{kind}, {name}" for name in names for kind in ("weights", "activations"))],
+        [
+            [layer, *(words.whole(bits or None) for c in both for bits in c.widths[layer])]
+            for layer in found.best.widths
+        ],
+        words=("layer",),
+    )
+    say()
+    show_table(("", *names), _figures(found, both), words=("",))
+    say()
+    say(f"{verdict(found)} {found.runs} configurations were run.")
+
+
+def _figures(found: SearchResult, both: list[Candidate]) -> list[tuple[str, ...]]:
+    """Return one row per figure of each candidate."""
+    rows = [
+        (COSTS[found.objective], *(f"{c.cost:.6g}" for c in both)),
+        ("SQNR, predicted", *(words.decibel(c.predicted_sqnr_db) for c in both)),
+        ("SQNR, measured", *(words.decibel(c.sqnr_db) for c in both)),
+    ]
+    if found.best.score is not None:
+        scores = (words.NOTHING if c.score is None else f"{c.score:.4f}" for c in both)
+        rows.append(("score", *scores))
+    if found.best.agreement is not None:
+        rows.append(("agreement", *(words.share(c.agreement) for c in both)))
+    rows.append(("widest accumulator", *(f"{c.width_bits} bits" for c in both)))
+    return rows

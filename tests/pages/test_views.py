@@ -1,0 +1,341 @@
+"""Every view of Calibration, Bit widths and Layers, by link, for every sample; and what they do."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from quantlib.core.config_json import read_overrides
+from quantlib.core.estimator import ESTIMATORS
+
+if TYPE_CHECKING:
+    from tests.pages.conftest import GoTo, OpenScreen
+
+ROOT = Path(__file__).parents[2]
+MODELS = (
+    "digits_cnn", "digits_resnet", "digits_mlp", "wine_sklearn", "iris_linear", "cancer_linear",
+    "diabetes_mlp",
+)  # fmt: skip
+FIXED = {"calibration": (1, 1), "bitwidths": (1, 1), "layers": (0, 0)}
+"""Charts and tables that a screen has in all its views."""
+VIEWS = [
+    # screen, the link's own members, charts and tables that the view adds
+    pytest.param("calibration", {"view": "ranges"}, 1, 1, id="ranges"),
+    pytest.param("calibration", {"view": "ranges", "kind": "weights"}, 1, 1, id="weights"),
+    pytest.param("calibration", {"view": "channels", "kind": "weights"}, 1, 1, id="channels"),
+    pytest.param("calibration", {"view": "enough samples?"}, 2, 0, id="samples"),
+    pytest.param("calibration", {"order": "worst first", "log": "true"}, 1, 1, id="logarithmic"),
+    pytest.param("bitwidths", {"view": "width"}, None, 2, id="width"),
+    pytest.param("bitwidths", {"view": "what fits"}, 1, 0, id="what-fits"),
+    pytest.param("bitwidths", {"view": "cost"}, 2, 1, id="cost"),
+    pytest.param("layers", {"view": "sensitivity"}, 1, 1, id="sensitivity"),
+    pytest.param("layers", {"part": "weights"}, 1, 1, id="sensitivity-of-weights"),
+    pytest.param("layers", {"view": "bits by layer"}, 0, 1, id="bits-by-layer"),
+    pytest.param("layers", {"view": "search"}, 0, 0, id="search"),
+]
+
+
+def open_view(stem: str, own: dict[str, str], **config: str) -> AppTest:
+    at = AppTest.from_file(str(ROOT / f"pages/{stem}.py"), default_timeout=60)
+    for member, value in config.items():
+        at.query_params[f"config.{member}"] = value
+    for member, value in own.items():
+        at.query_params[f"{stem}.{member}"] = value
+    return at.run()
+
+
+def charts(at: AppTest) -> list[Any]:
+    return [json.loads(chart.proto.spec)["data"] for chart in at.get("plotly_chart")]
+
+
+def overrides(at: AppTest) -> dict[str, Any]:
+    return dict(read_overrides(at.session_state["config.overrides"]))
+
+
+def assert_fine(at: AppTest) -> None:
+    assert not at.exception
+    assert not at.error
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("stem", "own", "n_charts", "n_tables"), VIEWS)
+def test_a_view_opens_by_its_link_for_each_sample(
+    model: str, stem: str, own: dict[str, str], n_charts: int | None, n_tables: int
+) -> None:
+    at = open_view(stem, own, model=model)
+    assert_fine(at)
+    drawn, tables = FIXED[stem]
+    if n_charts is None:  # the strip of channels, for layers that have several
+        assert len(charts(at)) in (drawn, drawn + 1)
+    else:
+        assert len(charts(at)) == drawn + n_charts
+    assert len(at.dataframe) == tables + n_tables
+    for member, value in own.items():
+        assert str(at.session_state[f"{stem}.{member}"]).lower() == value.lower()
+
+
+@pytest.mark.parametrize("stem", list(FIXED))
+def test_each_view_shows_a_model_that_brings_its_own_grids(
+    open_screen: OpenScreen, go_to: GoTo, stem: str
+) -> None:
+    content = (ROOT / "tests/golden/brevitas/qat_cnn.onnx").read_bytes()
+    at = open_screen().file_uploader(key="home.model").upload("qat_cnn.onnx", content).run()
+    go_to(at, stem)
+    shown = 0
+    for view in at.segmented_control(key=f"{stem}.view").options:
+        at.segmented_control(key=f"{stem}.view").set_value(view).run()
+        assert_fine(at)
+        assert at.session_state["config.model"].startswith("qat_cnn.onnx")
+        shown += len(at.get("plotly_chart")) + len(at.dataframe)
+    assert shown > FIXED[stem][0] + FIXED[stem][1]
+
+
+def test_a_grid_that_came_with_the_model_is_not_to_choose(
+    open_screen: OpenScreen, go_to: GoTo
+) -> None:
+    content = (ROOT / "tests/golden/brevitas/qat_cnn.onnx").read_bytes()
+    at = open_screen().file_uploader(key="home.model").upload("qat_cnn.onnx", content).run()
+    go_to(at, "layers")
+    at.segmented_control(key="layers.view").set_value("bits by layer").run()
+    assert at.dataframe[0].value["weight bits"].isna().all()
+    edit(at, 0, weight_bits=3)
+    [error] = at.error
+    assert "came with the model" in error.value.replace("\\", "")
+    assert overrides(at) == {}
+
+
+def test_all_screens_number_a_layer_by_its_place_in_the_model() -> None:
+    bars = charts(open_view("bitwidths", {"view": "cost"}))
+    tornado = charts(open_view("layers", {}))
+    layers = open_view("calibration", {}).selectbox(key="calibration.layer").options
+    assert bars[0][0]["y"] == layers
+    assert set(bars[2][0]["y"]) < set(layers)
+    assert set(layers) < set(tornado[0][0]["y"])
+
+
+def test_a_selected_range_is_adopted_for_all_tensors_of_its_kind() -> None:
+    at = open_view("calibration", {})
+    row = list(ESTIMATORS).index("mse")
+    at.session_state["calibration.ranges.activations"] = {
+        "selection": {"rows": [row], "columns": [], "cells": []}
+    }
+    at.run()
+    button = at.button(key="calibration.adopt")
+    assert button.label == "Use Mean squared error for all activations"
+    button.click().run()
+    assert_fine(at)
+    assert at.session_state["config.activations_range"] == "mse"
+    assert at.session_state["config.weights_range"] == "min-max"
+
+
+def test_an_own_range_is_judged_in_the_last_row_of_the_table() -> None:
+    at = open_view("calibration", {"kind": "weights"})
+    [slider] = [s for s in at.slider if str(s.key).startswith("calibration.own")]
+    before = at.dataframe[0].value
+    low, high = slider.value
+    slider.set_value((low / 2, high / 2)).run()
+    assert_fine(at)
+    after = at.dataframe[0].value
+    assert list(after["estimator"]) == [*before["estimator"], "own range"]
+    assert after["clipped (%)"].iloc[-1] > 0
+
+
+def select_remedy(at: AppTest, layer: str, row: int) -> AppTest:
+    done = len(at.session_state["state.history"])
+    at.session_state[f"bitwidths.remedies.{layer}.{done}"] = {
+        "selection": {"rows": [row], "columns": [], "cells": []}
+    }
+    return at.run()
+
+
+def test_an_applied_remedy_is_an_override_that_the_sidebar_names_and_clears() -> None:
+    at = open_view("bitwidths", {"layer": "5 /c2/Conv"})
+    predicted = at.dataframe[1].value
+    assert predicted["change"][1] == "1 bit less for the layer's weights"
+    select_remedy(at, "/c2/Conv", 1).button(key="bitwidths.apply").click().run()
+    assert_fine(at)
+    assert overrides(at)["/c2/Conv"].weights.n_bits == 3
+    assert any("1 layer differs" in caption.value for caption in at.sidebar.caption)
+    assert (
+        at.dataframe[2].value["weights allow (bits)"][2] <= predicted["predicted width (bits)"][1]
+    )
+    assert "bitwidths.apply" not in {button.key for button in at.button}, "nothing is selected now"
+    at.button(key="config.clear_overrides").click().run()
+    assert_fine(at)
+    assert overrides(at) == {}
+
+
+def test_remedies_are_verified_on_request() -> None:
+    at = open_view("bitwidths", {"verify": "true"}, model="iris_linear")
+    assert_fine(at)
+    table = at.dataframe[1].value
+    assert table["verified width (bits)"].notna().all()
+    assert table["verified SQNR (dB)"].notna().all()
+
+
+def test_the_map_of_what_fits_shows_the_measured_sqnr_on_request() -> None:
+    at = open_view("bitwidths", {"view": "what fits", "measure": "true"}, model="iris_linear")
+    assert_fine(at)
+    heat = charts(at)[1][0]
+    assert heat["colorbar"]["title"]["text"] == "SQNR (dB)"
+    z = np.frombuffer(base64.b64decode(heat["z"]["bdata"]), heat["z"]["dtype"]).reshape(7, 7)
+    here = z[heat["y"].index(4), heat["x"].index(4)]
+    assert at.metric[0].value == f"{here:.1f} dB"
+
+
+def edit(at: AppTest, row: int, **cells: Any) -> AppTest:
+    """Edit cells of the table of layers as the browser reports it."""
+    version = at.session_state["layers.version"]
+    at.session_state[f"layers.table.{version}"] = {
+        "edited_rows": {row: {name.replace("_", " "): value for name, value in cells.items()}},
+        "added_rows": [], "deleted_rows": [],
+    }  # fmt: skip
+    return at.run()
+
+
+@pytest.mark.parametrize("stem", ["calibration", "bitwidths", "layers"])
+def test_overrides_of_another_model_are_one_error_that_the_sidebar_clears(stem: str) -> None:
+    at = open_view(stem, {}, overrides='{"nowhere":{"weights":{"n_bits":3}}}')
+    assert not at.exception
+    [error] = at.error
+    assert "nowhere" in error.value
+    assert "Clear overrides" in {button.label for button in at.sidebar.button}
+    at.button(key="config.clear_overrides").click().run()
+    assert_fine(at)
+    assert len(at.metric) >= 4
+
+
+def searched(at: AppTest, *, seconds: float = 60) -> AppTest:
+    deadline = time.monotonic() + seconds
+    while at.session_state["state.search"].running:
+        assert time.monotonic() < deadline, "the search does not end"
+        time.sleep(0.05)
+    return at.run()
+
+
+def started(**config: str) -> AppTest:
+    at = open_view("layers", {"view": "search"}, **{"model": "iris_linear", **config})
+    assert "integer program" in at.info[0].value
+    at.button(key="layers.search").click().run()
+    assert not at.exception
+    return at
+
+
+def test_a_search_is_shown_beside_uniform_widths_and_adopted() -> None:
+    at = searched(started())
+    assert_fine(at)
+    table = at.dataframe[0].value
+    assert list(table["configuration"]) == ["found", "best uniform"]
+    best = at.session_state["state.search"].results[-1].best
+    at.button(key="layers.adopt").click().run()
+    assert_fine(at)
+    assert overrides(at) == dict(best.config.overrides)
+    assert at.metric[0].value == f"{best.sqnr_db:.1f} dB"
+    assert len(at.session_state["state.history"]) == 1
+
+
+def test_a_search_survives_other_screens(open_screen: OpenScreen, go_to: GoTo) -> None:
+    at = go_to(open_screen(model="iris_linear"), "layers")
+    at.segmented_control(key="layers.view").set_value("search").run()
+    at.button(key="layers.search").click().run()
+    go_to(at, "compare")
+    go_to(at, "layers")
+    at.segmented_control(key="layers.view").set_value("search").run()
+    searched(at)
+    assert_fine(at)
+    assert len(at.dataframe) == 1
+
+
+def test_a_search_of_another_model_is_said_and_not_shown() -> None:
+    at = searched(started())
+    at.selectbox(key="config.model").set_value("wine_sklearn").run()
+    assert_fine(at)
+    assert "another model" in at.info[0].value
+    assert not at.dataframe
+    at.selectbox(key="config.model").set_value("iris_linear").run()
+    assert len(at.dataframe) == 1
+
+
+def test_a_search_for_another_limit_says_so() -> None:
+    at = searched(started())
+    assert not at.info
+    at.slider(key="config.limit").set_value(9).run()
+    assert_fine(at)
+    assert "another limit" in at.info[0].value
+
+
+def test_a_cancelled_search_says_so() -> None:
+    at = started(model="digits_resnet")
+    at.button(key="layers.cancel").click().run()
+    searched(at)
+    assert_fine(at)
+    assert "cancelled" in at.warning[0].value
+    assert not at.dataframe
+
+
+def test_a_floor_that_nothing_meets_is_one_error_with_a_remedy() -> None:
+    at = open_view("layers", {"view": "search", "own_floor": "true", "floor": "60"},
+                   model="iris_linear")  # fmt: skip
+    at.button(key="layers.search").click().run()
+    searched(at)
+    assert not at.exception
+    [error] = at.error
+    assert "lower the floor" in error.value
+
+
+def test_a_search_needs_a_width_of_each_kind() -> None:
+    at = open_view("layers", {"view": "search"})
+    chips: Any = at.get_by_key("layers.weight_bits")
+    chips.set_value([])
+    at.run()
+    assert_fine(at)
+    assert at.button(key="layers.search").disabled
+
+
+def test_edits_in_the_table_of_layers_are_applied_one_by_one_and_undone() -> None:
+    at = open_view("layers", {"view": "bits by layer"})
+    figures = at.metric[0].value
+    edit(at, 0, weight_bits=8)
+    assert_fine(at)
+    assert overrides(at)["/c1/Conv"].weights.n_bits == 8
+    assert at.session_state["config.output_bits"] == "auto"
+    changed = at.metric[0].value
+    assert changed != figures
+    edit(at, 2, activation_bits=6, activations_range="mse")
+    assert set(overrides(at)) == {"/c1/Conv", "/c2/Conv"}
+    at.button(key="layers.undo").click().run()
+    assert set(overrides(at)) == {"/c1/Conv"}
+    assert at.metric[0].value == changed
+    at.button(key="layers.undo").click().run()
+    assert_fine(at)
+    assert (overrides(at), at.metric[0].value) == ({}, figures)
+    assert at.button(key="layers.undo").disabled
+
+
+def test_an_edit_that_contradicts_is_one_error_and_nothing_is_lost() -> None:
+    at = edit(open_view("layers", {"view": "bits by layer"}), 0, weight_bits=6)
+    edit(at, 0, weights_signed="no", weights_symmetric="yes")
+    assert not at.exception
+    [error] = at.error
+    assert "c1" in error.value
+    assert "set signed to auto or yes" in error.value
+    assert overrides(at)["/c1/Conv"].weights.n_bits == 6
+    edit(at, 0, weights_symmetric="yes")
+    assert_fine(at)
+    assert overrides(at)["/c1/Conv"].weights.symmetric
+
+
+def test_all_layers_follow_the_sidebar_again_and_that_can_be_undone() -> None:
+    at = edit(open_view("layers", {"view": "bits by layer"}), 0, weight_bits=8)
+    at.button(key="layers.clear").click().run()
+    assert overrides(at) == {}
+    at.button(key="layers.undo").click().run()
+    assert_fine(at)
+    assert set(overrides(at)) == {"/c1/Conv"}
