@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import frame, tables, text, width_studies, width_views
+from pages.ui import frame, tables, text, width_studies, width_tables, width_views
 from pages.ui.charts import budgets, theme
 
 current = frame.begin(
@@ -48,7 +48,7 @@ chosen = view_column.segmented_control(
 )  # fmt: skip
 shows.get(str(chosen), shows["width"])()
 
-table = text.budget_table(found)
+table = width_tables.budget_table(found)
 tables.show(table, alt="Width, range and headroom of each accumulator")
 tables.download(
     table, key="bitwidths.csv", label="Accumulators",

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import calibration_views, frame, studies, tables, text
+from pages.ui import calibration_tables, calibration_views, frame, studies, tables, text
 from pages.ui.charts import distributions, theme
 
 current = frame.begin("calibration", "Is each range right, and is there enough data to know?")
@@ -61,7 +61,7 @@ chosen = st.segmented_control(
 )  # fmt: skip
 shows.get(str(chosen), shows["ranges"])()
 
-table = text.layer_table(found)
+table = calibration_tables.layer_table(found)
 tables.show(table, alt="Treatment, grids and SQNR of each node")
 tables.download(
     table, key="calibration.csv", label="Layers",

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, samples, state, tables, text
+from pages.ui import engine, frame, preflight_tables, samples, state, tables, text
 from pages.ui.charts import theme
 from quantlib.errors import QuantlibError
 
@@ -75,10 +75,10 @@ with right:
         ("learn", "Teach me"),
     ):
         st.page_link(frame.PAGES / f"{page}.py", label=label, icon=":material/arrow_forward:")
-if words := text.carried(model.preflight):
+if words := preflight_tables.carried(model.preflight):
     st.info(words)
-st.markdown(text.verdict(model.preflight))
-table = text.preflight_table(model.preflight)
+st.markdown(preflight_tables.verdict(model.preflight))
+table = preflight_tables.preflight_table(model.preflight)
 st.dataframe(
     theme.coloured(table, "treatment"), hide_index=True, height=320,
     alt="Each node of the model, how it is treated and whether Concrete ML takes it",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import state, studies, tables, text
+from pages.ui import calibration_tables, state, studies, tables, text
 from pages.ui.charts import distributions, theme
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
         st.caption("Click an estimator in the legend to see the ends of its range.")
     with figures:
         _figures(current, view)
-    table = text.range_table([*found, *([own] if own else [])])
+    table = calibration_tables.range_table([*found, *([own] if own else [])])
     event = st.dataframe(
         table, hide_index=True, key=f"calibration.ranges.{view.kind}", on_select="rerun",
         column_config=tables.formats(table),
@@ -79,7 +79,11 @@ def _figures(current: Current, view: TensorView) -> None:
         words = "float model" if current.config.calibrate_on == "float" else "quantized path"
         st.markdown(f"range on the {words} {text.interval(*view.path_range)}")
     if view.kind == "weights":
-        st.caption(text.symmetry(studies.symmetry(current.source, view), current.config.weights))
+        st.caption(
+            calibration_tables.symmetry(
+                studies.symmetry(current.source, view), current.config.weights
+            )
+        )
     fit, n_bits = view.fit, view.grid.n_bits
     less, more = (studies.sqnr_at(view, n_bits + step) for step in (-1, 1))
     st.metric(f"SQNR at {n_bits} bits", text.decibel(fit.sqnr_db),
@@ -112,7 +116,7 @@ def channels(view: TensorView) -> None:
     for words, listed in (("Dead", found.dead), ("Beyond the grid", found.clipped(view.grid))):
         numbers = ", ".join(map(str, listed[:40])) + (" …" if len(listed) > 40 else "")
         st.markdown(f"**{words}:** {numbers or 'none'}")
-    table = text.channel_table(found)
+    table = calibration_tables.channel_table(found)
     tables.show(table, alt="Range and zeros of each channel")
     tables.download(
         table, key="calibration.channels.csv", label="Channels", content=f"channels-{view.kind}"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import layer_studies, state, tables, text
+from pages.ui import layer_studies, layer_tables, state, tables, text
 from pages.ui.charts import searches, theme
 from pages.ui.layer_studies import EDITABLE, SearchQuestion
 from quantlib.analysis.search.program import Objective
@@ -45,7 +45,7 @@ def sensitivity(current: Current) -> None:
         "error that goes if only this layer stays in float. Bits are worth most where both are "
         "long; where the right bar is negative, its error cancels another's."
     )
-    table = text.sensitivity_table(found)
+    table = layer_tables.sensitivity_table(found)
     st.dataframe(
         table, hide_index=True, height=300, column_config=tables.formats(table),
         placeholder=tables.MISSING,
@@ -221,13 +221,13 @@ def _is_of_another(question: object, current: Current) -> bool:
 def _result(current: Current, question: object, found: SearchResult) -> None:
     """Draw what a search found, beside the best uniform configuration."""
     assert isinstance(question, SearchQuestion)
-    (st.success if found.beats_uniform else st.warning)(text.verdict_of_search(found))
+    (st.success if found.beats_uniform else st.warning)(layer_tables.verdict_of_search(found))
     st.plotly_chart(
         searches.assignment(found, text.places(current.evaluation())), key="layers.assignment",
         config=theme.CONFIG,
         alt="Weight and activation bits of each layer, found and best uniform",
     )  # fmt: skip
-    table = text.search_table(found)
+    table = layer_tables.search_table(found)
     tables.show(table, alt="What was found against the best uniform choice")
     limit = question.config.limit_bits
     st.caption(f"For accumulators of at most {limit} bits; {found.runs} configurations were run.")
@@ -240,7 +240,7 @@ def _result(current: Current, question: object, found: SearchResult) -> None:
         help="Sets the widths of every layer; the sidebar shows the widest.",
     )  # fmt: skip
     with right:
-        tables.download(text.assignment_table(found), key="layers.search.csv",
+        tables.download(layer_tables.assignment_table(found), key="layers.search.csv",
                         label="Widths", content="search")  # fmt: skip
     if adopted:  # sidebar and headline lie outside this fragment
         st.rerun()

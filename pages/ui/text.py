@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from quantlib.analysis.search.program import Objective
 from quantlib.core.estimator import MIN_MAX
 
 if TYPE_CHECKING:
@@ -16,18 +15,10 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from quantlib.analysis.distributions import Channels, RangeChoice
-    from quantlib.analysis.preflight import NodeReport, Preflight
     from quantlib.analysis.reports import Evaluation, Score
-    from quantlib.analysis.search.search import SearchResult
-    from quantlib.analysis.sensitivity import Sensitivity
-    from quantlib.analysis.widths.budget import Budget, LayerBudget
-    from quantlib.analysis.widths.cost import Cost
-    from quantlib.analysis.widths.remedies import Remedy, VerifiedRemedy
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import LayerOverride, Scheme
-    from quantlib.execution.weights import SymmetryVerdict
 
 _ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
 
@@ -139,83 +130,6 @@ def _whole(values: Iterable[int | None]) -> pd.api.extensions.ExtensionArray:
     return pd.array(list(values), dtype="Int64")
 
 
-def budget_table(found: Budget) -> pd.DataFrame:
-    """Return one row per accumulator: three widths, ranges, headroom."""
-    layers = found.layers
-    seen = [layer.seen for layer in layers]
-    return pd.DataFrame(
-        {
-            "layer": [layer.name for layer in layers],
-            "operator": [layer.op_type for layer in layers],
-            "seen (bits)": _whole(s.width_bits if s else None for s in seen),
-            "weights allow (bits)": [layer.weights.width_bits for layer in layers],
-            "types allow (bits)": [layer.types.width_bits for layer in layers],
-            f"fits {found.limit_bits} bits": [layer.fits for layer in layers],
-            "headroom (bits)": [round(layer.headroom_bits, 2) for layer in layers],
-            "smallest seen": [str(s.range[0]) if s else None for s in seen],
-            "largest seen": [str(s.range[1]) if s else None for s in seen],
-            "smallest possible": [str(layer.weights.range[0]) for layer in layers],
-            "largest possible": [str(layer.weights.range[1]) for layer in layers],
-            "channel that sets it": _whole(layer.widest_channel for layer in layers),
-            "widest on the way (bits)": [layer.intermediate_width_bits for layer in layers],
-            "low bits rounded away": [
-                layer.rounding.lsbs_to_remove if layer.rounding else 0 for layer in layers
-            ],
-        }
-    )
-
-
-def parts_table(layer: LayerBudget) -> pd.DataFrame:
-    """Return one row per integer that is computed on the way, the accumulator last."""
-    rows = [(part.name, part.weights, part.seen) for part in layer.parts]
-    rows.append(("accumulator", layer.weights, layer.seen))
-    return pd.DataFrame(
-        {
-            "integer": [name for name, *_ in rows],
-            "allowed (bits)": [weights.width_bits for _, weights, _ in rows],
-            "allowed from": [str(weights.range[0]) for _, weights, _ in rows],
-            "to": [str(weights.range[1]) for _, weights, _ in rows],
-            "seen (bits)": _whole(seen.width_bits if seen else None for *_, seen in rows),
-        }
-    )
-
-
-def remedy_table(proposed: Sequence[Remedy], done: Sequence[VerifiedRemedy] | None) -> pd.DataFrame:
-    """Return one row per remedy: predicted and, once run, verified."""
-    table = pd.DataFrame(
-        {
-            "change": [remedy.title for remedy in proposed],
-            "predicted width (bits)": [remedy.predicted_width_bits for remedy in proposed],
-            "predicted SQNR (dB)": [round(remedy.predicted_sqnr_db, 1) for remedy in proposed],
-        }
-    )
-    if done is not None:
-        table["verified width (bits)"] = [result.width_bits for result in done]
-        table["verified SQNR (dB)"] = [round(result.sqnr_db, 1) for result in done]
-        table["fits"] = [result.fits for result in done]
-    else:
-        table["predicted to fit"] = [remedy.predicted_to_fit for remedy in proposed]
-    return table
-
-
-def cost_table(found: Cost) -> pd.DataFrame:
-    """Return one row per integer operator: what it costs per sample."""
-    tables: dict[str, int] = {}
-    for entry in found.lookups:
-        tables[entry.name] = tables.get(entry.name, 0) + entry.count
-    return pd.DataFrame(
-        {
-            "layer": [layer.name for layer in found.layers],
-            "operator": [layer.op_type for layer in found.layers],
-            "look-ups on its result": [tables.get(layer.name, 0) for layer in found.layers],
-            "products": [layer.macs for layer in found.layers],
-            "bit operations": [layer.bit_operations for layer in found.layers],
-            "weights (bits)": [layer.weight_bits for layer in found.layers],
-            "input codes (bits)": [layer.activation_bits for layer in found.layers],
-        }
-    )
-
-
 MAX_NAMED = 4
 
 
@@ -236,208 +150,9 @@ def places(found: Evaluation) -> dict[str, int]:
     return {layer.name: i + 1 for i, layer in enumerate(found.layers)}
 
 
-def layer_table(found: Evaluation) -> pd.DataFrame:
-    """Return one row per node: treatment, grids, SQNR."""
-    return pd.DataFrame(
-        {
-            "layer": [layer.name for layer in found.layers],
-            "operator": [layer.op_type for layer in found.layers],
-            "treatment": [layer.treatment for layer in found.layers],
-            "input grid": [grid(layer.input_grid) for layer in found.layers],
-            "weight grid": [grid(layer.weight_grid) for layer in found.layers],
-            "SQNR (dB)": [layer.sqnr_db for layer in found.layers],
-        }
-    )
-
-
 def interval(low: float, high: float) -> str:
     """Return a range: "[-1.2, 3.4]"."""
     return f"[{number(low)}, {number(high)}]"
-
-
-def range_table(choices: Sequence[RangeChoice]) -> pd.DataFrame:
-    """Return one row per range: ends, scale, and how its grid fits."""
-    stats = [choice.quantizer.quant_stats for choice in choices]
-    return pd.DataFrame(
-        {
-            "estimator": [
-                choice.estimator.kind.label if choice.estimator else "own range"
-                for choice in choices
-            ],
-            "low": [float(s.rmin) if s else None for s in stats],
-            "high": [float(s.rmax) if s else None for s in stats],
-            "scale": [float(np.mean(choice.quantizer.scale)) for choice in choices],
-            "clipped (%)": [round(100 * choice.fit.clipped_share, 3) for choice in choices],
-            "SQNR (dB)": [choice.fit.sqnr_db for choice in choices],
-            "what it is": [
-                choice.estimator.kind.explanation if choice.estimator else "Set by the slider."
-                for choice in choices
-            ],
-        }
-    )
-
-
-def channel_table(channels: Channels) -> pd.DataFrame:
-    """Return one row per channel."""
-    return pd.DataFrame(
-        {
-            "channel": np.arange(len(channels.low)),
-            "low": channels.low,
-            "high": channels.high,
-            "zeros (%)": np.round(100 * channels.zero_share, 2),
-        }
-    )
-
-
-def symmetry(found: SymmetryVerdict, chosen: Scheme) -> str:
-    """Return what the automatic rule finds, with the numbers that decide it."""
-    verdict = "symmetric" if found.symmetric else "not symmetric"
-    numbers = (
-        f"3rd and 97th percentile {number(found.low)} and {number(found.high)}, ratio "
-        f"{found.ratio:.2f} {'within' if 1 / 3 <= found.ratio <= 3 else 'outside'} 1/3 to 3"
-    )
-    used = "auto" if chosen.symmetric is None and chosen.signed is None else "auto would say"
-    return f"{used} → {verdict} ({numbers})"
-
-
-def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
-    """Return one row per layer, direction and part."""
-    effects = found.effects
-    return pd.DataFrame(
-        {
-            "layer": [e.layer for e in effects],
-            "operator": [e.op_type for e in effects],
-            "what": [str(e.direction) for e in effects],
-            "part": [str(e.part) for e in effects],
-            "SQNR (dB)": [e.sqnr_db for e in effects],
-            "error (% of the whole)": [
-                round(100 * e.mse / found.mse, 2) if found.mse else None for e in effects
-            ],
-            "agreement": [e.agreement for e in effects],
-            found.score_name or "score": [e.score for e in effects],
-        }
-    )
-
-
-def verdict_of_search(found: SearchResult) -> str:
-    """Return in a sentence whether a search found better than one width for all."""
-    if found.uniform is None:
-        return "No uniform configuration meets the conditions; this assignment does."
-    if not found.beats_uniform:
-        return "No assignment of the widths offered is better than the best uniform configuration."
-    if found.objective is Objective.SQNR:
-        return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
-    before, after = decibel(found.uniform.sqnr_db), decibel(found.best.sqnr_db)
-    return (
-        f"{100 * found.gain:.0f} % less {_COST_WORDS[found.objective]} than the best uniform "
-        f"configuration, at {after} instead of {before}."
-    )
-
-
-_COST_WORDS = {
-    Objective.SIZE: "weight memory",
-    Objective.BIT_OPERATIONS: "bit operations",
-    Objective.LOOKUPS: "look-up cost",
-    Objective.SQNR: "error",
-}
-_COST_TITLES = {
-    Objective.SIZE: "weights (bits)",
-    Objective.BIT_OPERATIONS: "bit operations",
-    Objective.LOOKUPS: "look-up cost (Σ 2^width)",
-    Objective.SQNR: "mean squared error",
-}
-
-
-def search_table(found: SearchResult) -> pd.DataFrame:
-    """Return one row for what was found and one for the best uniform configuration."""
-    rows = [("found", found.best)]
-    if found.uniform is not None:
-        rows.append(("best uniform", found.uniform))
-    return pd.DataFrame(
-        {
-            "configuration": [title for title, _ in rows],
-            _COST_TITLES[found.objective]: [candidate.cost for _, candidate in rows],
-            "predicted SQNR (dB)": [round(c.predicted_sqnr_db, 2) for _, c in rows],
-            "measured SQNR (dB)": [round(c.sqnr_db, 2) for _, c in rows],
-            "agreement": [c.agreement for _, c in rows],
-            "score": [c.score for _, c in rows],
-            "widest accumulator (bits)": [c.width_bits for _, c in rows],
-        }
-    )
-
-
-def assignment_table(found: SearchResult) -> pd.DataFrame:
-    """Return one row per layer: the widths found and the uniform ones."""
-    uniform = found.uniform.widths if found.uniform else {}
-    return pd.DataFrame(
-        [
-            {
-                "layer": layer,
-                "weight bits": w or None,
-                "activation bits": a,
-                "uniform weight bits": uniform.get(layer, (0, 0))[0] or None,
-                "uniform activation bits": uniform.get(layer, (0, 0))[1] or None,
-            }
-            for layer, (w, a) in found.best.widths.items()
-        ]
-    )
-
-
-def preflight_table(found: Preflight) -> pd.DataFrame:
-    """Return one row per node before anything runs."""
-    nodes = found.nodes
-    carried = pd.array([node.carried_bits for node in nodes], dtype="Int64")
-    return pd.DataFrame(
-        {
-            "node": [node.name for node in nodes],
-            "operator": [node.op_type for node in nodes],
-            "treatment": [str(node.treatment) for node in nodes],
-            **({"own bits": carried} if found.carried else {}),
-            "look-up": pd.array([node.segment for node in nodes], dtype="Int64"),
-            "fan-in": pd.array([node.fan_in for node in nodes], dtype="Int64"),
-            "MACs per sample": pd.array([node.macs for node in nodes], dtype="Int64"),
-            "Concrete ML": [_concrete_ml(node) for node in nodes],
-        }
-    )
-
-
-def _concrete_ml(node: NodeReport) -> str:
-    """Return Concrete ML's verdict; what it refuses and is quantized here is an extension."""
-    if not node.refusal:
-        return "accepts it"
-    extended = str(node.treatment) in {"integer", "mover", "table look-up"}
-    return f"extension: {node.refusal}" if extended else node.refusal
-
-
-def carried(found: Preflight) -> str:
-    """Return which widths a model brings with it, in a sentence; empty if none."""
-    if not found.carried:
-        return ""
-    quantizers = {n.carried_bits for n in found.carried if n.treatment == "table look-up"}
-    weights = {n.carried_bits for n in found.carried if n.treatment == "integer"}
-    parts = [
-        f"{what} {', '.join(map(str, sorted(filter(None, widths))))} bits"
-        for what, widths in (("activations", quantizers), ("weights", weights))
-        if widths
-    ]
-    return (
-        f"**Quantized already** (quantization-aware training or QDQ): {'; '.join(parts)}. These "
-        "grids are used as they are; the widths in the sidebar apply where the model brings none."
-    )
-
-
-def verdict(found: Preflight) -> str:
-    """Return what Concrete ML would say of the model, in a sentence of Markdown."""
-    refused = found.refused
-    if refused:
-        first = refused[0]
-        return (
-            f"Concrete ML would refuse {len(refused)} of {len(found.nodes)} nodes: "
-            f"{plain(first.name)}, {plain(first.refusal, 120)}."
-        )
-    if found.refusal:
-        return f"Concrete ML would take each node, but {plain(found.refusal, 120)}."
-    return f"Concrete ML takes all {len(found.nodes)} nodes."
 
 
 def safe_name(name: str) -> str:

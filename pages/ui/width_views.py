@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import state, tables, text, width_studies
+from pages.ui import state, tables, text, width_studies, width_tables
 from pages.ui.charts import budgets, theme
 from quantlib.errors import QuantlibError
 
@@ -42,7 +42,7 @@ def width(current: Current, layer: LayerBudget) -> None:
                 config=theme.CONFIG, alt="Accumulator width by output channel",
             )  # fmt: skip
             st.caption(f"Channel {layer.widest_channel} sets the width.")
-        table = text.parts_table(layer)
+        table = width_tables.parts_table(layer)
         tables.show(table, alt="The accumulator and the integers on the way")
         if len(layer.parts) > 1:
             st.caption(
@@ -105,7 +105,7 @@ def remedies(current: Current, layer: LayerBudget) -> None:
     ):  # fmt: skip
         with st.spinner(f"Running {len(proposed)} configurations"):
             done = width_studies.verified(source, config, layer.name)
-    table = text.remedy_table(proposed, done)
+    table = width_tables.remedy_table(proposed, done)
     event = st.dataframe(
         table, hide_index=True, key=_remedies_key(layer), on_select="rerun",
         selection_mode="single-row", column_config=tables.formats(table),
@@ -199,6 +199,6 @@ def cost(current: Current) -> None:
     with right:
         st.plotly_chart(budgets.bit_operations(found, places), key="bitwidths.bitops",
                         config=theme.CONFIG, alt="Bit operations of each operator")  # fmt: skip
-    table = text.cost_table(found)
+    table = width_tables.cost_table(found)
     tables.show(table, alt="Look-ups, products and memory of each operator")
     tables.download(table, key="bitwidths.cost.csv", label="Cost", content="cost")

@@ -10,12 +10,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from quantlib.analysis.search import search as searches
 from quantlib.analysis.search.program import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
+from quantlib.analysis.workbench import Workbench
 from quantlib.cli import options, words
 from quantlib.cli.choices import configuration, given
 from quantlib.cli.console import ExitCode, complain, notices, say, show_table, write_json
 from quantlib.cli.documents import search_document
 from quantlib.cli.options import widths
-from quantlib.cli.sources import Bench, open_bench, read_config, write_text
+from quantlib.cli.sources import open_bench, read_config, write_text
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import UnreachableError
 
@@ -110,7 +111,7 @@ def search(
         write_text(save_config, found.best.config.to_json() + "\n")
 
 
-def _found(bench: Bench, base: QuantizationConfig, **question: Any) -> SearchResult:
+def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> SearchResult:
     """Return the result of a search, with its progress on a terminal."""
     console = notices()
     columns = (
