@@ -79,6 +79,10 @@ def region(source: engine.Source, config: QuantizationConfig, layer: str) -> Fea
     """Return which widths of a layer keep its accumulator within the limit."""
 
     def compute(_: engine.Workspace) -> FeasibleRegion | None:
+        layers = engine.evaluation(source, config).layers
+        grids = next((e.input_grid, e.weight_grid) for e in layers if e.name == layer)
+        if all(grid is None or grid.is_carried for grid in grids):  # nothing is left to choose
+            return None
         found = next(
             (f for f in layer_facts(engine.module(source, config)) if f.layer.name == layer), None
         )

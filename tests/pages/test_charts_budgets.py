@@ -87,6 +87,12 @@ def test_what_was_seen_over_the_limit_is_hatched_and_in_another_colour(limit_bit
     assert [shape == "/" for shape in bars.marker.pattern.shape] == over
 
 
+def test_the_legend_says_the_limit_and_a_line_stands_there() -> None:
+    figure = budgets.budget_bars(budget(9), places())
+    assert trace(figure, "limit: 9 bits").line.color == theme.OVER
+    assert [shape.x0 for shape in figure.layout.shapes] == [9]
+
+
 def test_long_names_with_the_same_end_stay_apart() -> None:
     names = [f"/a/{number}/a/very/long/name/of/a/layer/c/Conv" for number in (1, 2)]
     labels = [theme.numbered({names[0]: 1, names[1]: 2}, name) for name in names]

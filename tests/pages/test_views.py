@@ -111,6 +111,18 @@ def test_a_grid_that_came_with_the_model_is_not_to_choose(
     assert overrides(at) == {}
 
 
+def test_widths_that_came_with_the_model_have_no_map_of_what_fits(
+    open_screen: OpenScreen, go_to: GoTo
+) -> None:
+    content = (ROOT / "tests/golden/brevitas/qat_cnn.onnx").read_bytes()
+    at = open_screen().file_uploader(key="home.model").upload("qat_cnn.onnx", content).run()
+    go_to(at, "bitwidths")
+    at.segmented_control(key="bitwidths.view").set_value("what fits").run()
+    assert_fine(at)
+    assert "came with the model" in at.info[0].value
+    assert len(charts(at)) == 1
+
+
 def test_all_screens_number_a_layer_by_its_place_in_the_model() -> None:
     bars = charts(open_view("bitwidths", {"view": "cost"}))
     tornado = charts(open_view("layers", {}))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from quantlib.arrays import FloatArray
 
 
+_LIMIT = {"color": theme.OVER, "dash": "dash", "width": 2}
+
+
 def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
     """Width of each accumulator on an axis of bits: seen, allowed by weights, allowed by types.
 
@@ -60,6 +63,9 @@ def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
             hovertemplate="the types allow %{x:.1f} bits<extra></extra>",
         )
     )  # fmt: skip
+    figure.add_trace(  # the line itself has no place in the legend
+        go.Scatter(x=[None], y=[None], mode="lines", name=f"limit: {limit} bits", line=_LIMIT)
+    )
     figure.add_trace(
         go.Scatter(
             x=[end] * len(layers), y=names, mode="text",
@@ -67,10 +73,7 @@ def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
             textposition="middle left", showlegend=False, hoverinfo="skip", cliponaxis=False,
         )
     )  # fmt: skip
-    figure.add_vline(
-        x=limit, line={"color": theme.OVER, "dash": "dash", "width": 2},
-        annotation_text=f"limit: {limit} bits", annotation_position="top left",
-    )  # fmt: skip
+    figure.add_vline(x=limit, line=_LIMIT)
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, end], dtick=2)
     figure.update_layout(barmode="overlay")
@@ -95,7 +98,7 @@ def channel_strip(layer: LayerBudget, limit_bits: int) -> go.Figure:
                    marker={"color": theme.WITHIN},
                    hovertemplate="channel %{x}: %{y} bits seen<extra></extra>")
         )  # fmt: skip
-    figure.add_hline(y=limit_bits, line={"color": theme.OVER, "dash": "dash", "width": 2})
+    figure.add_hline(y=limit_bits, line=_LIMIT)
     figure.update_layout(barmode="overlay")
     return theme.titled(figure, x="output channel", y="width (bits)", height=280)
 
