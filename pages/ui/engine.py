@@ -198,6 +198,11 @@ def study(source: Source, key: object, compute: Callable[[Workspace], _T]) -> _T
     return _remember("study", (source, key), lambda: compute(_workspace(source)))
 
 
+def is_known(source: Source, key: object) -> bool:
+    """Tell whether a study was asked before and is still remembered."""
+    return (source, key) in st.session_state.get("engine.study", {})
+
+
 def unremembered(source: Source, compute: Callable[[Workspace], _T]) -> _T:
     """Return what a question comes to that must not be answered from memory: starting a job."""
     return compute(_workspace(source))

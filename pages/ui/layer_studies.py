@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pages.ui import engine
+from pages.ui import comparisons, engine
 from pages.ui.jobs import Job
 from quantlib.analysis.search.search import Progress, SearchResult, search
 from quantlib.analysis.sensitivity import Sensitivity, sensitivity
@@ -49,6 +49,12 @@ def measured(source: engine.Source, config: QuantizationConfig) -> Sensitivity:
             )  # fmt: skip
 
     return engine.study(source, ("sensitivity", config), compute)
+
+
+def is_measured(source: engine.Source, config: QuantizationConfig) -> bool:
+    """Tell whether `measured` answers at once."""
+    quick = comparisons.ledger_products(source, config) <= comparisons.AT_ONCE
+    return quick or engine.is_known(source, ("sensitivity", config))
 
 
 def search_job(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import layer_studies, layer_tables, state, tables, text
+from pages.ui import comparisons, layer_studies, layer_tables, state, tables, text
 from pages.ui.charts import searches, theme
 from pages.ui.layer_studies import EDITABLE, SearchQuestion
 from quantlib.analysis.search.program import Objective
@@ -33,6 +33,12 @@ def sensitivity(current: Current) -> None:
         key="layers.part", bind="query-params", help="Which of its operands are quantized.",
     )  # fmt: skip
     part = Part(words) if words in set(Part) else Part.BOTH
+    if not layer_studies.is_measured(current.source, current.config):
+        products = comparisons.ledger_products(current.source, current.config)
+        seconds = products * comparisons.SECONDS_PER_PRODUCT
+        st.caption(f"This model is large: running each layer alone takes about {seconds:,.0f} s.")
+        if not st.button("Run each layer alone", key="layers.run", type="primary"):
+            return
     with st.spinner("Running each layer alone"):
         found = layer_studies.measured(current.source, current.config)
     st.plotly_chart(

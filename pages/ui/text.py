@@ -11,7 +11,7 @@ import pandas as pd
 from quantlib.core.estimator import MIN_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -123,11 +123,6 @@ def grid(quantizer: UniformQuantizer | None) -> str:
     step = number(quantizer.quant_params.mean_scale)
     scale = f"{np.size(quantizer.scale)} scales, mean {step}" if quantizer.is_per_channel else step
     return f"{quantizer.n_bits} bits, {sign} {shape}, scale {scale}, {point}"
-
-
-def _whole(values: Iterable[int | None]) -> pd.api.extensions.ExtensionArray:
-    """Return whole numbers as a column that may have gaps."""
-    return pd.array(list(values), dtype="Int64")
 
 
 MAX_NAMED = 4

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pages.ui import text
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from quantlib.analysis.widths.budget import Budget, LayerBudget
     from quantlib.analysis.widths.cost import Cost
@@ -24,7 +22,7 @@ def budget_table(found: Budget) -> pd.DataFrame:
         {
             "layer": [layer.name for layer in layers],
             "operator": [layer.op_type for layer in layers],
-            "seen (bits)": text._whole(s.width_bits if s else None for s in seen),
+            "seen (bits)": _whole(s.width_bits if s else None for s in seen),
             "weights allow (bits)": [layer.weights.width_bits for layer in layers],
             "types allow (bits)": [layer.types.width_bits for layer in layers],
             f"fits {found.limit_bits} bits": [layer.fits for layer in layers],
@@ -33,7 +31,7 @@ def budget_table(found: Budget) -> pd.DataFrame:
             "largest seen": [str(s.range[1]) if s else None for s in seen],
             "smallest possible": [str(layer.weights.range[0]) for layer in layers],
             "largest possible": [str(layer.weights.range[1]) for layer in layers],
-            "channel that sets it": text._whole(layer.widest_channel for layer in layers),
+            "channel that sets it": _whole(layer.widest_channel for layer in layers),
             "widest on the way (bits)": [layer.intermediate_width_bits for layer in layers],
             "low bits rounded away": [
                 layer.rounding.lsbs_to_remove if layer.rounding else 0 for layer in layers
@@ -52,7 +50,7 @@ def parts_table(layer: LayerBudget) -> pd.DataFrame:
             "allowed (bits)": [weights.width_bits for _, weights, _ in rows],
             "allowed from": [str(weights.range[0]) for _, weights, _ in rows],
             "to": [str(weights.range[1]) for _, weights, _ in rows],
-            "seen (bits)": text._whole(seen.width_bits if seen else None for *_, seen in rows),
+            "seen (bits)": _whole(seen.width_bits if seen else None for *_, seen in rows),
         }
     )
 
@@ -91,3 +89,8 @@ def cost_table(found: Cost) -> pd.DataFrame:
             "input codes (bits)": [layer.activation_bits for layer in found.layers],
         }
     )
+
+
+def _whole(values: Iterable[int | None]) -> pd.api.extensions.ExtensionArray:
+    """Return whole numbers as a column that may have gaps."""
+    return pd.array(list(values), dtype="Int64")

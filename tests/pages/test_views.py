@@ -351,3 +351,16 @@ def test_all_layers_follow_the_sidebar_again_and_that_can_be_undone() -> None:
     at.button(key="layers.undo").click().run()
     assert_fine(at)
     assert set(overrides(at)) == {"/c1/Conv"}
+
+
+def test_a_large_model_s_layers_run_when_asked_and_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("pages.ui.comparisons.AT_ONCE", 0)
+    at = open_view("layers", {})
+    assert not at.exception
+    assert charts(at) == []
+    at.button(key="layers.run").click().run()
+    assert len(charts(at)) == 1
+    at.segmented_control(key="layers.part").set_value("weights").run()
+    assert len(charts(at)) == 1
