@@ -237,12 +237,7 @@ def test_a_click_on_a_node_in_compare_leads_to_its_tensor_in_calibration(
     line = page.locator(".js-plotly-plot").nth(2)
     line.scroll_into_view_if_needed()
     point = line.locator(".scatterlayer .point").nth(3)  # AveragePool; c2 reads what it makes
-    box = point.bounding_box(timeout=SLOW)
-    assert box is not None
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.wait_for_timeout(300)  # a point takes a click once it is hovered
-    page.mouse.down()
-    page.mouse.up()
+    click_point(page, point)
     page.get_by_role("link", name="Its tensor in Calibration").click()
     settle(page, "Calibration")
     layer = page.get_by_test_id("stSelectbox").filter(has_text="Layer").locator("input")
@@ -253,6 +248,18 @@ def test_a_click_on_a_node_in_compare_leads_to_its_tensor_in_calibration(
     expect(line).to_be_visible()
     page.wait_for_timeout(500)
     settle(page, "Compare")
+
+
+def click_point(page: Page, point: Locator) -> None:
+    """Click a mark of a chart, wherever the page has it; it takes a click once it is hovered."""
+    point.scroll_into_view_if_needed(timeout=SLOW)
+    page.wait_for_timeout(300)
+    box = point.bounding_box(timeout=SLOW)
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(300)
+    page.mouse.down()
+    page.mouse.up()
 
 
 def small_sweep(page: Page, app_url: str) -> None:
@@ -294,11 +301,8 @@ def test_a_row_of_a_sweep_is_selected_and_adopted(page: Page, app_url: str) -> N
 
 def test_a_cell_of_the_heat_map_is_selected_and_adopted(page: Page, app_url: str) -> None:
     small_sweep(page, app_url)
-    cell = page.locator(".js-plotly-plot").first.locator(".scatterlayer .point").first
-    box = cell.bounding_box()
-    assert box
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.wait_for_timeout(1500)  # the finished sweep is drawn once more
+    click_point(page, page.locator(".js-plotly-plot").first.locator(".scatterlayer .point").first)
     weights, activations = selected_bits(page)
     page.get_by_role("button", name="Adopt").click()
     expect(slider(page)).to_have_value(weights)

@@ -271,6 +271,8 @@ def test_a_process_that_is_interrupted_leaves_whole_lines(tmp_path: Path) -> Non
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        # a background shell starts its children with the interrupt ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         deadline = time.monotonic() + 120
