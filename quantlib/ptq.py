@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import OptionsError
-from quantlib.execution.calibrate import Calibration
+from quantlib.execution.calibrate import Calibration, MixedSamplesError
 from quantlib.execution.chunks import PIECE_BYTES, Shelf, samples_per_piece
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.measured import FloatRanges, float_ranges
@@ -86,6 +86,7 @@ def quantize(
     piece_bytes : int
         Data run through an operator in pieces of about this size; pieces that wait lie in
         memory up to a limit and on disk beyond it, so that memory does not grow with the data.
+        A model that mixes samples takes them all at once.
 
     Returns
     -------
@@ -110,17 +111,33 @@ def quantize(
     arrays = calibration if isinstance(calibration, tuple) else (calibration,)
     data = check_inputs(model, arrays, what="calibration data")
     _check_overrides(model, config)
-    if statistics is not None:
-        ranges, memo = FloatRanges(statistics), None
-    elif config.calibrate_on == "float":
+    ranges = FloatRanges()
+    if config.calibrate_on == "float":
         ranges = float_ranges(model, data, estimates=config.uses_estimators)
-    else:
-        ranges = FloatRanges()
+    if statistics:
+        _check_names(model, statistics)
+        ranges = FloatRanges({**ranges.ranges, **statistics}, ranges.statistics)
     step = samples_per_piece(model, len(data[0]), budget=piece_bytes)
-    with Shelf() as shelf:
-        walk = Calibration(model, config, shelf, ranges, memo)
-        layers, inputs = walk.walk(data, step)
+    try:
+        with Shelf() as shelf:
+            layers, inputs = Calibration(model, config, shelf, ranges, memo).walk(data, step)
+    except MixedSamplesError:  # all samples at once, whatever memory that takes
+        with Shelf() as shelf:
+            walk = Calibration(model, config, shelf, ranges, memo)
+            layers, inputs = walk.walk(data, len(data[0]))
     return QuantizedModule(model, config, layers, inputs, data)
+
+
+def _check_names(model: Graph, statistics: Mapping[str, MinMaxQuantizationStats]) -> None:
+    """Raise OptionsError when statistics name a tensor that the model does not have."""
+    names = {info.name for info in model.inputs}
+    names.update(name for node in model.nodes for name in node.outputs)
+    unknown = [name for name in statistics if name not in names]
+    if unknown:
+        raise OptionsError(
+            f"statistics name the tensor {unknown[0]!r}, which this model does not have; give "
+            "names of inputs or of nodes' outputs."
+        )
 
 
 def _check_overrides(model: Graph, config: QuantizationConfig) -> None:

@@ -229,3 +229,48 @@ def test_peak_memory_does_not_grow_with_the_samples() -> None:
         for n in (2000, 8000)
     ]  # fmt: skip
     assert peaks[1] < peaks[0] * 1.15 + 30, peaks
+
+
+def divided() -> ql.Graph:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a"], "g1"),
+        helper.make_node("Gemm", ["x", "v"], ["b"], "g2"),
+        helper.make_node("Exp", ["b"], ["e"], "exp"),
+        helper.make_node("Div", ["a", "e"], ["y"], "div"),
+    ]
+    constants = {"w": normal(6, 4), "v": 0.1 * normal(6, 4, seed=3)}
+    return ql.load_model(build(nodes, inputs={"x": ["n", 6]}, outputs=["y"], constants=constants))
+
+
+def test_a_quotient_learns_from_every_piece() -> None:
+    graph, x, config = divided(), normal(200, 6), ql.QuantizationConfig.from_n_bits(8)
+    whole, pieces = (ql.quantize(graph, x, config, piece_bytes=n) for n in (1 << 27, 3000))
+    first, second = (module.layers[-1].op for module in (whole, pieces))
+    assert first == second
+    assert grids_of(whole) == grids_of(pieces)
+
+
+def test_a_model_that_mixes_samples_takes_them_all_at_once() -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a"], "g1"),
+        helper.make_node("ReduceMean", ["a"], ["m"], "mean", axes=[0], keepdims=1),
+        helper.make_node("Sub", ["a", "m"], ["y"], "sub"),
+    ]
+    model = build(nodes, inputs={"x": ["n", 6]}, outputs=["y"], constants={"w": normal(6, 4)},
+                  opset=14)  # fmt: skip
+    graph, x = ql.load_model(model), normal(200, 6)
+    whole, pieces = (ql.quantize(graph, x, BASE, piece_bytes=n) for n in (1 << 27, 3000))
+    assert grids_of(whole) == grids_of(pieces)
+
+
+def test_given_statistics_stand_beside_float_ranges_and_make_layers_of_their_own() -> None:
+    graph, x = ql.load_model(mlp()), normal(100, 6)
+    wide = ql.MinMaxQuantizationStats(rmax=np.float64(50), rmin=np.float64(-50))
+    config = BASE.replace(calibrate_on="float")
+    plain = ql.quantize(graph, x, config)
+    given = ql.quantize(graph, x, config, statistics={"h": wide})
+    assert given.layers[0].outputs[0] is not None and given.layers[0].outputs[0].rmax == 50
+    assert given.layers[1].outputs == plain.layers[1].outputs
+    assert given.layers[0].key != plain.layers[0].key
+    with pytest.raises(ql.OptionsError, match="tensor 'nope'"):
+        ql.quantize(graph, x, config, statistics={"nope": wide})

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import quantlib as ql
 from quantlib.core.metrics import sqnr_db
 from quantlib.core.tensor import Tensor
 from quantlib.data import load_data
 from quantlib.execution.layer import QuantizedLayer
+from tests.models import build, normal
 
 SAMPLES = Path(__file__).parents[1] / "sample_models"
 BASE = ql.QuantizationConfig.from_n_bits(4)
@@ -186,3 +188,19 @@ def test_a_wrong_override_is_named_by_its_path(member: str, message: str) -> Non
     text = BASE.to_json().replace('"overrides": {}', f'"overrides": {member}')
     with pytest.raises(ql.ConfigurationError, match=message):
         ql.QuantizationConfig.from_json(text)
+
+
+@pytest.mark.parametrize("power_of_two", [False, True])
+@pytest.mark.parametrize("constant", [-3.0, 3.0])
+def test_a_constant_channel_keeps_its_value_on_a_narrow_grid(
+    constant: float, power_of_two: bool
+) -> None:
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], "g")]
+    weights = normal(6, 4)
+    weights[:, 2] = constant
+    model = build(nodes, inputs={"x": ["n", 6]}, outputs=["y"], constants={"w": weights})
+    scheme = ql.Scheme(4, False, False, narrow=True, power_of_two=power_of_two, per_channel=True)
+    module = ql.quantize(ql.load_model(model), normal(50, 6), BASE.replace(weights=scheme))
+    weight = weight_of(module, 0)
+    assert np.allclose(weight.rounded().values[:, 2], constant, atol=1e-6)
+    assert weight.codes.min() >= 1

@@ -140,6 +140,8 @@ def compare_outputs(
             f"outputs have the shapes {before.shape} and {after.shape}; compare outputs of the "
             "same samples and model."
         )
+    if before.dtype.kind in "ub":  # neither subtracts
+        before, after = before.astype(np.int64), after.astype(np.int64)
     scores = before.ndim == 2 and before.shape[1] > 1
     labels = _class_numbers(labels, before)
     return Comparison(

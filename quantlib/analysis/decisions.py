@@ -73,6 +73,7 @@ def score_of(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> Score |
 
 def flips_of(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> tuple[Flip, ...]:
     """Return the samples whose class changes, the surest float decisions first."""
+    labels = None if labels is None else _as_classes(y_float, labels)
     before, after = y_float.argmax(1), y.argmax(1)
     changed = np.flatnonzero(before != after)
     known = labels is not None and labels.ndim == 1 and labels.dtype.kind in "iu"

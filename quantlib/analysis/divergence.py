@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.analysis.partial import PartialRun, is_integer, samples_per_state
+from quantlib.errors import TensorError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -66,15 +67,29 @@ def divergences(
     Layers are tried from the last to the first, so that a sample costs what lies behind the
     layer at which it diverges.
     """
-    chosen = np.asarray(samples, dtype=np.int64)
+    chosen = _checked(np.asarray(samples), len(inputs[0]))
     step = samples_per_state(module.graph, max(1, len(chosen)))
     for start in range(0, len(chosen), step):
         part = chosen[start : start + step]
         run = PartialRun(module, [array[part] for array in inputs])
+        if run.exact_output.ndim != 2:
+            raise TensorError(
+                f"the first output has the shape {run.exact_output.shape}; only scores of classes, "
+                "one row per sample, decide anything."
+            )
         lost = run.output.argmax(axis=1) != run.exact_output.argmax(axis=1)
         for sample, position, is_lost in zip(part, _positions(run), lost, strict=True):
             name = _name(module, int(position)) if is_lost else ""
             yield Divergence(int(sample), name, int(position))
+
+
+def _checked(samples: AnyArray, count: int) -> IntArray:
+    """Return sample numbers, or raise TensorError for what are none."""
+    if samples.size == 0:
+        return samples.astype(np.int64)
+    if samples.dtype.kind not in "iu" or samples.min() < 0 or samples.max() >= count:
+        raise TensorError(f"samples must be whole numbers from 0 to {count - 1}.")
+    return samples.astype(np.int64)
 
 
 def _name(module: QuantizedModule, position: int) -> str:

@@ -124,11 +124,6 @@ def evaluate_module(
     )
 
 
-def _channel_axis(layer: QuantizedLayer) -> int:
-    """Return the axis of output channels: the last of a matrix product, else the second."""
-    return layer.op.output_channel_axis if isinstance(layer.op, MixingOp) else 1
-
-
 def _comparable(output: AnyArray, name: str) -> AnyArray:
     """Return outputs as numbers that can be subtracted, or raise TensorError."""
     if output.dtype.kind not in "fiub":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.decisions import score_of
+from quantlib.analysis.decisions import check_labels, score_of
 from quantlib.analysis.partial import Precision, is_integer, partial_runs, weight_positions
 from quantlib.analysis.tasks import as_ready
 from quantlib.core import metrics
@@ -210,6 +210,7 @@ def sensitivities(
         what has not begun.
     """
     y_float = reference.output()
+    check_labels(y_float, labels)
     runs = list(partial_runs(module, reference, keep_runs=True))
     places = [
         i

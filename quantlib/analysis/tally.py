@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.analysis.widths.facts import channel_axis
 from quantlib.core.tensor import Tensor
 from quantlib.execution.memo import Memo, key_of
 from quantlib.ops.base import MixingOp
@@ -77,8 +78,9 @@ def tally_of(layer: QuantizedLayer, run: LayerRun, exact: AnyArray | None) -> Ta
     """Return the figures of one run; `exact` is the float model's output, where it is known."""
     tally = Tally()
     if run.accumulator is not None and isinstance(layer.op, MixingOp):
-        accumulator, axis = run.accumulator, layer.op.output_channel_axis
-        kept = axis % accumulator.ndim if accumulator.ndim > 1 else -1
+        accumulator = run.accumulator
+        axis = channel_axis(layer, accumulator.ndim)
+        kept = -1 if axis is None else axis % accumulator.ndim
         others = tuple(i for i in range(accumulator.ndim) if i != kept)
         tally = Tally(
             accumulator.min(axis=others),

@@ -8,6 +8,7 @@ import numpy as np
 
 from quantlib.core.params import DEGENERATE_RANGE, UniformQuantizationParameters
 from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, FloatArray
@@ -58,6 +59,9 @@ def fitted_channels(
     """
     low, high = np.asarray(rmin), np.asarray(rmax)
     if options.is_narrow and not options.is_symmetric:
+        if options.n_bits == 1:
+            raise OptionsError("a narrow grid needs 2 bits or more.")
+        low, high = _with_zero(low, high)
         low = low - (high - low) / (2**options.n_bits - 2)
     if not power_of_two:
         return low, high
@@ -65,8 +69,16 @@ def fitted_channels(
     scale = np.exp2(np.ceil(np.log2(params.scale)))
     if options.is_symmetric:
         return -scale * options.qmax, scale * options.qmax
-    constant = high - low < DEGENERATE_RANGE
-    low = np.where(constant, np.minimum(low, 0.0), low)
+    low, high = _with_zero(low, high)
     lowest = -options.offset
     zero_point = np.rint(lowest - low / scale)
     return scale * (lowest - zero_point), scale * (options.qmax - zero_point)
+
+
+def _with_zero(low: AnyArray, high: AnyArray) -> tuple[AnyArray, AnyArray]:
+    """Extend ranges of one constant to 0: a grid needs a range, and the constant a code."""
+    constant = high - low < DEGENERATE_RANGE
+    return (
+        np.where(constant, np.minimum(low, 0), low),
+        np.where(constant, np.maximum(high, 0), high),
+    )

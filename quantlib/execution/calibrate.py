@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     from quantlib.graph.model import Graph, Node
 
 
+class MixedSamplesError(Exception):
+    """An operator mixes samples, so that data cannot run through it in pieces."""
+
+
 class Calibration:
     """The state of one walk: the calibration data of each tensor that is still to be read.
 
@@ -86,6 +90,7 @@ class Calibration:
         self.measured: dict[str, TensorStatistics] = dict(float_ranges.statistics)
         self.entered: dict[str, Tensor | None] = {}
         self.n_pieces = 1
+        self.rows: list[int] = []
 
     def walk(
         self, data: tuple[AnyArray, ...], samples_per_piece: int
@@ -117,8 +122,9 @@ class Calibration:
                     self.measured[info.name] = measure(array)
             parts = [array[i : i + step] for i in range(0, len(array), step)]
             self.n_pieces = len(parts)
+            self.rows = [len(part) for part in parts]
             self.entered[info.name] = grid if grid is None else Tensor(grid, values=parts[0])
-            self.keys[info.name] = key_of(info.name, grid)
+            self.keys[info.name] = key_of(info.name, grid, sorted(self.float_ranges.ranges.items()))
             self.pieces[info.name] = [
                 in_memory(part if grid is None else Tensor(grid, values=part)) for part in parts
             ]
@@ -176,8 +182,10 @@ class Calibration:
         in_float = isinstance(layer.op, FloatOp)
         measured = Measured(layer, self.float_ranges, estimates=self.estimates)
         results: list[tuple[Kept | None, ...]] = []
-        for values in self._inputs(node):
+        for i, values in enumerate(self._inputs(node)):
             found = layer.op.float_results(*real_values(layer.arguments(values)))
+            if self.n_pieces > 1 and layer.treatment is not Treatment.RAW:
+                self._check_rows(i, found)
             measured.add(found)
             if in_float or self.linear_only:
                 results.append(tuple(None if r is None else self._put(r) for r in found))
@@ -188,6 +196,12 @@ class Calibration:
             return _Done(layer, outputs, measured.statistics)
         layer, outputs = self._integers(layer, results)
         return _Done(layer, outputs, measured.statistics)
+
+    def _check_rows(self, piece: int, results: tuple[AnyArray | None, ...]) -> None:
+        """Raise MixedSamplesError when results do not have one row per sample of the piece."""
+        for result in results:
+            if result is not None and result.shape[:1] != (self.rows[piece],):
+                raise MixedSamplesError
 
     def _put(self, value: Value) -> Kept:
         """Keep a value for later; data in one piece stay in memory."""

@@ -199,7 +199,10 @@ class Div(MixingOp):
             return (np.asarray(a / b),)  # type: ignore[operator]
 
     def calibrated(self, *inputs: AnyArray | None, output_bits: int) -> Div:
-        """Measure ``1 / B`` and the value of B that is nearest to 0."""
+        """Measure ``1 / B`` and the value of B that is nearest to 0.
+
+        Pieces of the data follow one another: each widens what the operator knows already.
+        """
         divisor = inputs[1]
         assert divisor is not None
         smallest = float(divisor.flat[np.abs(divisor).argmin()])
@@ -209,6 +212,9 @@ class Div(MixingOp):
                 "whose divisor stays away from 0."
             )
         stats = MinMaxQuantizationStats.from_values(1.0 / divisor)
+        if self.inverse is not None and self.inverse.quant_stats is not None:
+            stats = stats.merge(self.inverse.quant_stats)
+            smallest = min(smallest, self.smallest, key=abs)
         grid = UniformQuantizer.from_stats(QuantizationOptions(output_bits), stats)
         return Div(grid, smallest)
 

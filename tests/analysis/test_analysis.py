@@ -14,6 +14,7 @@ from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.reports import Evaluation
 from quantlib.data import Dataset
 from tests import models
+from tests.models import build, normal
 
 GRAPH = ql.load_model(models.mlp())
 X = models.normal(700, 6, seed=9)
@@ -141,3 +142,28 @@ def test_labels_that_do_not_fit_the_outputs_are_one_error(labels: Any, message: 
     reference = FloatReference(GRAPH, (X[:3],))
     with pytest.raises(ql.TensorError, match=message):
         evaluate(GRAPH, data, BASE, reference=reference)
+
+
+def test_the_widest_channel_of_a_product_with_a_constant_on_the_left_is_a_row() -> None:
+    weights = normal(5, 6)
+    weights[3] *= 20
+    model = build(
+        [helper.make_node("MatMul", ["w", "x"], ["y"], "mm"),
+         helper.make_node("Relu", ["y"], ["z"], "r")],
+        inputs={"x": ["n", 6, 4]}, outputs=["z"], constants={"w": weights},
+    )  # fmt: skip
+    graph, x = ql.load_model(model), normal(40, 6, 4)
+    data = replace(DATA, calibration=(x,), evaluation=(x,), labels=None)
+    config = BASE.replace(weights=ql.Scheme(5, True, True))
+    found = evaluate(graph, data, config, reference=FloatReference(graph, (x,)))
+    assert found.layers[0].widest_channel == 3
+
+
+@pytest.mark.parametrize("shape", [(-1,), (-1, 1)])
+def test_flips_name_labels_of_any_shape_that_a_score_takes(shape: tuple[int, ...]) -> None:
+    data = replace(DATA, labels=np.asarray(DATA.labels, dtype=np.float64).reshape(shape))
+    config = ql.QuantizationConfig.from_n_bits(2)
+    found = evaluate(GRAPH, data, config, reference=REFERENCE)
+    assert found.score is not None and found.score.name == "accuracy"
+    assert found.flips
+    assert all(flip.label is not None for flip in found.flips)

@@ -215,3 +215,22 @@ def test_one_layer_is_where_everything_diverges() -> None:
 def compare_float(graph: ql.Graph, x: Any) -> Any:
     h = np.maximum(x @ graph.constants["w1"].T + graph.constants["b1"], 0)
     return h @ graph.constants["w2"].T + graph.constants["b2"]
+
+
+@pytest.mark.parametrize("kind", [bool, np.uint8])
+def test_outputs_that_do_not_subtract_are_compared_all_the_same(kind: type) -> None:
+    before: Any = np.array([[1, 0], [0, 1], [1, 0]], dtype=kind)
+    after: Any = np.array([[1, 0], [1, 0], [1, 0]], dtype=kind)
+    found = compare_outputs(before, after)
+    assert found.agreement == pytest.approx(2 / 3)
+    assert [flip.sample for flip in found.flips] == [1]
+
+
+def test_only_scores_and_samples_that_are_there_diverge() -> None:
+    graph = ql.load_model(models.mlp())
+    x = models.normal(20, 6)
+    module = ql.quantize(graph, x, ql.QuantizationConfig.from_n_bits(3))
+    for samples in ([20], [-1], [True, False], [0.5]):
+        with pytest.raises(ql.TensorError, match="from 0 to 19"):
+            list(divergences(module, [x], samples))  # type: ignore[arg-type]
+    assert list(divergences(module, [x], [])) == []

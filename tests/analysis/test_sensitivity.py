@@ -183,3 +183,12 @@ def test_a_caller_that_stops_cancels_what_has_not_begun() -> None:
     effects.close()  # type: ignore[attr-defined]
     assert len(executor.futures) == 2
     assert [future.cancelled() for future in executor.futures] == [False, True]
+
+
+@pytest.mark.parametrize("labels", [np.arange(7), np.full(20, 7)])
+def test_labels_that_do_not_fit_are_refused(labels: Any) -> None:
+    graph = ql.load_model(models.mlp())
+    x = models.normal(20, 6)
+    module = ql.quantize(graph, x, ql.QuantizationConfig.from_n_bits(3))
+    with ThreadPoolExecutor(1) as executor, pytest.raises(ql.TensorError, match="labels"):
+        sensitivity(module, FloatReference(graph, (x,)), labels, executor=executor)

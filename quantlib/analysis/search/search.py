@@ -100,7 +100,7 @@ class SearchResult:
             return 0.0
         if self.objective is Objective.SQNR:
             return self.best.sqnr_db - self.uniform.sqnr_db
-        return 1.0 - self.best.cost / self.uniform.cost
+        return 1.0 - self.best.cost / self.uniform.cost if self.uniform.cost else 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from quantlib.analysis.widths.cost import cost
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import feasible_region, has_weights
 from quantlib.core.scheme import LayerOverride
-from quantlib.errors import UnreachableError
+from quantlib.errors import OptionsError, UnreachableError
 from quantlib.execution.memo import Memo
 from quantlib.ptq import quantize
 
@@ -144,6 +144,8 @@ def cost_tables(
     OptionsError
         No choice of some layer fits ``config.limit_bits``; raised before anything is measured.
     """
+    if not weight_bits or not activation_bits:
+        raise OptionsError("offer at least one weight width and one activation width.")
     memo = Memo() if memo is None else memo
     base = widest(config, weight_bits, activation_bits)
     top = (max(weight_bits), max(activation_bits))
@@ -153,6 +155,7 @@ def cost_tables(
 
     module = quantize(graph, data.calibration, base, memo=memo)
     facts = []
+    exists: dict[str, AnyArray] = {}
     for fact in layer_facts(module):
         region = feasible_region(
             fact, base.limit_bits, weight_bits=weight_bits, activation_bits=activation_bits
@@ -160,6 +163,7 @@ def cost_tables(
         if region is not None and (region.width_bits > 0).any():
             check_limit(fact.layer.name, region.width_bits, base.limit_bits)
             facts.append(fact)
+            exists[fact.layer.name] = region.width_bits > 0
     total = 1 + sum(
         (len(weight_bits) - 1) * has_weights(f) + len(activation_bits) - 1 for f in facts
     )
@@ -169,12 +173,13 @@ def cost_tables(
     for fact in facts:
         name = fact.layer.name
         columns: tuple[list[float], list[float]] = ([], [])
+        possible = [np.any(exists[name], axis=axis).tolist() for axis in (1, 0)]
         for part, widths in enumerate(
             (weight_bits if has_weights(fact) else (0,), activation_bits)
         ):
-            for n_bits in widths:
+            for i, n_bits in enumerate(widths):
                 pair = (n_bits, top[1]) if part == 0 else (top[0] * has_weights(fact), n_bits)
-                if n_bits in (0, top[part]):
+                if n_bits in (0, top[part]) or not possible[part][i]:
                     columns[part].append(0.0)
                     continue
                 error = error_of(with_widths(base, {name: pair})) - base_error

@@ -12,6 +12,7 @@ from quantlib.analysis.widths.sizes import Observed, Probe, Sizes, inferred_size
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.tensor import Tensor
 from quantlib.execution.float_run import BATCH
+from quantlib.execution.layer import real_values
 from quantlib.execution.treatments import plan
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp
 from quantlib.ops.movers import Concat, common_grid
@@ -121,6 +122,20 @@ class LayerFacts:
         )
 
 
+def _reals(
+    layer: QuantizedLayer, arguments: tuple[Value | None, ...]
+) -> tuple[AnyArray | None, ...]:
+    """Return what a float operator can make: anything, which its output's grid clips.
+
+    A grid that does not clip (QONNX's Trunc) takes what the codes before it make.
+    """
+    grid, source = layer.outputs[0], arguments[0] if arguments else None
+    if grid is None or not grid.no_clipping or not isinstance(source, Tensor):
+        return (_ANYTHING,) * len(layer.node.outputs)
+    rest = real_values(arguments[1:])
+    return layer.op.float_results(source.rounded().values, *rest)
+
+
 def channel_axis(layer: QuantizedLayer, ndim: int) -> int | None:
     """Return the axis of output channels in an accumulator with `ndim` axes.
 
@@ -185,7 +200,7 @@ class _Walk:
         arguments = layer.arguments(self.values)
         results: tuple[Value | None, ...]
         if isinstance(layer.op, FloatOp):
-            results = layer.wrap((_ANYTHING,) * len(layer.node.outputs), arguments)
+            results = layer.wrap(_reals(layer, arguments), arguments)
         else:
             operands = layer.on_grid(arguments)
             self._note_tables(layer, arguments, operands)

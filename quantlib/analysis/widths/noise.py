@@ -48,8 +48,9 @@ def activation_noise(grid: UniformQuantizer, power: float | None = None) -> floa
     """
     step = float(np.mean(np.square(grid.scale)))
     if power is None:
-        low = float(grid.rmin) if grid.rmin is not None else float(np.mean(grid.scale)) * grid.qmin
-        high = float(grid.rmax) if grid.rmax is not None else float(np.mean(grid.scale)) * grid.qmax
+        ends = grid.averaged().dequant(np.array([grid.qmin, grid.qmax]))
+        low = float(ends.min() if grid.rmin is None else grid.rmin)
+        high = float(ends.max() if grid.rmax is None else grid.rmax)
         power = (low * low + low * high + high * high) / 3.0
     return step / 12.0 / power if power > 0.0 else 0.0
 

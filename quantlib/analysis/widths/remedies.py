@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.widths.facts import LayerFacts
     from quantlib.analysis.widths.seen import Seen
     from quantlib.core.config import QuantizationConfig
+    from quantlib.core.scheme import Scheme
     from quantlib.data import Dataset
     from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
@@ -240,9 +241,9 @@ def _changes(
 
     activations = config.activations_of(name)
     for less in sorted({1, excess} - {0}):
-        if activations.n_bits - less < 1:
+        scheme = _with_bits(activations, activations.n_bits - less)
+        if scheme is None:
             continue
-        scheme = activations.replace(n_bits=activations.n_bits - less)
         changed = _tried(facts, power, activation_bits=scheme.n_bits)
         if changed is not None:
             override = LayerOverride(own.weights, scheme)
@@ -252,9 +253,9 @@ def _changes(
     if has_weights(facts):
         weights = config.weights_of(name)
         for less in sorted({1, excess} - {0}):
-            if weights.n_bits - less < 1:
+            scheme = _with_bits(weights, weights.n_bits - less)
+            if scheme is None:
                 continue
-            scheme = weights.replace(n_bits=weights.n_bits - less)
             changed = _tried(facts, power, weight_bits=scheme.n_bits)
             if changed is not None:
                 override = LayerOverride(scheme, own.activations)
@@ -269,8 +270,8 @@ def _changes(
                 override = LayerOverride(scheme, own.activations)
                 yield _Change("symmetric weights", config.with_override(name, override), *changed)
 
-    if config.activations.n_bits > 1 and own.activations is None:
-        scheme = config.activations.replace(n_bits=config.activations.n_bits - 1)
+    scheme = _with_bits(config.activations, config.activations.n_bits - 1)
+    if scheme is not None and own.activations is None:
         changed = _tried(facts, power, activation_bits=scheme.n_bits)
         if changed is not None:
             noise = dict(changed[1])
@@ -283,6 +284,14 @@ def _changes(
 
     if excess and facts.op.rounds_accumulator and not facts.leaves:
         yield _rounded(config, facts, every, powers)
+
+
+def _with_bits(scheme: Scheme, n_bits: int) -> Scheme | None:
+    """Return a scheme at another width; None where it has no such grid."""
+    try:
+        return scheme.replace(n_bits=n_bits)
+    except OptionsError:
+        return None
 
 
 def _balanced(

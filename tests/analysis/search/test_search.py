@@ -114,3 +114,20 @@ def test_widths_by_layer_leave_out_what_the_configuration_says_already() -> None
         "b": ql.LayerOverride(weights=BASE.weights.replace(n_bits=3)),
         "c": ql.LayerOverride(activations=BASE.activations.replace(n_bits=4)),
     }
+
+
+def test_a_width_without_a_grid_is_no_choice_and_no_error() -> None:
+    config = BASE.replace(weights=ql.Scheme(6, symmetric=True))
+    found = result_of("digits_mlp", config, weight_bits=[1, 4, 6], objective=Objective.SIZE)
+    assert all(w != 1 for w, _ in found.best.widths.values())
+
+
+def test_no_width_at_all_is_refused() -> None:
+    with pytest.raises(ql.OptionsError, match="at least one weight width"):
+        result_of("digits_mlp", weight_bits=[])
+
+
+def test_an_objective_that_costs_nothing_has_no_gain() -> None:
+    found = result_of("iris_linear", objective=Objective.LOOKUPS)
+    assert found.best.cost == 0
+    assert found.gain == 0

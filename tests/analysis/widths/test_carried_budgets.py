@@ -66,3 +66,23 @@ def test_codes_selected_from_a_grid_of_the_model_arrive_as_they_are() -> None:
     assert budget["pool"].weights.range == (-128, 127)
     facts = layer_facts(module)[-1]
     assert facts.variables()[0][1].codes.tolist() == [-128, 127]
+
+
+def test_a_truncation_that_does_not_clip_is_bounded_by_what_it_reads() -> None:
+    domain = "qonnx.custom_op.general"
+    nodes = [
+        helper.make_node("Quant", ["x", "s", "z", "b"], ["q"], "q", domain=domain),
+        helper.make_node("Trunc", ["q", "s", "z", "b", "o"], ["t"], "t", domain=domain),
+        helper.make_node("MatMul", ["t", "w"], ["y"], "mm"),
+    ]
+    numbers = {"s": 0.5, "z": 0.0, "b": 8.0, "o": 4.0}
+    constants = {**{k: np.float32(v) for k, v in numbers.items()}, "w": normal(6, 4)}
+    model = build(nodes, inputs={"x": ["n", 6]}, outputs=["y"], opset=14, domains=[(domain, 1)],
+                  constants=constants)  # fmt: skip
+    x = 20 * normal(100, 6)
+    module = ql.quantize(ql.load_model(model), x, ql.QuantizationConfig.from_n_bits(4))
+    (layer,) = bit_width_budget(module, x).layers
+    assert layer.seen is not None
+    assert layer.seen.within(layer.weights)
+    largest = np.abs(module.layers[-1].constants[1].codes).sum(axis=0).max()  # type: ignore[union-attr]
+    assert max(map(abs, layer.weights.range)) <= 8 * largest

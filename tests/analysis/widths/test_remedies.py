@@ -189,3 +189,12 @@ def test_the_noise_of_a_product_is_that_of_its_factors() -> None:
     error = weight.rounded().values - w
     assert weight_noise(facts, weight) == pytest.approx(np.mean(error**2) / np.mean(w**2), rel=1e-4)
     assert rounding_power(0) == 0.0
+
+
+@pytest.mark.parametrize("scheme", [ql.Scheme(2, narrow=True), ql.Scheme(2, symmetric=True)])
+def test_a_scheme_that_cannot_lose_a_bit_leaves_the_other_remedies(scheme: ql.Scheme) -> None:
+    graph = ql.load_model(models.mlp())
+    x = models.normal(60, 6)
+    config = ql.QuantizationConfig.from_n_bits(5).replace(activations=scheme, limit_bits=6)
+    found = remedies(ql.quantize(graph, x, config), "g2")
+    assert any("weights" in remedy.title for remedy in found)
