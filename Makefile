@@ -12,7 +12,7 @@ check:
 	$(UV) lint-imports
 
 test:
-	$(UV) pytest
+	$(UV) pytest -n auto
 
 browser:
 	$(UV) --group browser pytest -m browser
