@@ -92,8 +92,14 @@ def move_to(page: Page, bits: int) -> None:
 
 
 def headline(page: Page) -> list[str]:
+    """Return the four figures once they stay: a slider on its way shows others before."""
     expect(figures(page)).to_have_count(4)
     shown: list[str] = figures(page).all_inner_texts()
+    for _ in range(20):
+        page.wait_for_timeout(700)
+        before, shown = shown, figures(page).all_inner_texts()
+        if before == shown:
+            break
     return shown
 
 
