@@ -232,8 +232,7 @@ def test_peak_memory_does_not_grow_with_the_samples() -> None:
                              check=True, cwd=SAMPLES.parent).stdout)
         for n in (2000, 8000)
     ]  # fmt: skip
-    tensor = 16 * 32 * 32 * 8 * (8000 - 2000) / 2**20  # what one convolution's output grows by
-    assert peaks[1] - peaks[0] < 0.25 * tensor, peaks
+    assert peaks[1] < peaks[0] * 1.15 + 30, peaks
 
 
 def divided() -> ql.Graph:

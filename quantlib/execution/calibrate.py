@@ -17,7 +17,7 @@ from quantlib.core.ranges import fitted
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
-from quantlib.execution.chunks import in_memory
+from quantlib.execution.chunks import in_memory, made_anew
 from quantlib.execution.input_grids import input_grid
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.measured import Measured
@@ -125,9 +125,7 @@ class Calibration:
             self.rows = [len(part) for part in parts]
             self.entered[info.name] = grid if grid is None else Tensor(grid, values=parts[0])
             self.keys[info.name] = key_of(info.name, grid, sorted(self.float_ranges.ranges.items()))
-            self.pieces[info.name] = [
-                in_memory(part if grid is None else Tensor(grid, values=part)) for part in parts
-            ]
+            self.pieces[info.name] = [made_anew(part, grid) for part in parts]
 
     def _named(self, node: Node, node_plan: NodePlan) -> QuantizedLayer:
         """Calibrate one node; errors name it."""

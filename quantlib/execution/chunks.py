@@ -108,6 +108,11 @@ def in_memory(value: Value) -> Kept:
     return Kept(lambda: value, lambda: None)
 
 
+def made_anew(array: AnyArray, grid: UniformQuantizer | None) -> Kept:
+    """Keep an array; each reader gets a tensor of its own, whose codes go with it."""
+    return Kept(lambda: _value(array, grid), lambda: None)
+
+
 def _value(array: AnyArray, grid: UniformQuantizer | None) -> Value:
     """Return a tensor made anew: what a reader computes from it does not stay with the piece."""
     return array if grid is None else Tensor(grid, values=array)
