@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from pages.ui import frame, tables, text, width_studies, width_tables, width_views
+from pages.ui import frame, tables, text
+from pages.ui.bitwidths import studies as width_studies
+from pages.ui.bitwidths import tables as width_tables
+from pages.ui.bitwidths import views as width_views
 from pages.ui.charts import budgets, theme
 
 current = frame.begin(

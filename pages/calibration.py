@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from pages.ui import calibration_tables, calibration_views, frame, studies, tables, text
+from pages.ui import frame, tables, text
+from pages.ui.calibration import tables as calibration_tables
+from pages.ui.calibration import tensors as studies
+from pages.ui.calibration import views as calibration_views
 from pages.ui.charts import distributions, theme
 
 current = frame.begin("calibration", "Is each range right, and is there enough data to know?")

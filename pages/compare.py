@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import comparison_views, decision_views, frame
+from pages.ui import frame
+from pages.ui.compare import decisions as decision_views
+from pages.ui.compare import views as comparison_views
 
 current = frame.begin("compare", "What the model answers in float, and what it answers quantized.")
 shows = {

@@ -2,8 +2,10 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, preflight_tables, samples, state, tables, text
+from pages.ui import engine, frame, state, tables, text
 from pages.ui.charts import theme
+from pages.ui.home import samples
+from pages.ui.home import tables as preflight_tables
 from quantlib.errors import QuantlibError
 
 current = frame.begin_without_model("home", "Choose a model; every other screen follows it.")

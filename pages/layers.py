@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import frame, layer_views
+from pages.ui import frame
+from pages.ui.layers import views as layer_views
 
 current = frame.begin("layers", "Which layers need their bits, and which could do with fewer?")
 if not any(layer.input_grid for layer in current.evaluation().layers):

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, grid_controls, state, sweep_choice, sweep_views, text
+from pages.ui import engine, frame, state, text
+from pages.ui.sweep import choice as sweep_choice
+from pages.ui.sweep import controls as grid_controls
+from pages.ui.sweep import views as sweep_views
 
 current = frame.begin("sweep", "Which widths and signs keep the accuracy and fit the limit?")
 job = state.job()

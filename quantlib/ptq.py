@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import OptionsError
 from quantlib.execution.calibrate import Calibration, MixedSamplesError
-from quantlib.execution.chunks import PIECE_BYTES, Shelf, samples_per_piece
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.measured import FloatRanges, float_ranges
+from quantlib.execution.pieces import PIECE_BYTES, Shelf, samples_per_piece
 from quantlib.graph.loader import load_model
 from quantlib.graph.model import Graph
 from quantlib.quantized_module import QuantizedModule

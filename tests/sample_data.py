@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import quantlib as ql
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.data import Dataset, load_data
+from tests.paths import SAMPLES
 
-FOLDER = Path(__file__).parents[1] / "sample_models"
-SAMPLES = sorted(path.stem for path in FOLDER.glob("*.onnx"))
+NAMES = sorted(path.stem for path in SAMPLES.glob("*.onnx"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +22,6 @@ class Sample:
 
 @cache
 def sample(name: str) -> Sample:
-    graph = ql.load_model((FOLDER / f"{name}.onnx").read_bytes(), name=name)
-    data = load_data((FOLDER / f"{name}.npz").read_bytes(), graph, name=name)
+    graph = ql.load_model((SAMPLES / f"{name}.onnx").read_bytes(), name=name)
+    data = load_data((SAMPLES / f"{name}.npz").read_bytes(), graph, name=name)
     return Sample(graph, data, FloatReference(graph, data.evaluation))

@@ -15,7 +15,7 @@ from tests import models
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from quantlib.analysis.measuring import SweepResult
+    from quantlib.analysis.sweep.result import SweepResult
 
 
 def bench(graph: ql.Graph | None = None, *, samples: int = 200) -> Workbench:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import quantlib as ql
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "samples.json").read_text())["cases"]
 ARRAYS = np.load(GOLDEN / "samples.npz")

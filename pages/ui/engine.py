@@ -17,6 +17,7 @@ import streamlit as st
 
 import quantlib as ql
 from pages.ui.jobs import Job
+from quantlib.analysis.attribution.ledger import ErrorLedger, error_ledgers
 from quantlib.analysis.decisions import check_labels
 from quantlib.analysis.distributions import (
     Distribution,
@@ -24,14 +25,13 @@ from quantlib.analysis.distributions import (
     weight_distributions,
 )
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.executors import open_executor
-from quantlib.analysis.ledger import ErrorLedger, error_ledgers
-from quantlib.analysis.measuring import SweepResult, measure
+from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.preflight import Preflight, inspect_model
-from quantlib.analysis.reference import FloatReference
-from quantlib.analysis.sweep import split_known, sweep
-from quantlib.analysis.sweep_records import Origin
-from quantlib.analysis.sweep_store import read_results
+from quantlib.analysis.sweep.executors import open_executor
+from quantlib.analysis.sweep.records import Origin
+from quantlib.analysis.sweep.result import SweepResult, measure
+from quantlib.analysis.sweep.run import split_known, sweep
+from quantlib.analysis.sweep.store import read_results
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset, load_data, synthetic_data
 from quantlib.execution.memo import Memo

@@ -6,7 +6,8 @@ from contextlib import suppress
 
 import streamlit as st
 
-from pages.ui import samples, state, text
+from pages.ui import state, text
+from pages.ui.home import samples
 from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON
 from quantlib.core.estimator import ESTIMATORS

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import engine, samples
+from pages.ui import engine
+from pages.ui.home import samples
 from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON, QuantizationConfig
 from quantlib.core.estimator import MIN_MAX, Estimator
@@ -16,9 +17,9 @@ from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
-    from quantlib.analysis.ledger import ErrorLedger
-    from quantlib.analysis.measuring import SweepResult
+    from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.search.search import Progress, SearchResult
+    from quantlib.analysis.sweep.result import SweepResult
 
 DEFAULT_MODEL = "digits_cnn"
 AUTO = "auto"

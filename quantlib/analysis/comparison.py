@@ -14,7 +14,7 @@ from quantlib.errors import TensorError
 from quantlib.execution.float_run import BATCH
 
 if TYPE_CHECKING:
-    from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.float_model import FloatReference
     from quantlib.analysis.reports import Flip
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.arrays import read_only
-from quantlib.calibration import distribution as masses
+from quantlib.calibration import mass as masses
 from quantlib.calibration.estimators import RULES, estimate_range
 from quantlib.calibration.statistics import TensorStatistics, measure
 from quantlib.core.estimator import Estimator
@@ -20,7 +20,7 @@ from quantlib.execution.treatments import plan
 from quantlib.ops.base import WeightedOp
 
 if TYPE_CHECKING:
-    from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.float_model import FloatReference
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.options import QuantizationOptions
     from quantlib.core.stats import MinMaxQuantizationStats

@@ -20,7 +20,7 @@ from quantlib.ops.base import MixingOp, WeightedOp
 from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
-    from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.float_model import FloatReference
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
     from quantlib.data import Dataset

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 
 if TYPE_CHECKING:
     from quantlib.data import Dataset

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quantlib.calibration import aciq
-from quantlib.calibration.distribution import Distribution
-from quantlib.calibration.divergence import entropy_window
-from quantlib.calibration.search import lp_range
+from quantlib.calibration.entropy_window import entropy_window
+from quantlib.calibration.least_error import lp_range
+from quantlib.calibration.mass import Distribution
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray

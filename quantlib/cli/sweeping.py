@@ -9,13 +9,13 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from quantlib.analysis.executors import open_executor
-from quantlib.analysis.measuring import SweepResult
-from quantlib.analysis.sweep import split_known
-from quantlib.analysis.sweep import sweep as sweep_results
-from quantlib.analysis.sweep_grid import SweepGrid
-from quantlib.analysis.sweep_records import Origin
-from quantlib.analysis.sweep_store import ResultsFile, check_parquet, write_parquet
+from quantlib.analysis.sweep.executors import open_executor
+from quantlib.analysis.sweep.grid import SweepGrid
+from quantlib.analysis.sweep.records import Origin
+from quantlib.analysis.sweep.result import SweepResult
+from quantlib.analysis.sweep.run import split_known
+from quantlib.analysis.sweep.run import sweep as sweep_results
+from quantlib.analysis.sweep.store import ResultsFile, check_parquet, write_parquet
 from quantlib.analysis.workbench import Workbench
 from quantlib.cli import options, words
 from quantlib.cli.choices import (

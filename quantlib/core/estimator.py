@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -206,19 +205,6 @@ class Estimator:
                 f"an estimator is a name and a parameter, not {metadata!r:.80}; leave the rest out."
             )
         return cls(metadata["name"], metadata.get("parameter"))
-
-    def dumps(self) -> str:
-        """Return the estimator as JSON text."""
-        return json.dumps(self.dump_dict())
-
-    @classmethod
-    def loads(cls, text: str) -> Estimator:
-        """Rebuild an estimator from `dumps`."""
-        try:
-            metadata = json.loads(text)
-        except ValueError as error:
-            raise OptionsError(f"the estimator is no JSON ({error}); write it again.") from error
-        return cls.load_dict(metadata)
 
 
 MIN_MAX = Estimator()

@@ -17,11 +17,11 @@ from quantlib.core.ranges import fitted
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
-from quantlib.execution.chunks import in_memory, made_anew
 from quantlib.execution.input_grids import input_grid
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
+from quantlib.execution.pieces import in_memory, made_anew
 from quantlib.execution.treatments import NodePlan, plan
 from quantlib.execution.weights import layer_constants
 from quantlib.ops.base import (
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from quantlib.calibration.statistics import TensorStatistics
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.scheme import Scheme
-    from quantlib.execution.chunks import Kept, Shelf
     from quantlib.execution.measured import FloatRanges
     from quantlib.execution.memo import Memo
+    from quantlib.execution.pieces import Kept, Shelf
     from quantlib.graph.model import Graph, Node
 
 

@@ -10,16 +10,16 @@ import numpy as np
 from quantlib.calibration.statistics import TensorStatistics, measure
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.errors import TensorError
-from quantlib.execution.chunks import percentiles_of_pieces
 from quantlib.execution.float_run import float_batches
+from quantlib.execution.pieces import percentiles_of_pieces
 from quantlib.ops.base import FloatOp, Treatment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from quantlib.arrays import AnyArray
-    from quantlib.execution.chunks import Kept
     from quantlib.execution.layer import QuantizedLayer
+    from quantlib.execution.pieces import Kept
     from quantlib.graph.model import Graph
 
 OUTLIER_PERCENTILES = (0.1, 99.9)

@@ -10,7 +10,7 @@ from onnx import helper
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.reports import Evaluation
 from quantlib.data import Dataset
 from tests import models
@@ -65,7 +65,7 @@ def test_results_do_not_depend_on_whether_tensors_were_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kept = evaluate(GRAPH, DATA, BASE, reference=REFERENCE)
-    monkeypatch.setattr("quantlib.analysis.reference.KEEP_BYTES", 0)
+    monkeypatch.setattr("quantlib.analysis.float_model.KEEP_BYTES", 0)
     again = evaluate(GRAPH, DATA, BASE, reference=FloatReference(GRAPH, DATA.evaluation))
     assert kept.sqnr_db == again.sqnr_db
     assert [x.accumulator for x in kept.layers] == [x.accumulator for x in again.layers]

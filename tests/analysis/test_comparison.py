@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 import quantlib as ql
+from quantlib.analysis.attribution.flip_origin import AT_INPUT, AT_OUTPUT, divergences
 from quantlib.analysis.comparison import (
     agreement_by_margin,
     compare_outputs,
@@ -17,7 +18,6 @@ from quantlib.analysis.comparison import (
     dequantized_outputs,
     reference_scheme,
 )
-from quantlib.analysis.divergence import AT_INPUT, AT_OUTPUT, divergences
 from quantlib.core.estimator import Estimator
 from quantlib.core.scheme import LayerOverride, Scheme
 from quantlib.core.tensor import Tensor

@@ -16,7 +16,7 @@ from quantlib.analysis.distributions import (
     range_choices,
     weight_distributions,
 )
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.calibration.estimators import RULES
 from quantlib.core.metrics import sqnr_db
 from tests.models import mlp, normal

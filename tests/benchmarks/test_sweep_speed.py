@@ -6,22 +6,21 @@ Run with ``pytest -m benchmark_suite tests/benchmarks/test_sweep_speed.py -s``.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.executors import open_executor
-from quantlib.analysis.sweep import sweep
-from quantlib.analysis.sweep_grid import SweepGrid
+from quantlib.analysis.sweep.executors import open_executor
+from quantlib.analysis.sweep.grid import SweepGrid
+from quantlib.analysis.sweep.run import sweep
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import load_data
 from quantlib.execution.memo import Memo
+from tests.paths import SAMPLES
 
 pytestmark = pytest.mark.benchmark_suite
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
 BASE = ql.QuantizationConfig.from_n_bits(4)
 WIDTHS = SweepGrid(weight_bits=tuple(range(2, 12)), activation_bits=tuple(range(3, 9)))
 ROUNDING = SweepGrid(

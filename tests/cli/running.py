@@ -10,13 +10,12 @@ from typer.testing import CliRunner, Result
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.reports import Evaluation
 from quantlib.cli.program import program
 from quantlib.data import load_data
+from tests.paths import SAMPLES
 
-ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "sample_models"
 IRIS = (SAMPLES / "iris_linear.onnx", SAMPLES / "iris_linear.npz")
 DIGITS = (SAMPLES / "digits_mlp.onnx", SAMPLES / "digits_mlp.npz")
 

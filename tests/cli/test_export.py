@@ -13,7 +13,8 @@ import pytest
 import quantlib as ql
 from quantlib.data import load_data
 from quantlib.export.archive import data_archive
-from tests.cli.running import DIGITS, IRIS, ROOT, refused, run, save
+from tests.cli.running import DIGITS, IRIS, refused, run, save
+from tests.paths import ROOT
 
 CONFIG = ql.QuantizationConfig.from_n_bits({"op_weights": 3, "op_inputs": 5})
 

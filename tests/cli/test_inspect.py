@@ -8,7 +8,8 @@ from onnx import helper
 
 import quantlib as ql
 from tests import models
-from tests.cli.running import ROOT, SAMPLES, document, run
+from tests.cli.running import document, run
+from tests.paths import ROOT, SAMPLES
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_resnet", "wine_sklearn"])

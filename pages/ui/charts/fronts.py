@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts import sweeps, theme
-from quantlib.analysis.pareto import pareto_front
+from quantlib.analysis.sweep.pareto import pareto_front
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantlib.analysis.measures import Measure
-    from quantlib.analysis.measuring import SweepResult
+    from quantlib.analysis.sweep.measures import Measure
+    from quantlib.analysis.sweep.result import SweepResult
     from quantlib.arrays import AnyArray
 
 MAX_DIMMED = 3000

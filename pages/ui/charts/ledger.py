@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from pages.ui.charts import theme
-from quantlib.analysis.ledger import ErrorSource
+from quantlib.analysis.attribution.ledger import ErrorSource
 
 if TYPE_CHECKING:
-    from quantlib.analysis.ledger import ErrorLedger, LedgerEntry
+    from quantlib.analysis.attribution.ledger import ErrorLedger, LedgerEntry
 
 STYLES = {
     ErrorSource.WEIGHT_CLIPPING: (theme.CLIPPED, "/"),

@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts import theme
-from quantlib.analysis.sensitivity import Direction, Part
+from quantlib.analysis.attribution.sensitivity import Direction, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from quantlib.analysis.attribution.sensitivity import Sensitivity
     from quantlib.analysis.search.search import SearchResult
-    from quantlib.analysis.sensitivity import Sensitivity
 
 
 def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Figure:

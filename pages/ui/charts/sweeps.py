@@ -12,8 +12,8 @@ from pages.ui.charts import theme
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from quantlib.analysis.measures import Measure
-    from quantlib.analysis.measuring import SweepResult
+    from quantlib.analysis.sweep.measures import Measure
+    from quantlib.analysis.sweep.result import SweepResult
     from quantlib.core.config import QuantizationConfig
 
 HEIGHT = 440

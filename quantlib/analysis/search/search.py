@@ -16,7 +16,7 @@ from quantlib.ptq import quantize
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.float_model import FloatReference
     from quantlib.analysis.reports import Evaluation
     from quantlib.core.config import QuantizationConfig
     from quantlib.data import Dataset

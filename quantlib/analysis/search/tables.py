@@ -20,7 +20,7 @@ from quantlib.ptq import quantize
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.float_model import FloatReference
     from quantlib.analysis.widths.cost import Cost
     from quantlib.analysis.widths.facts import LayerFacts
     from quantlib.arrays import AnyArray, FloatArray

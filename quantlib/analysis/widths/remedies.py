@@ -24,7 +24,7 @@ from quantlib.ptq import quantize
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.float_model import FloatReference
     from quantlib.analysis.reports import LayerSummary
     from quantlib.analysis.widths.facts import LayerFacts
     from quantlib.analysis.widths.seen import Seen

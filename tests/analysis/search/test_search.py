@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,15 +7,15 @@ import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.search.program import Objective
 from quantlib.analysis.search.search import Progress, SearchResult, search
 from quantlib.analysis.search.tables import cost_tables, with_widths
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
 from quantlib.data import Dataset, load_data
+from tests.paths import SAMPLES
 
-SAMPLES = Path(__file__).parents[3] / "sample_models"
 BASE = ql.QuantizationConfig.from_n_bits(6)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.widths.budget import Budget, bit_width_budget
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.ranges import ChannelRange

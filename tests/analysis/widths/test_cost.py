@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,15 +7,14 @@ import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
 from quantlib.data import Dataset
 from tests import models
 from tests.analysis.widths.test_bounds import GRAPHS, data_for
 from tests.analysis.widths.test_budget import CIRCUITS, circuit
-
-SAMPLES = Path(__file__).parents[3] / "sample_models"
+from tests.paths import SAMPLES
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case["key"]) for case in CIRCUITS])

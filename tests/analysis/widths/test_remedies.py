@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ from onnx import numpy_helper
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.noise import activation_noise, layer_noise, weight_noise
@@ -20,8 +19,7 @@ from quantlib.arrays import FloatArray
 from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset, load_data
 from tests import models
-
-SAMPLES = Path(__file__).parents[3] / "sample_models"
+from tests.paths import SAMPLES
 
 
 @cache

@@ -1,0 +1,220 @@
+"""Questions about single layers, and the search over their widths."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from pages.ui import engine
+from pages.ui.compare import studies as comparisons
+from pages.ui.jobs import Job
+from quantlib.analysis.attribution.sensitivity import Sensitivity, sensitivity
+from quantlib.analysis.search.search import Progress, SearchResult, search
+from quantlib.core.estimator import Estimator
+from quantlib.core.scheme import LayerOverride, Scheme
+from quantlib.errors import OptionsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+    from quantlib.analysis.reports import Evaluation
+    from quantlib.analysis.search.program import Objective
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.core.quantizer import UniformQuantizer
+
+WORDS = {None: "auto", True: "yes", False: "no"}
+VALUES = {word: value for value, word in WORDS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuestion:
+    """What a search was started for: its answer belongs to nothing else."""
+
+    source: engine.Source
+    config: QuantizationConfig
+    objective: Objective
+    floor_db: float | None
+
+
+def measured(source: engine.Source, config: QuantizationConfig) -> Sensitivity:
+    """Return what each layer does alone, and what leaving it in float gives back."""
+
+    def compute(space: engine.Workspace) -> Sensitivity:
+        with ThreadPoolExecutor(engine.SWEEP_WORKERS) as executor:
+            return sensitivity(
+                engine.module(source, config), space.reference, space.data.labels,
+                executor=executor,
+            )  # fmt: skip
+
+    return engine.study(source, ("sensitivity", config), compute)
+
+
+def is_measured(source: engine.Source, config: QuantizationConfig) -> bool:
+    """Tell whether `measured` answers at once."""
+    quick = comparisons.ledger_products(source, config) <= comparisons.AT_ONCE
+    return quick or engine.is_known(source, ("sensitivity", config))
+
+
+def search_job(
+    question: SearchQuestion, weight_bits: tuple[int, ...], activation_bits: tuple[int, ...]
+) -> Job[Progress | SearchResult]:
+    """Start a search in the background; the last result in the job is the answer."""
+
+    def compute(space: engine.Workspace) -> Job[Progress | SearchResult]:
+        def work(go_on: Callable[[], bool], add: Callable[[Progress | SearchResult], None]) -> None:
+            for step in search(
+                space.graph, space.data, question.config, reference=space.reference,
+                objective=question.objective, floor_db=question.floor_db,
+                weight_bits=weight_bits, activation_bits=activation_bits, memo=space.memo,
+            ):  # fmt: skip
+                add(step)
+                if not go_on():
+                    return
+
+        return Job.start(work, total=0, source=question)
+
+    return engine.unremembered(question.source, compute)
+
+
+EDITABLE = (
+    "weight bits", "activation bits", "weights signed", "weights symmetric", "weights range",
+    "per channel", "activations signed", "activations symmetric", "activations range",
+)  # fmt: skip
+OF_WEIGHTS = ("weight bits", "weights signed", "weights symmetric", "weights range", "per channel")
+
+
+def is_answer(question: SearchQuestion, config: QuantizationConfig) -> bool:
+    """Tell whether a search asked about these signs, ranges, rounding and limit.
+
+    Widths and overrides do not matter: the search replaces them.
+    """
+    return _without_widths(question.config) == _without_widths(config)
+
+
+def _without_widths(config: QuantizationConfig) -> tuple[object, ...]:
+    return (
+        config.weights.replace(n_bits=8), config.activations.replace(n_bits=8),
+        config.rounding_threshold_bits, config.limit_bits, config.calibrate_on,
+    )  # fmt: skip
+
+
+def layer_rows(found: Evaluation, config: QuantizationConfig) -> pd.DataFrame:
+    """Return the editable table: one row per integer operator, its choices spelled out.
+
+    A grid that came with the model, and weights that are not there, leave their cells empty.
+    """
+    layers = [layer for layer in found.layers if layer.input_grid is not None]
+    weights = [
+        config.weights_of(layer.name) if _is_chosen(layer.weight_grid) else None for layer in layers
+    ]
+    activations = [
+        config.activations_of(layer.name) if _is_chosen(layer.input_grid) else None
+        for layer in layers
+    ]
+    return pd.DataFrame(
+        {
+            "layer": [layer.name for layer in layers],
+            "operator": [layer.op_type for layer in layers],
+            "seen (bits)": pd.array([layer.width_bits for layer in layers], dtype="Int64"),
+            "SQNR (dB)": [layer.sqnr_db for layer in layers],
+            "weight bits": pd.array([w.n_bits if w else None for w in weights], dtype="Int64"),
+            "activation bits": pd.array(
+                [a.n_bits if a else None for a in activations], dtype="Int64"
+            ),
+            **_words("weights", weights),
+            "per channel": pd.array([w.per_channel if w else None for w in weights], "boolean"),
+            **_words("activations", activations),
+        }
+    )
+
+
+def _is_chosen(grid: UniformQuantizer | None) -> bool:
+    return grid is not None and not grid.is_carried
+
+
+def _words(part: str, schemes: list[Scheme | None]) -> dict[str, list[str | None]]:
+    return {
+        f"{part} signed": [WORDS[s.signed] if s else None for s in schemes],
+        f"{part} symmetric": [WORDS[s.symmetric] if s else None for s in schemes],
+        f"{part} range": [s.estimator.words if s else None for s in schemes],
+    }
+
+
+def edited(
+    config: QuantizationConfig, before: pd.DataFrame, after: pd.DataFrame
+) -> QuantizationConfig:
+    """Return the configuration that an edited table means; a cleared cell is the sidebar's choice.
+
+    Parameters
+    ----------
+    config : QuantizationConfig
+        What `before` shows.
+    before, after : DataFrame
+        The table of `layer_rows`, and the same after edits in the columns `EDITABLE`.
+
+    Raises
+    ------
+    OptionsError
+        A row contradicts itself, or chooses what its layer does not have; the message names the
+        layer.
+    """
+    overrides = dict(config.overrides)
+    rows = zip(before.to_dict("records"), after.to_dict("records"), strict=True)
+    for old, new in rows:
+        changed = [name for name in EDITABLE if not _is_same(old[name], new[name])]
+        if changed:
+            layer = str(old["layer"])
+            try:
+                overrides[layer] = _override(config, layer, old, new, changed)
+            except OptionsError as error:
+                raise OptionsError(f"layer {layer!r}: {error}") from None
+    return config.replace(overrides=overrides)
+
+
+def _is_same(old: Any, new: Any) -> bool:
+    if pd.isna(old) or pd.isna(new):
+        return bool(pd.isna(old) and pd.isna(new))
+    return bool(old == new)
+
+
+def _override(
+    config: QuantizationConfig,
+    layer: str,
+    old: Mapping[Hashable, Any],
+    new: Mapping[Hashable, Any],
+    changed: list[str],
+) -> LayerOverride:
+    """Return what a changed row says; a part that equals the sidebar's is no override."""
+    given = config.override(layer)
+    parts = {"weights": given.weights, "activations": given.activations}
+    for part, default in (("weights", config.weights), ("activations", config.activations)):
+        if any((name in OF_WEIGHTS) == (part == "weights") for name in changed):
+            bits = f"{part.removesuffix('s')} bits"
+            if pd.isna(old[bits]):
+                raise OptionsError(
+                    f"its {part} are not to choose: it has none, or their grid came with the "
+                    f"model; clear the cells of its {part}."
+                )
+            scheme = _scheme(new, part, bits, parts[part] or default, default)
+            parts[part] = None if scheme == default else scheme
+    return LayerOverride(**parts)
+
+
+def _scheme(
+    row: Mapping[Hashable, Any], part: str, bits: str, before: Scheme, default: Scheme
+) -> Scheme:
+    """Return the scheme that a row spells out; what the table does not show stays."""
+
+    def cell(name: str, otherwise: Any) -> Any:
+        return otherwise if pd.isna(row[name]) else row[name]
+
+    return before.replace(
+        n_bits=int(cell(bits, default.n_bits)),
+        signed=VALUES[cell(f"{part} signed", WORDS[default.signed])],
+        symmetric=VALUES[cell(f"{part} symmetric", WORDS[default.symmetric])],
+        estimator=Estimator.parse(cell(f"{part} range", default.estimator.words)),
+        per_channel=part == "weights" and bool(cell("per channel", default.per_channel)),
+    )
