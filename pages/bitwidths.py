@@ -3,15 +3,15 @@
 import streamlit as st
 
 from pages.ui import frame, tables, text
-from pages.ui.bitwidths import studies as width_studies
 from pages.ui.bitwidths import tables as width_tables
 from pages.ui.bitwidths import views as width_views
 from pages.ui.charts import budgets, theme
+from quantlib.questions import bitwidths
 
 current = frame.begin(
     "bitwidths", "Why is each accumulator as wide as it is, and what must change to fit?"
 )
-found = width_studies.budget(current.source, current.config)
+found = current.ask(bitwidths.budget, current.config)
 limit = found.limit_bits
 if not found.layers:
     st.info("This model has no integer operator. Choose a sample, or a model with Gemm or Conv.")

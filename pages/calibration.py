@@ -4,7 +4,7 @@ import streamlit as st
 
 from pages.ui import frame, tables, text
 from pages.ui.calibration import tables as calibration_tables
-from pages.ui.calibration import tensors as studies
+from pages.ui.calibration import tensors
 from pages.ui.calibration import views as calibration_views
 from pages.ui.charts import distributions, theme
 
@@ -27,7 +27,7 @@ log = log_column.toggle(
     "Logarithmic", key="calibration.log", bind="query-params",
     help="Counts on a logarithmic axis show rare values.",
 )  # fmt: skip
-views = studies.tensors(current.source, found, str(kind))
+views = tensors.tensors(current, found, str(kind))
 if not views:
     st.info(f"No integer operator of this model has {kind}. Choose the other kind, or a sample.")
     st.stop()

@@ -6,6 +6,8 @@ from pages.ui import engine, frame, state, text
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import QuantlibError
 from quantlib.export.scripts import concrete_ml_script, quantlib_script
+from quantlib.questions import evaluations
+from quantlib.questions import export as questions
 
 current = frame.begin("export", "Take the configuration away, and bring it back.")
 config, name = current.config, text.safe_name(state.file_name())
@@ -44,11 +46,11 @@ with right:
 st.subheader("Scripts", anchor=False)
 files = {"model": f"{name}.onnx", "data": f"{name}.npz"}
 st.download_button(
-    "Data for the scripts (.npz)", lambda: engine.data_archive(current.source), key="export.data",
+    "Data for the scripts (.npz)", lambda: current.ask(questions.data_archive), key="export.data",
     file_name=f"{name}.npz", mime="application/zip", on_click="ignore",
     help="Calibration, evaluation and labels as the screens use them.",
 )  # fmt: skip
-inputs = engine.input_names(current.source)
+inputs = current.ask(evaluations.input_names)
 left, right = st.columns(2)
 with left:
     st.markdown("**quantlib**")

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.ui import frame
+from pages.ui.layers import search
 from pages.ui.layers import views as layer_views
 
 current = frame.begin("layers", "Which layers need their bits, and which could do with fewer?")
@@ -13,7 +14,7 @@ if not any(layer.input_grid for layer in current.evaluation().layers):
 shows = {
     "sensitivity": layer_views.sensitivity,
     "bits by layer": layer_views.table,
-    "search": layer_views.search,
+    "search": search.search,
 }
 chosen = st.segmented_control(
     "Show", list(shows), default="sensitivity", required=True, key="layers.view",

@@ -81,8 +81,8 @@ def quantize(
     statistics : mapping of str to MinMaxQuantizationStats, optional
         Output ranges measured elsewhere, by tensor name; they replace measured ones.
     memo : Memo, optional
-        Remembers calibrated layers between calls. One memo belongs to one model and one set of
-        calibration data: what does not depend on a change is then not computed again.
+        Remembers calibrated layers between calls: what does not depend on a change is then not
+        computed again.
     piece_bytes : int
         Data run through an operator in pieces of about this size; pieces that wait lie in
         memory up to a limit and on disk beyond it, so that memory does not grow with the data.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
@@ -55,6 +55,9 @@ class QuantizedModule:
     layers: tuple[QuantizedLayer, ...]
     inputs: tuple[UniformQuantizer | None, ...]
     calibration: tuple[AnyArray, ...]
+    _output_grids: list[UniformQuantizer | None] = field(
+        default_factory=list, init=False, repr=False
+    )
 
     @property
     def input_quantizers(self) -> tuple[UniformQuantizer | None, ...]:
@@ -63,10 +66,17 @@ class QuantizedModule:
 
     @property
     def output_quantizers(self) -> tuple[UniformQuantizer | None, ...]:
-        """Grid of each model output: for Gemm, MatMul and Conv that of the accumulator."""
-        sample = [array[:1] for array in self.calibration]
-        outputs = self._run(self._enter(sample))
-        return tuple(o.quantizer if isinstance(o, Tensor) else None for o in outputs)
+        """Grid of each model output: for Gemm, MatMul and Conv that of the accumulator.
+
+        Known once one sample has run, which is done when it is asked for first.
+        """
+        if not self._output_grids:
+            sample = [array[:1] for array in self.calibration]
+            outputs = self._run(self._enter(sample))
+            self._output_grids.extend(
+                o.quantizer if isinstance(o, Tensor) else None for o in outputs
+            )
+        return tuple(self._output_grids)
 
     def __call__(self, *x: AnyArray) -> FloatArray | tuple[FloatArray, ...]:
         """Return the dequantized outputs of real inputs."""
@@ -153,9 +163,7 @@ class QuantizedModule:
         )
         return (result, trace) if debug else result
 
-    def run(
-        self, *x: AnyArray, observe: Observer | None = None, execute: Execute | None = None
-    ) -> tuple[Value, ...]:
+    def run(self, *x: AnyArray, observe: Observer | None = None) -> tuple[Value, ...]:
         """Run real inputs.
 
         Parameters
@@ -164,16 +172,30 @@ class QuantizedModule:
             One per model input, samples along axis 0.
         observe : callable, optional
             Sees every layer with its operands and accumulator.
-        execute : callable, optional
-            Runs a layer instead: gets it and the tensors by name, returns its outputs.
 
         Returns
         -------
         tuple
             One tensor per output: codes, values and grid; raw arrays for integer outputs.
         """
-        values = self._enter(check_inputs(self.graph, x, what="input"))
-        return self._run(values, observe, execute)
+        return self._run(self._enter(check_inputs(self.graph, x, what="input")), observe)
+
+    def run_with(self, execute: Execute, *x: AnyArray) -> tuple[Value, ...]:
+        """Run real inputs, each layer by `execute`.
+
+        Parameters
+        ----------
+        execute : callable
+            Gets a layer and the tensors by name, returns the layer's outputs.
+        *x : arrays
+            One per model input, samples along axis 0.
+
+        Returns
+        -------
+        tuple
+            As from `run`.
+        """
+        return self._walk(self._enter(check_inputs(self.graph, x, what="input")), execute)
 
     def bitwidth_and_range_report(self, *inputs: AnyArray) -> dict[str, dict[str, Any]]:
         """Return range and width of each operator's accumulator.
@@ -239,9 +261,19 @@ class QuantizedModule:
         self,
         values: Mapping[str, Value],
         observe: Observer | None = None,
-        execute: Execute | None = None,
     ) -> tuple[Value, ...]:
-        """Walk the layers; a tensor is dropped after its last reader."""
+        """Run the layers on integers."""
+
+        def execute(layer: QuantizedLayer, alive: Mapping[str, Value]) -> tuple[Value | None, ...]:
+            done = layer.run(alive)
+            if observe is not None:
+                observe(layer, done)
+            return done.results
+
+        return self._walk(values, execute)
+
+    def _walk(self, values: Mapping[str, Value], execute: Execute) -> tuple[Value, ...]:
+        """Visit the layers in order; a tensor is dropped after its last reader."""
         constants = self.graph.constants
         outputs = self.graph.output_names
         alive: dict[str, Value] = {name: constants[name] for name in outputs if name in constants}
@@ -249,14 +281,7 @@ class QuantizedModule:
         last = {name: i for i, layer in enumerate(self.layers) for name in layer.node.inputs}
         keep = set(self.graph.output_names)
         for i, layer in enumerate(self.layers):
-            if execute is None:
-                done = layer.run(alive)
-                if observe is not None:
-                    observe(layer, done)
-                results = done.results
-            else:
-                results = execute(layer, alive)
-            produced = zip(layer.node.outputs, results, strict=True)
+            produced = zip(layer.node.outputs, execute(layer, alive), strict=True)
             alive.update((name, value) for name, value in produced if value is not None)
             for name in layer.node.inputs:
                 if last[name] == i and name not in keep:

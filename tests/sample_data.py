@@ -7,6 +7,7 @@ from functools import cache
 
 import quantlib as ql
 from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset, load_data
 from tests.paths import SAMPLES
 
@@ -18,10 +19,12 @@ class Sample:
     graph: ql.Graph
     data: Dataset
     reference: FloatReference
+    bench: Workbench
 
 
 @cache
 def sample(name: str) -> Sample:
     graph = ql.load_model((SAMPLES / f"{name}.onnx").read_bytes(), name=name)
     data = load_data((SAMPLES / f"{name}.npz").read_bytes(), graph, name=name)
-    return Sample(graph, data, FloatReference(graph, data.evaluation))
+    bench = Workbench(graph, data)
+    return Sample(graph, data, bench.float_model, bench)

@@ -6,7 +6,7 @@ import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.workbench import Workbench
 from quantlib.data import load_data
 from tests.paths import SAMPLES
 
@@ -28,9 +28,8 @@ def test_a_card_says_what_the_model_measures(name: str) -> None:
     assert card["size_bytes"] == len(content)
     assert card["samples"]["calibration"] == len(data.calibration[0])
     assert card["samples"]["evaluation"] == len(data.evaluation[0])
-    reference = FloatReference(graph, data.evaluation)
     config = ql.QuantizationConfig.from_n_bits(12).replace(input_bits=16)
-    found = evaluate(graph, data, config, reference=reference)
+    found = evaluate(Workbench(graph, data), config)
     assert found.score is not None
     assert found.score.float_value == pytest.approx(card["float_metric"]["value"], abs=1e-4)
     assert found.score.quantized_value == pytest.approx(found.score.float_value, abs=0.02)

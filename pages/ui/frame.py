@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import streamlit as st
 
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
     from quantlib.analysis.reports import Evaluation
     from quantlib.core.config import QuantizationConfig
+    from quantlib.questions import Question
+    from quantlib.questions.evaluations import DataCard
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 PAGES = Path(__file__).parents[1]
 
@@ -47,6 +52,10 @@ class Current:
 
     source: engine.Source
     config: QuantizationConfig
+
+    def ask(self, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return the answer to a question about the current model and data."""
+        return engine.ask(self.source, question, *args, **kwargs)
 
     def evaluation(self) -> Evaluation:
         """Return the figures of the current configuration."""
@@ -137,12 +146,12 @@ def _ask_for_upload() -> None:
     st.page_link(PAGES / "home.py", label="Go to Home")
 
 
-def _data_words(card: engine.DataCard) -> str:
+def _data_words(card: DataCard) -> str:
     words = f"{card.n_calibration} calibration, {card.n_evaluation} evaluation samples"
     return f"{words}, **synthetic**" if card.is_synthetic else words
 
 
-def _headline(current: Current, card: engine.DataCard) -> None:
+def _headline(current: Current, card: DataCard) -> None:
     """Draw the four figures that every screen shows."""
     found = current.evaluation()
     kept = state.pinned()
@@ -178,7 +187,7 @@ def _score_metric(
     column: st.delta_generator.DeltaGenerator,
     found: Evaluation,
     other: Evaluation | None,
-    card: engine.DataCard,
+    card: DataCard,
 ) -> None:
     """Draw accuracy, R² or agreement, against float or B."""
     if found.score is None:

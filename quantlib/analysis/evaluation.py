@@ -7,23 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.analysis.decisions import check_labels, flips_of, score_of
+from quantlib.analysis.observation import Watch, batches
 from quantlib.analysis.reports import Evaluation, LayerSummary
-from quantlib.analysis.tally import Tally, run_with_tallies
 from quantlib.core import metrics
 from quantlib.core.stats import check_finite
 from quantlib.core.tensor import Tensor
-from quantlib.core.widths import bit_width
 from quantlib.errors import TensorError
-from quantlib.execution.float_run import BATCH
-from quantlib.execution.memo import Memo
 from quantlib.ops.base import MixingOp, WeightedOp
-from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
-    from quantlib.analysis.float_model import FloatReference
+    from quantlib.analysis.observation import Seen
+    from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
-    from quantlib.data import Dataset
     from quantlib.execution.layer import QuantizedLayer
     from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
@@ -34,68 +30,53 @@ MAX_POINTS = 4000
 ERROR_BINS = 61
 
 
-def evaluate(
-    graph: Graph,
-    data: Dataset,
-    config: QuantizationConfig,
-    *,
-    reference: FloatReference,
-    memo: Memo | None = None,
-) -> Evaluation:
+def evaluate(bench: Workbench, config: QuantizationConfig) -> Evaluation:
     """Quantize on the calibration data and compare with the float model on the evaluation data.
 
     Parameters
     ----------
-    graph : Graph
-        The model.
-    data : Dataset
-        Calibration and evaluation inputs, labels.
+    bench : Workbench
+        Model and data. After a change of one layer only what depends on it is computed.
     config : QuantizationConfig
         What is chosen.
-    reference : FloatReference
-        The float model on ``data.evaluation``; shared between configurations.
-    memo : Memo, optional
-        Shared between configurations of the same model and data: after a change of one layer
-        only what depends on it is computed.
 
     Returns
     -------
     Evaluation
+
+    Raises
+    ------
+    QuantlibError
+        The configuration cannot be applied to the model, or the data do not fit it.
     """
-    memo = Memo(limit_bytes=0) if memo is None else memo
-    module = quantize(graph, data.calibration, config, memo=memo)
-    return evaluate_module(module, data, reference=reference, memo=memo)
+    return bench.remembered(
+        ("evaluation", config), lambda: evaluate_module(bench, bench.module(config)), _size_of
+    )
 
 
-def evaluate_module(
-    module: QuantizedModule,
-    data: Dataset,
-    *,
-    reference: FloatReference,
-    memo: Memo | None = None,
-) -> Evaluation:
-    """Compare a quantized module with the float model; as `evaluate`, which quantizes first."""
-    memo = Memo(limit_bytes=0) if memo is None else memo
-    graph, config = module.graph, module.config
-    tallies: dict[str, Tally] = {}
+def evaluate_module(bench: Workbench, module: QuantizedModule) -> Evaluation:
+    """Compare a module of the workbench's model with the float model; see `evaluate`.
+
+    Notes
+    -----
+    One pass over evaluation and calibration data counts everything that is reported: outputs,
+    errors by layer, accumulators and the integers on the way to them.
+    """
+    graph, data = bench.graph, bench.data
+    watch = Watch(module, memo=bench.memo)
     produced: list[AnyArray] = []
     expected: list[AnyArray] = []
     output_step = 1.0
-    for i, (inputs, batch) in enumerate(reference.batches()):
+    for inputs, batch in bench.float_model.batches():
         _check_rows(batch[graph.output_names[0]], len(inputs[0]), graph)
-        first, *_ = run_with_tallies(
-            module, inputs, exact=batch, tallies=tallies, memo=memo, batch=f"evaluation {i}"
-        )
+        first, *_ = watch.run(inputs, batch)
         if isinstance(first, Tensor):
             output_step = first.quantizer.quant_params.mean_scale
             first = first.rounded().values
         produced.append(first)
         expected.append(batch[graph.output_names[0]])
-    # accumulators count as seen on the calibration data too
-    for start in range(0, len(data.calibration[0]), BATCH):
-        part = [array[start : start + BATCH] for array in data.calibration]
-        tag = f"calibration {start}"
-        run_with_tallies(module, part, exact={}, tallies=tallies, memo=memo, batch=tag)
+    for part in batches(data.calibration):  # accumulators count as seen on these data too
+        watch.run(part)
     name = graph.output_names[0]
     y = _comparable(np.concatenate(produced), name)
     y_float = _comparable(np.concatenate(expected), name)
@@ -105,8 +86,9 @@ def evaluate_module(
     classes = y_float.ndim == 2 and y_float.shape[1] > 1
     edges, counts = _error_histogram(y_float, y)
     return Evaluation(
-        config=config,
-        layers=tuple(_summary(layer, tallies[layer.name], ranges) for layer in module.layers),
+        config=module.config,
+        layers=tuple(_summary(layer, watch.seen[layer.name], ranges) for layer in module.layers),
+        seen=watch.seen,
         sqnr_db=metrics.sqnr_db(y_float, y),
         mse=metrics.mse(y_float, y),
         max_error=metrics.max_abs_error(y_float, y),
@@ -142,7 +124,7 @@ def _check_rows(output: AnyArray, samples: int, graph: Graph) -> None:
 
 
 def _summary(
-    layer: QuantizedLayer, tally: Tally, ranges: dict[str, tuple[float, float]]
+    layer: QuantizedLayer, seen: Seen, ranges: dict[str, tuple[float, float]]
 ) -> LayerSummary:
     weights = {
         layer.node.inputs[i]: constant
@@ -150,14 +132,8 @@ def _summary(
         if i < 2 and isinstance(constant, Tensor)
     }
     weight_name, weight = next(iter(weights.items()), ("", None))
-    variables = [n for i, n in enumerate(layer.node.inputs) if n and i not in layer.constants]
-    accumulator = width = channel = None
-    if tally.low is not None and tally.high is not None:
-        low, high = np.atleast_1d(tally.low), np.atleast_1d(tally.high)
-        accumulator = (int(low.min()), int(high.max()))
-        width = bit_width(*accumulator)
-        if low.size > 1:
-            channel = int(np.argmax(np.maximum(high, -low - 1)))
+    variables = [name for _, name in layer.variables]
+    accumulator = seen.accumulator
     return LayerSummary(
         name=layer.name,
         op_type=layer.node.op_type,
@@ -171,12 +147,14 @@ def _summary(
         input_range=ranges.get(variables[0]) if variables else None,
         input_grid=layer.operand_grid if isinstance(layer.op, MixingOp) else None,
         weight_grid=weight.quantizer if weight else None,
-        accumulator=accumulator,
-        width_bits=width,
-        widest_channel=channel,
-        n_accumulators=tally.per_sample,
+        accumulator=accumulator.range if accumulator else None,
+        width_bits=accumulator.width_bits if accumulator else None,
+        widest_channel=accumulator.widest_channel
+        if accumulator and accumulator.channels > 1
+        else None,
+        n_accumulators=seen.per_sample,
         lsbs_to_remove=layer.lsbs_to_remove,
-        sqnr_db=tally.sqnr_db,
+        sqnr_db=seen.sqnr_db,
     )
 
 
@@ -226,3 +204,9 @@ def _error_histogram(y_float: AnyArray, y: AnyArray) -> tuple[FloatArray, AnyArr
     reach = float(np.max(np.abs(error))) or 1.0
     counts, edges = np.histogram(error, bins=ERROR_BINS, range=(-reach, reach))
     return edges, counts
+
+
+def _size_of(found: Evaluation) -> int:
+    """Return about how many bytes an evaluation takes."""
+    points = sum(array.nbytes for array in (*found.scatter, found.error_edges, found.error_counts))
+    return points + 8192 * len(found.layers) + 256 * len(found.flips)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from quantlib.analysis.observation import Seen
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
@@ -91,6 +94,8 @@ class Evaluation:
         What was chosen.
     layers : tuple of LayerSummary
         In topological order.
+    seen : mapping of str to Seen
+        What each layer held on evaluation and calibration data, by name.
     sqnr_db, mse, max_error, cosine : float
         First model output against the float model.
     agreement : float or None
@@ -113,6 +118,7 @@ class Evaluation:
 
     config: QuantizationConfig
     layers: tuple[LayerSummary, ...]
+    seen: Mapping[str, Seen]
     sqnr_db: float
     mse: float
     max_error: float

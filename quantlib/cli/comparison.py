@@ -38,9 +38,7 @@ def compare(
         raise OptionsError(f"got {len(files)} files after MODEL; give {wanted}.")
     configs = [read_config(path) for path in files[-N_CONFIGS:]]
     bench = open_bench(model, None if synthetic else files[0], synthetic=synthetic)
-    a, b = (
-        evaluate(bench.graph, bench.data, config, reference=bench.reference) for config in configs
-    )
+    a, b = (evaluate(bench, config) for config in configs)
     flips = changed_samples(a, b)
     if as_json:
         write_json(

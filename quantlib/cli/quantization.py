@@ -95,7 +95,7 @@ def quantize(
         chosen, weights=layer_weight_bits, activations=layer_activation_bits
     )
     bench = open_bench(model, data, synthetic=synthetic)
-    found = evaluate(bench.graph, bench.data, chosen, reference=bench.reference)
+    found = evaluate(bench, chosen)
     if as_json:
         names = {"model": bench.graph.name, "data": bench.data.name}
         write_json({**names, **evaluation_document(found)})

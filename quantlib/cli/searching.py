@@ -117,7 +117,7 @@ def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> Searc
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    steps = searches.search(bench.graph, bench.data, base, reference=bench.reference, **question)
+    steps = searches.search(bench, base, **question)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("search", total=None)
         for step in steps:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.arrays import digest_of
 from quantlib.calibration.estimators import estimate_range
 from quantlib.calibration.statistics import measure
 from quantlib.core.estimator import MIN_MAX
@@ -96,7 +97,8 @@ class Calibration:
         self, data: tuple[AnyArray, ...], samples_per_piece: int
     ) -> tuple[tuple[QuantizedLayer, ...], tuple[UniformQuantizer | None, ...]]:
         """Return the layers and the grids of the model inputs."""
-        self._enter(data, samples_per_piece)
+        origin = "" if self.memo is None else key_of(self.graph.identity, digest_of(*data))
+        self._enter(data, samples_per_piece, origin)
         last = {n: i for i, node in enumerate(self.graph.nodes) for n in node.inputs}
         layers = []
         for i, (node, node_plan) in enumerate(zip(self.graph.nodes, self.plans, strict=True)):
@@ -109,8 +111,8 @@ class Calibration:
         )
         return tuple(layers), tuple(grids)
 
-    def _enter(self, data: tuple[AnyArray, ...], step: int) -> None:
-        """Put the model inputs on the shelf, in pieces."""
+    def _enter(self, data: tuple[AnyArray, ...], step: int, origin: str) -> None:
+        """Put the model inputs on the shelf, in pieces; `origin` tells model and data apart."""
         for info, array in zip(self.graph.inputs, data, strict=True):
             grid = None
             if array.dtype.kind == "f":
@@ -124,7 +126,9 @@ class Calibration:
             self.n_pieces = len(parts)
             self.rows = [len(part) for part in parts]
             self.entered[info.name] = grid if grid is None else Tensor(grid, values=parts[0])
-            self.keys[info.name] = key_of(info.name, grid, sorted(self.float_ranges.ranges.items()))
+            self.keys[info.name] = key_of(
+                origin, info.name, grid, sorted(self.float_ranges.ranges.items())
+            )
             self.pieces[info.name] = [made_anew(part, grid) for part in parts]
 
     def _named(self, node: Node, node_plan: NodePlan) -> QuantizedLayer:

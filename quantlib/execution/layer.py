@@ -10,7 +10,7 @@ import numpy as np
 
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
-from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment
+from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment, WeightedOp
 from quantlib.ops.kernels import excess_bits, round_low_bits
 
 if TYPE_CHECKING:
@@ -98,6 +98,35 @@ class QuantizedLayer:
     def operand_grid(self) -> UniformQuantizer | None:
         """Grid on which the first variable input is read; None until calibration knows it."""
         return self.input_grids[0] if self.input_grids else None
+
+    @property
+    def variables(self) -> tuple[tuple[int, str], ...]:
+        """Position and tensor name of each input that depends on data."""
+        return tuple(
+            (i, name) for i, name in enumerate(self.node.inputs) if name and i not in self.constants
+        )
+
+    @property
+    def weight_position(self) -> int | None:
+        """Position of the constant factor of a product; None where there is none.
+
+        The second input as a rule; the first where a matrix product has its constant there.
+        """
+        if not isinstance(self.op, WeightedOp):
+            return None
+        return next((i for i in (1, 0) if i in self.constants), None)
+
+    def channel_axis(self, ndim: int) -> int | None:
+        """Return the axis of output channels in an accumulator with `ndim` axes.
+
+        The operator's own, but the axis before where the first factor of a matrix product is the
+        constant; None for accumulators that have no such axis.
+        """
+        assert isinstance(self.op, MixingOp)
+        axis = self.op.output_channel_axis
+        if axis < 0:
+            return axis - 1 if self.weight_position == 0 else axis
+        return axis if ndim > axis else None
 
     def arguments(self, values: Mapping[str, Value]) -> tuple[Value | None, ...]:
         """Return the node's inputs by position: constants, given values, None if left out."""

@@ -28,8 +28,9 @@ class Memo:
 
     Notes
     -----
-    A key holds everything a result depends on: an operator's settings and the keys of what it
-    reads. After a change of one layer, all before it and beside it is found here.
+    A key holds everything a result depends on: the digests of model and data, an operator's
+    settings, and the keys of what it reads. After a change of one layer, all before it and beside
+    it is found here; one memo may serve any number of models and data.
     """
 
     def __init__(self, limit_bytes: int = 192 * 2**20) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+import numpy as np
+
+from quantlib.arrays import digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -88,8 +93,11 @@ class Graph:
         SHA-256 of the bytes that were given, hexadecimal.
     grids : mapping of str to UniformQuantizer
         Grids that came with the model, of constants that lie on one.
-    facts : dict
-        What was computed from the constants alone, shared by all configurations; see `fact`.
+
+    Notes
+    -----
+    What is computed from the graph alone is kept with it, see `fact`. A graph that is made from
+    another one, by `dataclasses.replace` for example, begins with nothing known.
     """
 
     name: str
@@ -102,14 +110,44 @@ class Graph:
     source: bytes
     digest: str
     grids: Mapping[str, UniformQuantizer] = field(default_factory=dict)
-    facts: dict[Any, Any] = field(default_factory=dict, repr=False)
+    _facts: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def fact(self, key: Any, compute: Callable[[], _T]) -> _T:
-        """Return what `compute` says about the graph's constants, asked once per `key`."""
-        if key not in self.facts:
-            self.facts[key] = compute()
-        found: _T = self.facts[key]
+        """Return what `compute` says about the graph, asked once per `key`.
+
+        Parameters
+        ----------
+        key : hashable
+            What is asked, with everything the answer depends on beside the graph.
+        compute : callable
+            Gives the answer.
+        """
+        if key not in self._facts:
+            self._facts[key] = compute()
+        found: _T = self._facts[key]
         return found
+
+    @property
+    def identity(self) -> str:
+        """Digest of what the graph computes: nodes, constants, grids, inputs and outputs.
+
+        Unlike `digest`, which names the bytes that were loaded, it differs for a graph that was
+        made from another one with other constants.
+        """
+        return self.fact("identity", self._identity)
+
+    def _identity(self) -> str:
+        content = hashlib.blake2b(digest_size=16)
+        content.update(repr((self.inputs, self.outputs, sorted(self.opsets.items()))).encode())
+        for node in self.nodes:
+            content.update(repr((node.name, node.inputs, node.outputs)).encode())
+            content.update(node.proto)
+        for name, array in self.constants.items():
+            content.update(f"{name}:{digest_of(array)}".encode())
+        for name, grid in sorted(self.grids.items()):
+            content.update(repr((name, grid.quant_options, grid.no_clipping)).encode())
+            content.update(digest_of(np.asarray(grid.scale), np.asarray(grid.zero_point)).encode())
+        return content.hexdigest()
 
     @property
     def n_parameters(self) -> int:

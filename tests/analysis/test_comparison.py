@@ -157,7 +157,7 @@ def hybrid_classes(module: ql.QuantizedModule, x: Any, last: int) -> Any:
             for r, grid in zip(results, layer.outputs, strict=True)
         )
 
-    (output,) = module.run(x, execute=execute)
+    (output,) = module.run_with(execute, x)
     assert isinstance(output, Tensor)
     return output.values.argmax(1)
 

@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset, load_data
 from tests import models
 
@@ -130,12 +131,7 @@ def test_truth_values_as_output_are_compared_as_numbers() -> None:
     )
     graph = ql.load_model(model)
     data = Dataset("made", (X,), (X,), None, (), "d")
-    found = evaluate(
-        graph,
-        data,
-        ql.QuantizationConfig.from_n_bits(8),
-        reference=FloatReference(graph, data.evaluation),
-    )
+    found = evaluate(Workbench(graph, data), ql.QuantizationConfig.from_n_bits(8))
     assert found.max_error in (0.0, 1.0)
 
 

@@ -192,7 +192,7 @@ def results_file(at: AppTest) -> bytes:
 
     job = at.session_state["state.job"]
     assert isinstance(job.source, engine.Source)
-    data = at.session_state["engine.workspace"][job.source].data
+    data = at.session_state["engine.bench"][job.source].data
     return json_lines(job.results, Origin(job.source.model, data.digest)).encode()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import streamlit as st
 
-from pages.ui import state, tables, text
-from pages.ui.bitwidths import studies as width_studies
+from pages.ui import engine, state, tables, text
 from pages.ui.bitwidths import tables as width_tables
 from pages.ui.charts import budgets, theme
 from quantlib.errors import QuantlibError
+from quantlib.questions import bitwidths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,8 +96,8 @@ def _composition(layer: LayerBudget, summary: LayerSummary) -> None:
 
 def remedies(current: Current, layer: LayerBudget) -> None:
     """Draw what would narrow the layer, predicted, then verified; one click applies one."""
-    source, config = current.source, current.config
-    proposed = width_studies.proposals(source, config, layer.name)
+    config = current.config
+    proposed = current.ask(bitwidths.proposals, config, layer.name)
     if not proposed:
         return
     st.subheader("What would narrow it", anchor=False)
@@ -106,7 +107,7 @@ def remedies(current: Current, layer: LayerBudget) -> None:
         help="Quantizes and runs every proposal; until then widths and SQNR are predictions.",
     ):  # fmt: skip
         with st.spinner(f"Running {len(proposed)} configurations"):
-            done = width_studies.verified(source, config, layer.name)
+            done = current.ask(bitwidths.verified, config, layer.name)
     table = width_tables.remedy_table(proposed, done)
     event = st.dataframe(
         table, hide_index=True, key=_remedies_key(layer), on_select="rerun",
@@ -145,7 +146,7 @@ def _adoption(
 def fits(current: Current, layer: LayerBudget) -> None:
     """Draw which widths of this layer keep its accumulator within the limit."""
     source, config = current.source, current.config
-    found = width_studies.region(source, config, layer.name)
+    found = current.ask(bitwidths.region, config, layer.name)
     if found is None:
         st.info("This operator's widths are not its own to choose: its grid came with the model, "
                 "or it has no weights and no width of its own.")  # fmt: skip
@@ -156,10 +157,9 @@ def fits(current: Current, layer: LayerBudget) -> None:
         help="Runs the model once per cell with only this layer changed.",
     ):  # fmt: skip
         bar = st.progress(0.0, "Measuring")
-        total = len(width_studies.BITS) ** 2
-        for count, measured in width_studies.measured_region(source, config, layer.name):
-            sqnr = measured
-            bar.progress(count / total, f"Measuring: {count} of {total}")
+        for sqnr in engine.each(source, bitwidths.measured_region, config, layer.name):
+            count = int(np.isfinite(sqnr).sum())
+            bar.progress(count / sqnr.size, f"Measuring: {count} of {sqnr.size}")
         bar.empty()
     here = (config.weights_of(layer.name).n_bits, config.activations_of(layer.name).n_bits)
     picked = st.plotly_chart(
@@ -175,14 +175,14 @@ def fits(current: Current, layer: LayerBudget) -> None:
     points = [p["customdata"] for p in picked.selection.points if p.get("customdata")]
     if points:
         w, a = int(points[0][0]), int(points[0][1])
-        changed = width_studies.at_widths(config, layer.name, w, a)
+        changed = bitwidths.at_widths(config, layer.name, w, a)
         _adoption(st.container(), f"Use {w} weight and {a} activation bits for this layer",
                   changed, key="bitwidths.adopt")  # fmt: skip
 
 
 def cost(current: Current) -> None:
     """Draw what the model costs: look-ups by width, bit operations, memory."""
-    found = width_studies.cost(current.source, current.config)
+    found = current.ask(bitwidths.cost, current.config)
     places = text.places(current.evaluation())
     figures = st.columns(4)
     figures[0].metric("Table look-ups", f"{found.n_lookups:,}",

@@ -1,4 +1,4 @@
-"""Questions about ranges and calibration sets, asked through the engine's door."""
+"""The tensors that integer operators read, as the Calibration screen looks at them."""
 
 from __future__ import annotations
 
@@ -7,26 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pages.ui import engine
-from quantlib.analysis.distributions import exact_fit, given_choice, grid_fit, range_choices
-from quantlib.calibration.sufficiency import Sufficiency, assess_samples
+from quantlib.analysis.distributions import given_choice, grid_fit
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.stats import MinMaxQuantizationStats
-from quantlib.execution.float_run import BATCH
-from quantlib.execution.weights import SymmetryVerdict, weight_symmetry
+from quantlib.questions import calibration
 
 if TYPE_CHECKING:
+    from pages.ui.frame import Current
     from quantlib.analysis.distributions import Distribution, GridFit, RangeChoice
     from quantlib.analysis.reports import Evaluation, LayerSummary
-    from quantlib.arrays import AnyArray
-    from quantlib.core.config import QuantizationConfig
+    from quantlib.calibration.sufficiency import Sufficiency
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import Scheme
-    from quantlib.execution.layer import LayerRun, QuantizedLayer
-    from quantlib.quantized_module import QuantizedModule
-
-SEED = 0
-"""Of the bootstrap: the same screen shows the same bands."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,43 +69,38 @@ class TensorView:
         return tuple(found)
 
 
-def tensors(source: engine.Source, found: Evaluation, kind: str) -> list[TensorView]:
+def tensors(current: Current, found: Evaluation, kind: str) -> list[TensorView]:
     """Return the tensors of one kind that integer operators read, in graph order."""
-    measured = engine.distributions(source)
+    measured = current.ask(calibration.distributions)
     views = []
     for place, layer in enumerate(found.layers, start=1):
         name, grid, values = _of_kind(layer, kind, measured)
         if values is not None and grid is not None:
             path = layer.input_range if kind == "activations" else None
-            fit = _weight_fit(source, name, grid) if kind == "weights" else grid_fit(values, grid)
+            of_weights = kind == "weights"
+            fit = (
+                current.ask(calibration.weight_fit, name, grid)
+                if of_weights
+                else grid_fit(values, grid)
+            )
             title = f"{place} {layer.name}"
             views.append(TensorView(title, layer.name, name, kind, values, grid, fit, path))
     return views
 
 
-def _weight_fit(source: engine.Source, name: str, grid: UniformQuantizer) -> GridFit:
-    return engine.study(
-        source,
-        ("weight fit", name, grid),
-        lambda space: exact_fit(space.graph.constants[name], grid),
-    )
-
-
 def _of_kind(
-    layer: LayerSummary, kind: str, measured: engine.Distributions
+    layer: LayerSummary, kind: str, measured: calibration.Distributions
 ) -> tuple[str, UniformQuantizer | None, Distribution | None]:
     if kind == "weights":
         return layer.weight_name, layer.weight_grid, measured.weights.get(layer.weight_name)
     return layer.input_name, layer.input_grid, measured.activations.get(layer.input_name)
 
 
-def choices(source: engine.Source, view: TensorView, scheme: Scheme) -> tuple[RangeChoice, ...]:
+def choices(current: Current, view: TensorView, scheme: Scheme) -> tuple[RangeChoice, ...]:
     """Return what every estimator makes of a tensor at its width."""
-    key = ("choices", view.kind, view.tensor, view.options, scheme.power_of_two)
-    return engine.study(
-        source, key,
-        lambda _: range_choices(view.measured, view.options, power_of_two=scheme.power_of_two),
-    )  # fmt: skip
+    return current.ask(
+        calibration.choices, view.kind, view.tensor, view.options, power_of_two=scheme.power_of_two
+    )
 
 
 def by_hand(view: TensorView, low: float, high: float) -> RangeChoice:
@@ -133,57 +120,7 @@ def sqnr_at(view: TensorView, n_bits: int) -> float | None:
     return given_choice(view.measured, stats, options).fit.sqnr_db
 
 
-def symmetry(source: engine.Source, view: TensorView) -> SymmetryVerdict:
-    """Return what the automatic rule finds about a weight tensor."""
-    return engine.study(
-        source, ("symmetry", view.tensor), lambda space: weight_symmetry(space.graph, view.tensor)
-    )
-
-
-def range_sufficiency(source: engine.Source, view: TensorView) -> Sufficiency:
+def range_sufficiency(current: Current, view: TensorView) -> Sufficiency:
     """Assess the calibration set by a tensor's extremes per sample."""
     step = abs(view.grid.quant_params.mean_scale)
-    return engine.study(
-        source,
-        ("range sufficiency", view.tensor, view.options, step),
-        lambda _: assess_samples(
-            view.measured.sample_low, view.measured.sample_high, view.options,
-            rng=np.random.default_rng(SEED), step=step,
-        ),
-    )  # fmt: skip
-
-
-def width_sufficiency(
-    source: engine.Source, config: QuantizationConfig, layer: str
-) -> Sufficiency | None:
-    """Assess the calibration set by a layer's accumulators per sample; None without such."""
-
-    def compute(space: engine.Workspace) -> Sufficiency | None:
-        module = engine.module(source, config)
-        low, high = _sample_accumulators(module, space.data.calibration, layer)
-        if not len(low):
-            return None
-        options = QuantizationOptions(8, is_signed=bool(low.min() < 0))
-        return assess_samples(low, high, options, rng=np.random.default_rng(SEED))
-
-    return engine.study(source, ("width sufficiency", config, layer), compute)
-
-
-def _sample_accumulators(
-    module: QuantizedModule, data: tuple[AnyArray, ...], name: str
-) -> tuple[AnyArray, AnyArray]:
-    """Return smallest and largest accumulator of each sample in one layer."""
-    lows: list[AnyArray] = []
-    highs: list[AnyArray] = []
-
-    def note(layer: QuantizedLayer, run: LayerRun) -> None:
-        if layer.name == name and run.accumulator is not None and run.accumulator.ndim:
-            rows = run.accumulator.reshape(len(run.accumulator), -1)
-            lows.append(rows.min(axis=1))
-            highs.append(rows.max(axis=1))
-
-    for start in range(0, len(data[0]), BATCH):
-        module.run(*(array[start : start + BATCH] for array in data), observe=note)
-    if not lows:
-        return np.empty(0), np.empty(0)
-    return np.concatenate(lows), np.concatenate(highs)
+    return current.ask(calibration.range_sufficiency, view.tensor, view.options, step)

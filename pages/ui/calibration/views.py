@@ -8,8 +8,9 @@ import streamlit as st
 
 from pages.ui import state, tables, text
 from pages.ui.calibration import tables as calibration_tables
-from pages.ui.calibration import tensors as studies
+from pages.ui.calibration import tensors
 from pages.ui.charts import distributions, theme
+from quantlib.questions import calibration
 
 if TYPE_CHECKING:
     from pages.ui.calibration.tensors import TensorView
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def ranges(current: Current, view: TensorView, *, log: bool) -> None:
     """Draw the tensor large with its grid, all estimators' ranges, and what each makes of it."""
     scheme = current.config.weights if view.kind == "weights" else current.config.activations
-    found = list(studies.choices(current.source, view, scheme))
+    found = list(tensors.choices(current, view, scheme))
     low, high = float(view.measured.extremes.rmin), float(view.measured.extremes.rmax)
     own = None
     if high > low:
@@ -29,7 +30,7 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
             "Own range", low, high, (low, high), key=f"calibration.own.{view.kind}.{view.tensor}",
             format="%.4g", help="Move the ends: the last row of the table judges them.",
         )  # fmt: skip
-        own = studies.by_hand(view, *chosen) if chosen != (low, high) else None
+        own = tensors.by_hand(view, *chosen) if chosen != (low, high) else None
     picture, figures = st.columns([3, 1])
     with picture:
         st.plotly_chart(
@@ -83,11 +84,11 @@ def _figures(current: Current, view: TensorView) -> None:
     if view.kind == "weights":
         st.caption(
             calibration_tables.symmetry(
-                studies.symmetry(current.source, view), current.config.weights
+                current.ask(calibration.symmetry, view.tensor), current.config.weights
             )
         )
     fit, n_bits = view.fit, view.grid.n_bits
-    less, more = (studies.sqnr_at(view, n_bits + step) for step in (-1, 1))
+    less, more = (tensors.sqnr_at(view, n_bits + step) for step in (-1, 1))
     st.metric(f"SQNR at {n_bits} bits", text.decibel(fit.sqnr_db),
               help="Of this tensor alone.")  # fmt: skip
     if less is not None or more is not None:
@@ -130,8 +131,8 @@ def samples(current: Current, view: TensorView) -> None:
     if view.kind == "weights" or len(view.measured.sample_low) < 2:
         st.info("Weights do not depend on samples. Choose activations.")
         return
-    of_range = studies.range_sufficiency(current.source, view)
-    of_width = studies.width_sufficiency(current.source, current.config, view.layer)
+    of_range = tensors.range_sufficiency(current, view)
+    of_width = current.ask(calibration.width_sufficiency, current.config, view.layer)
     left, right = st.columns(2)
     with left:
         st.plotly_chart(

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, state, tables, text
+from pages.ui import state, tables, text
 from pages.ui.charts import decisions, theme
-from pages.ui.compare import studies as comparisons
 from pages.ui.compare import tables as comparison_tables
 from pages.ui.compare.sides import beside, columns, sides
+from quantlib.questions import compare as comparisons
+from quantlib.questions import evaluations
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +24,7 @@ MAX_IMAGES = 8
 def show_decisions(current: Current) -> None:
     """Draw which answers change, of which classes, how sure they were, and where they are lost."""
     for name, config in columns(current):
-        found = comparisons.decisions(current.source, config)
+        found = current.ask(comparisons.decisions, config)
         if found is None:
             st.info("The outputs are no scores of classes, so there are no answers to compare.")
             continue
@@ -91,7 +92,7 @@ def _flips(current: Current, found: comparisons.Decisions, *, name: str, tag: st
     names = class_names(current)
     if card and card.image_shape and current.source.data:
         shown = found.flips[:MAX_IMAGES]
-        images = engine.evaluation_inputs(current.source, [flip.sample for flip in shown])
+        images = current.ask(evaluations.evaluation_inputs, tuple(flip.sample for flip in shown))
         if images[0].size == card.image_shape[0] * card.image_shape[1]:
             with st.container(horizontal=True, gap="small"):
                 for flip, image in zip(shown, images, strict=True):

@@ -9,11 +9,12 @@ import streamlit as st
 from pages.ui import engine, state, tables, text
 from pages.ui.charts import ledger as charts
 from pages.ui.charts import theme
-from pages.ui.compare import studies as comparisons
 from pages.ui.compare import tables as comparison_tables
+from quantlib.questions import compare as comparisons
 
 if TYPE_CHECKING:
     from pages.ui.frame import Current
+    from pages.ui.jobs import Job
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.core.config import QuantizationConfig
 
@@ -38,9 +39,9 @@ removes, the common scale of an Add.
 
 def draw(current: Current, config: QuantizationConfig, *, name: str, alone: bool) -> None:
     """Draw one configuration's ledger, or the way to it."""
-    products = comparisons.ledger_products(current.source, config)
+    products = current.ask(comparisons.ledger_products, config)
     if products <= comparisons.AT_ONCE:
-        _finished(comparisons.ledger(current.source, config), config, name=name, alone=alone)
+        _finished(current.ask(comparisons.error_ledger, config), config, name=name, alone=alone)
         return
     seconds = products * comparisons.SECONDS_PER_PRODUCT
     st.caption(f"This model is large: its ledger takes about {seconds:,.0f} s.")
@@ -49,7 +50,7 @@ def draw(current: Current, config: QuantizationConfig, *, name: str, alone: bool
     running = job is not None and job.running and job.source == key
     st.button(
         "Compute the ledger", key=f"compare.{name[0]}.start", disabled=running,
-        on_click=lambda: state.keep_ledger_job(engine.ledger_job(current.source, config)),
+        on_click=lambda: state.keep_ledger_job(_started(current, config)),
         help="Runs in the background, on more and more samples; other screens stay usable.",
     )  # fmt: skip
 
@@ -74,6 +75,15 @@ def draw(current: Current, config: QuantizationConfig, *, name: str, alone: bool
             _finished(found, config, name=name, alone=alone)
 
     progress()
+
+
+def _started(current: Current, config: QuantizationConfig) -> Job[ErrorLedger]:
+    """Start a ledger in the background; it grows with the samples it has seen."""
+    total = engine.data_card(current.source).n_evaluation
+    return engine.begin(
+        current.source, comparisons.ledger, ((config,), {}), total=total,
+        label=(current.source, config),
+    )  # fmt: skip
 
 
 def _finished(ledger: ErrorLedger, config: QuantizationConfig, *, name: str, alone: bool) -> None:

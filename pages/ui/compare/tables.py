@@ -12,10 +12,10 @@ from quantlib.analysis.attribution.ledger import ErrorSource
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pages.ui.compare.studies import Decisions
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.reports import Evaluation
     from quantlib.arrays import FloatArray
+    from quantlib.questions.compare import Decisions
 
 HOW_TO_READ = {
     "SQNR (dB)": "Signal over noise, 10 log10(Σy² / Σ(y − ŷ)²): 6 dB more is one bit more.",

@@ -10,10 +10,10 @@ from pages.ui import engine, frame, state, tables, text
 from pages.ui.charts import layers, outputs, theme
 from pages.ui.compare import decisions as decision_views
 from pages.ui.compare import ledger as ledger_view
-from pages.ui.compare import studies as comparisons
 from pages.ui.compare import tables as comparison_tables
 from pages.ui.compare.sides import A, B, beside, columns, evaluations
 from quantlib.analysis.comparison import reference_scheme
+from quantlib.questions import compare as comparisons
 
 if TYPE_CHECKING:
     from pages.ui.frame import Current
@@ -156,7 +156,7 @@ def show_against(current: Current) -> None:
 
 def _pair(current: Current, other: str, config: QuantizationConfig) -> None:
     """Draw two configurations' outputs against each other."""
-    found = comparisons.pair(current.source, config, current.config)
+    found = current.ask(comparisons.pair, config, current.config)
     st.caption(text.config(config))
     left, right = st.columns([3, 2])
     with left:

@@ -1,27 +1,19 @@
-"""Questions about single layers, and the search over their widths."""
+"""The editable table of layers: what it shows, and which configuration an edit means."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pages.ui import engine
-from pages.ui.compare import studies as comparisons
-from pages.ui.jobs import Job
-from quantlib.analysis.attribution.sensitivity import Sensitivity, sensitivity
-from quantlib.analysis.search.search import Progress, SearchResult, search
 from quantlib.core.estimator import Estimator
 from quantlib.core.scheme import LayerOverride, Scheme
 from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Hashable, Mapping
 
     from quantlib.analysis.reports import Evaluation
-    from quantlib.analysis.search.program import Objective
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
 
@@ -29,76 +21,11 @@ WORDS = {None: "auto", True: "yes", False: "no"}
 VALUES = {word: value for value, word in WORDS.items()}
 
 
-@dataclass(frozen=True, slots=True)
-class SearchQuestion:
-    """What a search was started for: its answer belongs to nothing else."""
-
-    source: engine.Source
-    config: QuantizationConfig
-    objective: Objective
-    floor_db: float | None
-
-
-def measured(source: engine.Source, config: QuantizationConfig) -> Sensitivity:
-    """Return what each layer does alone, and what leaving it in float gives back."""
-
-    def compute(space: engine.Workspace) -> Sensitivity:
-        with ThreadPoolExecutor(engine.SWEEP_WORKERS) as executor:
-            return sensitivity(
-                engine.module(source, config), space.reference, space.data.labels,
-                executor=executor,
-            )  # fmt: skip
-
-    return engine.study(source, ("sensitivity", config), compute)
-
-
-def is_measured(source: engine.Source, config: QuantizationConfig) -> bool:
-    """Tell whether `measured` answers at once."""
-    quick = comparisons.ledger_products(source, config) <= comparisons.AT_ONCE
-    return quick or engine.is_known(source, ("sensitivity", config))
-
-
-def search_job(
-    question: SearchQuestion, weight_bits: tuple[int, ...], activation_bits: tuple[int, ...]
-) -> Job[Progress | SearchResult]:
-    """Start a search in the background; the last result in the job is the answer."""
-
-    def compute(space: engine.Workspace) -> Job[Progress | SearchResult]:
-        def work(go_on: Callable[[], bool], add: Callable[[Progress | SearchResult], None]) -> None:
-            for step in search(
-                space.graph, space.data, question.config, reference=space.reference,
-                objective=question.objective, floor_db=question.floor_db,
-                weight_bits=weight_bits, activation_bits=activation_bits, memo=space.memo,
-            ):  # fmt: skip
-                add(step)
-                if not go_on():
-                    return
-
-        return Job.start(work, total=0, source=question)
-
-    return engine.unremembered(question.source, compute)
-
-
 EDITABLE = (
     "weight bits", "activation bits", "weights signed", "weights symmetric", "weights range",
     "per channel", "activations signed", "activations symmetric", "activations range",
 )  # fmt: skip
 OF_WEIGHTS = ("weight bits", "weights signed", "weights symmetric", "weights range", "per channel")
-
-
-def is_answer(question: SearchQuestion, config: QuantizationConfig) -> bool:
-    """Tell whether a search asked about these signs, ranges, rounding and limit.
-
-    Widths and overrides do not matter: the search replaces them.
-    """
-    return _without_widths(question.config) == _without_widths(config)
-
-
-def _without_widths(config: QuantizationConfig) -> tuple[object, ...]:
-    return (
-        config.weights.replace(n_bits=8), config.activations.replace(n_bits=8),
-        config.rounding_threshold_bits, config.limit_bits, config.calibrate_on,
-    )  # fmt: skip
 
 
 def layer_rows(found: Evaluation, config: QuantizationConfig) -> pd.DataFrame:

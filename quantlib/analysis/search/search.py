@@ -10,17 +10,12 @@ from quantlib.analysis.search.program import Objective, Pair, assign, total
 from quantlib.analysis.search.tables import DEFAULT_BITS, CostTables, cost_tables, with_widths
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.errors import OptionsError, UnreachableError
-from quantlib.execution.memo import Memo
-from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from quantlib.analysis.float_model import FloatReference
-    from quantlib.analysis.reports import Evaluation
+    from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
-    from quantlib.data import Dataset
-    from quantlib.graph.model import Graph
 
 ROUNDS = 8
 """Most times that a measurement corrects the program."""
@@ -113,23 +108,20 @@ class Progress:
 
 
 def search(
-    graph: Graph,
-    data: Dataset,
+    bench: Workbench,
     config: QuantizationConfig,
     *,
-    reference: FloatReference,
     objective: Objective = Objective.SIZE,
     floor_db: float | None = None,
     weight_bits: Sequence[int] = DEFAULT_BITS,
     activation_bits: Sequence[int] = DEFAULT_BITS,
-    memo: Memo | None = None,
 ) -> Iterator[Progress | SearchResult]:
     """Search widths per layer so that every accumulator fits ``config.limit_bits``.
 
     Parameters
     ----------
-    graph, data, reference, memo
-        As for `evaluate`.
+    bench : Workbench
+        Model and data.
     config : QuantizationConfig
         Signs, ranges, rounding and limit; its widths and overrides are replaced.
     objective : Objective
@@ -158,18 +150,16 @@ def search(
     with a bound moved by the gap. An assignment whose real widths exceed the limit, because
     ranges move with the widths of the layers before, is excluded and the program solved again.
     """
-    memo = Memo() if memo is None else memo
     tables: CostTables | None = None
     for done, count, found in cost_tables(
-        graph, data, config, reference=reference, memo=memo,
-        weight_bits=weight_bits, activation_bits=activation_bits,
+        bench, config, weight_bits=weight_bits, activation_bits=activation_bits
     ):  # fmt: skip
         tables = found
         yield Progress("measuring each layer at each width", done, count)
     assert tables is not None
     if not tables.layers:
         raise OptionsError("no layer of this model has widths to choose; nothing to search.")
-    runner = _Runner(graph, data, reference, memo, tables, objective, config.limit_bits)
+    runner = _Runner(bench, tables, objective, config.limit_bits)
     uniforms: list[Candidate] = []
     pairs = [(w, a) for w in weight_bits for a in activation_bits]
     for i, pair in enumerate(pairs):
@@ -213,15 +203,12 @@ class _Runner:
 
     def __init__(
         self,
-        graph: Graph,
-        data: Dataset,
-        reference: FloatReference,
-        memo: Memo,
+        bench: Workbench,
         tables: CostTables,
         objective: Objective,
         limit_bits: int,
     ) -> None:
-        self.graph, self.data, self.reference, self.memo = graph, data, reference, memo
+        self.bench = bench
         self.tables, self.objective, self.limit_bits = tables, objective, limit_bits
         self.excluded: set[tuple[str, Pair]] = set()
         self.runs = 0
@@ -242,11 +229,8 @@ class _Runner:
         """Quantize, bound and evaluate an assignment."""
         config = with_widths(self.tables.base, widths)
         self.runs += 1
-        measured: Evaluation = evaluate(
-            self.graph, self.data, config, reference=self.reference, memo=self.memo
-        )
-        module = quantize(self.graph, self.data.calibration, config, memo=self.memo)
-        budget = bit_width_budget(module)
+        measured = evaluate(self.bench, config)
+        budget = bit_width_budget(self.bench.module(config))
         for layer in budget.layers:
             if layer.weights.width_bits > self.limit_bits and layer.name in widths:
                 self.excluded.add((layer.name, widths[layer.name]))

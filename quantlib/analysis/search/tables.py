@@ -14,19 +14,15 @@ from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import feasible_region, has_weights
 from quantlib.core.scheme import LayerOverride
 from quantlib.errors import OptionsError, UnreachableError
-from quantlib.execution.memo import Memo
-from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from quantlib.analysis.float_model import FloatReference
     from quantlib.analysis.widths.cost import Cost
     from quantlib.analysis.widths.facts import LayerFacts
+    from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
-    from quantlib.data import Dataset
-    from quantlib.graph.model import Graph
 
 DEFAULT_BITS = tuple(range(2, 9))
 
@@ -119,12 +115,9 @@ def with_widths(
 
 
 def cost_tables(
-    graph: Graph,
-    data: Dataset,
+    bench: Workbench,
     config: QuantizationConfig,
     *,
-    reference: FloatReference,
-    memo: Memo | None = None,
     weight_bits: Sequence[int] = DEFAULT_BITS,
     activation_bits: Sequence[int] = DEFAULT_BITS,
 ) -> Iterator[tuple[int, int, CostTables | None]]:
@@ -132,8 +125,8 @@ def cost_tables(
 
     Parameters
     ----------
-    graph, data, reference, memo
-        As for `evaluate`.
+    bench : Workbench
+        Model and data.
     config : QuantizationConfig
         Signs, ranges, rounding and limit; its widths and overrides are replaced.
     weight_bits, activation_bits : sequence of int
@@ -146,14 +139,13 @@ def cost_tables(
     """
     if not weight_bits or not activation_bits:
         raise OptionsError("offer at least one weight width and one activation width.")
-    memo = Memo() if memo is None else memo
     base = widest(config, weight_bits, activation_bits)
     top = (max(weight_bits), max(activation_bits))
 
     def error_of(changed: QuantizationConfig) -> float:
-        return evaluate(graph, data, changed, reference=reference, memo=memo).mse
+        return evaluate(bench, changed).mse
 
-    module = quantize(graph, data.calibration, base, memo=memo)
+    module = bench.module(base)
     facts = []
     exists: dict[str, AnyArray] = {}
     for fact in layer_facts(module):
@@ -187,7 +179,7 @@ def cost_tables(
                 done += 1
                 yield done, total, None
         measured[name] = columns
-    output = reference.output().astype(np.float64)
+    output = bench.float_model.output().astype(np.float64)
     tables = CostTables(
         tuple(_tables(facts, measured, cost(module), weight_bits, activation_bits)),
         base,
@@ -227,8 +219,8 @@ def _tables(
         rows = tuple(weight_bits) if weighted else (0,)
         w = np.asarray(rows, dtype=np.float64)[:, None]
         a = np.asarray(activation_bits, dtype=np.float64)[None, :]
-        position = 0 if 0 in fact.layer.constants else 1
-        numbers = int(np.prod(fact.shapes[position])) if weighted else 0  # type: ignore[arg-type]
+        position = fact.layer.weight_position
+        numbers = int(np.prod(fact.shapes[position])) if position is not None else 0  # type: ignore[arg-type]
         of_weights, of_activations = (np.asarray(part) for part in measured[name])
         yield LayerTable(
             name=name,

@@ -89,7 +89,7 @@ def shared(executor: Executor, value: _T) -> _T:
     if client is None:
         return value
     try:
-        sent: _T = client.scatter(value, broadcast=True, timeout=CONNECT_S)
+        sent: _T = client.scatter(value, broadcast=True, hash=False, timeout=CONNECT_S)
     except Exception as error:
         if not is_loss(error):
             raise

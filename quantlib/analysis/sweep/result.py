@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from quantlib.analysis.evaluation import evaluate_module
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
-from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
     from quantlib.analysis.workbench import Workbench
@@ -110,8 +109,9 @@ def measure(bench: Workbench, config: QuantizationConfig) -> SweepResult:
     layers are hardly ever shared within a grid, and a memo only costs memory.
     """
     started = time.perf_counter()
-    module = quantize(bench.graph, bench.data.calibration, config)
-    found = evaluate_module(module, bench.data, reference=bench.reference)
+    forgetful = bench.without_memory()
+    module = forgetful.module(config)
+    found = evaluate_module(forgetful, module)
     budget = bit_width_budget(module)
     bounded = () if budget.unbounded else budget.layers
     costs = cost(module, budget)

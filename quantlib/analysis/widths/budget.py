@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from quantlib.analysis.observation import Seen, Watch, batches
 from quantlib.analysis.widths.bounds import bounds
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.rounding import Rounding, rounding
-from quantlib.analysis.widths.seen import Seen, observe
+from quantlib.execution.inputs import check_inputs
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantlib.analysis.widths.ranges import ChannelRange
     from quantlib.arrays import AnyArray
     from quantlib.quantized_module import QuantizedModule
@@ -148,6 +151,7 @@ def bit_width_budget(
     module: QuantizedModule,
     data: AnyArray | tuple[AnyArray, ...] | None = None,
     *,
+    seen: Mapping[str, Seen] | None = None,
     limit_bits: int | None = None,
 ) -> Budget:
     """Return how wide each accumulator of a module can be, and was.
@@ -158,6 +162,8 @@ def bit_width_budget(
         From `quantize`.
     data : array or tuple of arrays, optional
         Real model inputs, samples along axis 0; run in batches. Without them nothing runs.
+    seen : mapping of str to Seen, optional
+        What a run on data held already, by layer name (`Evaluation.seen`); instead of `data`.
     limit_bits : int, optional
         Widest accumulator allowed; the configuration's when not given.
 
@@ -178,7 +184,7 @@ def bit_width_budget(
     and that within ``types``, channel by channel.
     """
     limit = module.config.limit_bits if limit_bits is None else limit_bits
-    seen = {} if data is None else observe(module, data)
+    held = dict(seen or {}) if data is None else _held(module, data)
     layers, unbounded = [], []
     for facts in layer_facts(module):
         found = bounds(facts)
@@ -186,7 +192,7 @@ def bit_width_budget(
         if found is None:
             unbounded.append(layer.name)
             continue
-        on_data = seen.get(layer.name)
+        on_data = held.get(layer.name)
         layers.append(
             LayerBudget(
                 name=layer.name,
@@ -205,6 +211,15 @@ def bit_width_budget(
             )
         )
     return Budget(tuple(layers), limit, tuple(unbounded))
+
+
+def _held(module: QuantizedModule, data: AnyArray | tuple[AnyArray, ...]) -> dict[str, Seen]:
+    """Run data through a module and return what its layers held."""
+    given = data if isinstance(data, tuple) else (data,)
+    watch = Watch(module)
+    for batch in batches(check_inputs(module.graph, given, what="data")):
+        watch.run(batch)
+    return watch.seen
 
 
 def _part(seen: Seen | None, name: str) -> ChannelRange | None:

@@ -91,7 +91,7 @@ class LayerFacts:
     @property
     def channels(self) -> int:
         """How many output channels there are; 1 when their number is that of the samples."""
-        axis = channel_axis(self.layer, len(self.output_shape))
+        axis = self.layer.channel_axis(len(self.output_shape))
         return 1 if axis is None else self.output_shape[axis] or 1
 
     @property
@@ -134,19 +134,6 @@ def _reals(
         return (_ANYTHING,) * len(layer.node.outputs)
     rest = real_values(arguments[1:])
     return layer.op.float_results(source.rounded().values, *rest)
-
-
-def channel_axis(layer: QuantizedLayer, ndim: int) -> int | None:
-    """Return the axis of output channels in an accumulator with `ndim` axes.
-
-    The operator's own, but the axis before where the first factor of a matrix product is the
-    constant; None for results that have no such axis.
-    """
-    assert isinstance(layer.op, MixingOp)
-    axis = layer.op.output_channel_axis
-    if axis < 0:
-        return axis - 1 if 0 in layer.constants else axis
-    return axis if ndim > axis else None
 
 
 def layer_facts(module: QuantizedModule) -> tuple[LayerFacts, ...]:
@@ -267,8 +254,7 @@ class _Walk:
             given, used = arguments[i], operands[i]
             if i in layer.constants or not (isinstance(given, Tensor) and isinstance(used, Tensor)):
                 continue
-            rescales = layer.node.op_type in ("Add", "Sub") or (layer.node.op_type == "Div" and i)
-            if rescales:
+            if isinstance(layer.op, MixingOp) and layer.op.rescales(i):
                 self._note(name, (layer.name, i))
             elif name not in self.coded or used.quantizer is not given.quantizer:
                 options = dataclasses.astuple(layer.input_options)

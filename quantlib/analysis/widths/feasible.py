@@ -131,7 +131,8 @@ def weights_at(facts: LayerFacts, n_bits: int, *, symmetric: bool | None = None)
         There is no such grid.
     """
     layer = facts.layer
-    position = 0 if 0 in layer.constants else 1
+    position = layer.weight_position
+    assert position is not None
     name = layer.node.inputs[position]
     scheme = facts.config.weights_of(layer.name).replace(n_bits=n_bits)
     if symmetric is not None:
@@ -167,7 +168,7 @@ def operand_at(facts: LayerFacts, position: int, n_bits: int) -> Tensor:
 
 def has_weights(facts: LayerFacts) -> bool:
     """Tell whether a layer is a product or convolution with constant weights."""
-    return isinstance(facts.op, WeightedOp) and bool({0, 1} & set(facts.layer.constants))
+    return facts.layer.weight_position is not None
 
 
 def _products(

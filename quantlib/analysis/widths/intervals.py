@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from quantlib.analysis.widths.ranges import ChannelRange, Part, exact_kind
+from quantlib.analysis.widths.ranges import ChannelRange, Part
+from quantlib.arrays import exact_kind
 from quantlib.core.tensor import Tensor
 
 if TYPE_CHECKING:

@@ -18,20 +18,16 @@ from quantlib.analysis.widths.rounding import rounded_width
 from quantlib.core.scheme import LayerOverride
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError
-from quantlib.execution.memo import Memo
-from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from quantlib.analysis.float_model import FloatReference
+    from quantlib.analysis.observation import Seen
     from quantlib.analysis.reports import LayerSummary
     from quantlib.analysis.widths.facts import LayerFacts
-    from quantlib.analysis.widths.seen import Seen
+    from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.scheme import Scheme
-    from quantlib.data import Dataset
-    from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
 
 
@@ -117,7 +113,7 @@ def remedies(
     layer : str
         An integer operator.
     seen : mapping of str to Seen, optional
-        From `quantlib.analysis.widths.seen.observe`; measured powers make better predictions.
+        From `quantlib.analysis.observation.observe`; measured powers make better predictions.
     sqnr_db : float, optional
         SQNR of the present configuration, dB; predictions start from it.
 
@@ -168,20 +164,13 @@ def remedies(
     return tuple(sorted(found, key=lambda r: (not r.predicted_to_fit, -r.predicted_sqnr_db)))
 
 
-def verify(
-    graph: Graph,
-    data: Dataset,
-    proposed: Sequence[Remedy],
-    *,
-    reference: FloatReference,
-    memo: Memo | None = None,
-) -> tuple[VerifiedRemedy, ...]:
+def verify(bench: Workbench, proposed: Sequence[Remedy]) -> tuple[VerifiedRemedy, ...]:
     """Quantize, bound and run each remedy.
 
     Parameters
     ----------
-    graph, data, reference, memo
-        As for `quantlib.analysis.evaluation.evaluate`.
+    bench : Workbench
+        Model and data.
     proposed : sequence of Remedy
         What to measure.
 
@@ -190,16 +179,12 @@ def verify(
     tuple of VerifiedRemedy
         In the order given.
     """
-    shared = Memo(limit_bytes=0) if memo is None else memo
-    return tuple(_verified(graph, data, remedy, reference, shared) for remedy in proposed)
+    return tuple(_verified(bench, remedy) for remedy in proposed)
 
 
-def _verified(
-    graph: Graph, data: Dataset, remedy: Remedy, reference: FloatReference, memo: Memo
-) -> VerifiedRemedy:
-    measured = evaluate(graph, data, remedy.config, reference=reference, memo=memo)
-    module = quantize(graph, data.calibration, remedy.config, memo=memo)
-    layer = bit_width_budget(module)[remedy.layer]
+def _verified(bench: Workbench, remedy: Remedy) -> VerifiedRemedy:
+    measured = evaluate(bench, remedy.config)
+    layer = bit_width_budget(bench.module(remedy.config))[remedy.layer]
     summary = next(entry for entry in measured.layers if entry.name == remedy.layer)
     removed = layer.rounding
     return VerifiedRemedy(
@@ -372,7 +357,8 @@ def _range_with(
     """Return what the weights allow when some of a layer's operands are on other grids."""
     changed = dict(operands or {})
     if weights is not None:
-        changed[0 if 0 in facts.layer.constants else 1] = weights
+        assert facts.layer.weight_position is not None
+        changed[facts.layer.weight_position] = weights
     found = bounds(facts.with_operands(changed))
     assert found is not None
     return found.weights

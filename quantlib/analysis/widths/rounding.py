@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.widths.ranges import ChannelRange, exact_integers
+from quantlib.analysis.widths.ranges import ChannelRange
+from quantlib.arrays import exact_integers
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import WeightedOp
 from quantlib.ops.kernels import round_low_bits

@@ -7,27 +7,19 @@ import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.search.program import Objective
 from quantlib.analysis.search.search import Progress, SearchResult, search
 from quantlib.analysis.search.tables import cost_tables, with_widths
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
-from quantlib.data import Dataset, load_data
-from tests.paths import SAMPLES
+from tests.sample_data import sample
 
 BASE = ql.QuantizationConfig.from_n_bits(6)
 
 
-def workspace(name: str) -> tuple[ql.Graph, Dataset, FloatReference]:
-    graph = ql.load_model(SAMPLES / f"{name}.onnx")
-    data = load_data((SAMPLES / f"{name}.npz").read_bytes(), graph, name=name)
-    return graph, data, FloatReference(graph, data.evaluation)
-
-
 def result_of(name: str, config: ql.QuantizationConfig = BASE, **options: Any) -> SearchResult:
-    graph, data, reference = workspace(name)
-    *steps, result = search(graph, data, config, reference=reference, **options)
+    bench = sample(name).bench
+    *steps, result = search(bench, config, **options)
     assert isinstance(result, SearchResult)
     assert steps
     assert all(isinstance(step, Progress) and step.done <= step.total for step in steps)
@@ -38,10 +30,10 @@ def result_of(name: str, config: ql.QuantizationConfig = BASE, **options: Any) -
 def test_the_result_keeps_what_was_asked_for_when_it_is_run_again(objective: Objective) -> None:
     config = BASE.replace(limit_bits=14)
     found = result_of("digits_mlp", config, objective=objective)
-    graph, data, reference = workspace("digits_mlp")
-    measured = evaluate(graph, data, found.best.config, reference=reference)
+    bench = sample("digits_mlp").bench
+    measured = evaluate(bench, found.best.config)
     assert measured.sqnr_db == pytest.approx(found.best.sqnr_db)
-    budget = bit_width_budget(ql.quantize(graph, data.calibration, found.best.config))
+    budget = bit_width_budget(bench.module(found.best.config))
     assert not budget.over_limit
     if found.floor_db is not None:
         assert found.best.sqnr_db >= found.floor_db
@@ -58,13 +50,11 @@ def test_the_search_beats_the_best_uniform_configuration_of_the_cnn() -> None:
 
 
 def test_costs_in_closed_form_are_those_of_the_configuration() -> None:
-    graph, data, reference = workspace("digits_mlp")
-    *_, (_, _, tables) = cost_tables(
-        graph, data, BASE, reference=reference, weight_bits=[3, 5], activation_bits=[4, 6]
-    )
+    bench = sample("digits_mlp").bench
+    *_, (_, _, tables) = cost_tables(bench, BASE, weight_bits=[3, 5], activation_bits=[4, 6])
     assert tables is not None
     widths = {table.name: (3 if table.weight_bits != (0,) else 0, 4) for table in tables.layers}
-    module = ql.quantize(graph, data.calibration, with_widths(tables.base, widths))
+    module = bench.module(with_widths(tables.base, widths))
     exact = {layer.name: layer for layer in cost(module).layers}
     bounds = bit_width_budget(module)
     for table in tables.layers:
@@ -72,7 +62,7 @@ def test_costs_in_closed_form_are_those_of_the_configuration() -> None:
         biases = (
             32
             * module.graph.constants[
-                next(n for n in graph.nodes if n.name == table.name).inputs[2]
+                next(n for n in bench.graph.nodes if n.name == table.name).inputs[2]
             ].size
         )
         assert table.weight_size_bits[0, 0] == exact[table.name].weight_bits - biases
@@ -81,23 +71,21 @@ def test_costs_in_closed_form_are_those_of_the_configuration() -> None:
 
 
 def test_single_errors_are_measured_and_grow_with_fewer_bits() -> None:
-    graph, data, reference = workspace("digits_mlp")
-    *_, (_, _, tables) = cost_tables(
-        graph, data, BASE, reference=reference, weight_bits=[2, 4, 8], activation_bits=[2, 4, 8]
-    )
+    bench = sample("digits_mlp").bench
+    *_, (_, _, tables) = cost_tables(bench, BASE, weight_bits=[2, 4, 8], activation_bits=[2, 4, 8])
     assert tables is not None
     for table in tables.layers:
         assert table.error[-1, -1] == 0
         assert np.all(np.diff(table.error[:, -1]) <= 0)
     first = tables.layers[0].name
     config = with_widths(tables.base, {first: (2, 8)})
-    measured = evaluate(graph, data, config, reference=reference).mse - tables.base_error
+    measured = evaluate(bench, config).mse - tables.base_error
     assert tables.layers[0].error[0, -1] == pytest.approx(measured)
 
 
 def test_a_limit_nothing_can_meet_names_the_layer() -> None:
-    graph, data, reference = workspace("digits_mlp")
-    steps = search(graph, data, BASE.replace(limit_bits=4), reference=reference)
+    bench = sample("digits_mlp").bench
+    steps = search(bench, BASE.replace(limit_bits=4))
     with pytest.raises(ql.OptionsError, match=r"needs at least .* the limit is 4"):
         next(steps)  # before anything is measured
 

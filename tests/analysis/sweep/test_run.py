@@ -43,7 +43,7 @@ def test_figures_do_not_depend_on_the_number_of_workers() -> None:
 
 def test_figures_are_those_of_the_evaluation_the_budget_and_the_cost() -> None:
     [result] = run(1, CONFIGS[:1]).values()
-    found = evaluate(BENCH.graph, BENCH.data, CONFIGS[0], reference=BENCH.reference)
+    found = evaluate(BENCH, CONFIGS[0])
     module = ql.quantize(BENCH.graph, BENCH.data.calibration, CONFIGS[0])
     budget = bit_width_budget(module)
     costs = cost(module)

@@ -7,9 +7,9 @@ import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
+from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset
 from tests import models
 from tests.analysis.widths.test_bounds import GRAPHS, data_for
@@ -39,7 +39,7 @@ def test_weights_take_the_bits_that_an_evaluation_counts() -> None:
     x = models.normal(20, 6)
     config = ql.QuantizationConfig.from_n_bits({"op_inputs": 3, "op_weights": 5})
     data = Dataset("made", (x,), (x,), None, (), "d")
-    found = evaluate(graph, data, config, reference=FloatReference(graph, (x,)))
+    found = evaluate(Workbench(graph, data), config)
     spent = cost(ql.quantize(graph, x, config))
     assert -(-spent.weight_bits // 8) == found.weight_bytes
     assert spent.bit_operations == spent.macs * 3 * 5 == (6 * 8 + 8 * 3) * 15

@@ -8,39 +8,29 @@ from onnx import numpy_helper
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.observation import Seen, observe
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.noise import activation_noise, layer_noise, weight_noise
 from quantlib.analysis.widths.remedies import Remedy, VerifiedRemedy, remedies, verify
 from quantlib.analysis.widths.rounding import rounding_power
-from quantlib.analysis.widths.seen import Seen, observe
 from quantlib.arrays import FloatArray
 from quantlib.core.tensor import Tensor
-from quantlib.data import Dataset, load_data
 from tests import models
-from tests.paths import SAMPLES
-
-
-@cache
-def digits() -> tuple[ql.Graph, Dataset, FloatReference]:
-    graph = ql.load_model(SAMPLES / "digits_cnn.onnx")
-    content = (SAMPLES / "digits_cnn.npz").read_bytes()
-    data = load_data(content, graph, name="digits_cnn.npz")
-    return graph, data, FloatReference(graph, data.evaluation)
+from tests.sample_data import sample
 
 
 @cache
 def found_for(
     layer: str, limit: int = 12, n_bits: int = 6
 ) -> tuple[ql.QuantizedModule, tuple[Remedy, ...], tuple[VerifiedRemedy, ...], float]:
-    graph, data, reference = digits()
+    bench = sample("digits_cnn").bench
     config = ql.QuantizationConfig.from_n_bits(n_bits).replace(limit_bits=limit)
-    module = ql.quantize(graph, data.calibration, config)
-    before = evaluate(graph, data, config, reference=reference).sqnr_db
-    seen = observe(module, data.calibration)
+    module = bench.module(config)
+    before = evaluate(bench, config).sqnr_db
+    seen = observe(module, bench.data.calibration)
     found = remedies(module, layer, seen=seen, sqnr_db=before)
-    return module, found, verify(graph, data, found, reference=reference), before
+    return module, found, verify(bench, found), before
 
 
 LAYERS = ["/c1/Conv", "/c2/Conv", "/f/Gemm"]
@@ -121,7 +111,7 @@ def test_weights_on_one_side_can_become_symmetric() -> None:
 
 
 def test_a_layer_without_weights_has_remedies_of_its_inputs_alone() -> None:
-    graph, data, _ = digits()
+    graph, data = sample("digits_cnn").graph, sample("digits_cnn").data
     config = ql.QuantizationConfig.from_n_bits(6).replace(limit_bits=6)
     module = ql.quantize(graph, data.calibration, config)
     titles = [remedy.title for remedy in remedies(module, "/AveragePool")]
@@ -130,7 +120,7 @@ def test_a_layer_without_weights_has_remedies_of_its_inputs_alone() -> None:
 
 
 def test_an_unknown_layer_is_refused_with_the_known_ones() -> None:
-    graph, data, _ = digits()
+    graph, data = sample("digits_cnn").graph, sample("digits_cnn").data
     module = ql.quantize(graph, data.calibration, ql.QuantizationConfig.from_n_bits(4))
     with pytest.raises(ql.OptionsError, match="/c1/Conv"):
         remedies(module, "nowhere")

@@ -1,4 +1,4 @@
-"""Questions about two sets of outputs, asked through the engine's door."""
+"""Questions about two sets of outputs, and about where their difference comes from."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pages.ui import engine
+from quantlib.analysis.attribution import ledger as ledgers
 from quantlib.analysis.attribution.flip_origin import divergences
-from quantlib.analysis.attribution.ledger import ErrorLedger, error_ledger
 from quantlib.analysis.attribution.partial_run import is_integer
 from quantlib.analysis.comparison import compare_outputs, dequantized_outputs
 from quantlib.analysis.preflight import inspect_model
+from quantlib.questions.registry import Question, Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.comparison import Comparison, MarginBin
     from quantlib.analysis.reports import Flip
+    from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
+    from quantlib.questions.registry import GoOn
 
 MAX_CLASSES = 24
 """Most classes of a confusion matrix that are drawn."""
@@ -100,44 +105,57 @@ class Pair:
     decisions: Decisions | None
 
 
-def decisions(source: engine.Source, config: QuantizationConfig) -> Decisions | None:
+@Question
+def decisions(bench: Workbench, config: QuantizationConfig) -> Decisions | None:
     """Compare a configuration's answers with the float model's; None for other outputs."""
-
-    def compute(space: engine.Workspace) -> Decisions | None:
-        module = engine.module(source, config)
-        outputs = dequantized_outputs(module, space.reference)
-        found = compare_outputs(space.reference.output(), outputs, space.data.labels)
-        if found.agreement is None:
-            return None
-        places: dict[int, str] = {}
-        if ledger_products(source, config) * MAX_TRACED / found.n_samples < AT_ONCE:
-            chosen = [flip.sample for flip in found.flips[:MAX_TRACED]]
-            traced = divergences(module, space.reference.inputs, chosen)
-            places = {place.sample: place.layer for place in traced}
-        return _decisions(found, places)
-
-    return engine.study(source, ("decisions", config), compute)
+    module = bench.module(config)
+    outputs = dequantized_outputs(module, bench.float_model)
+    found = compare_outputs(bench.float_model.output(), outputs, bench.data.labels)
+    if found.agreement is None:
+        return None
+    places: dict[int, str] = {}
+    if ledger_products(bench, config) * MAX_TRACED / found.n_samples < AT_ONCE:
+        chosen = [flip.sample for flip in found.flips[:MAX_TRACED]]
+        traced = divergences(module, bench.float_model.inputs, chosen)
+        places = {place.sample: place.layer for place in traced}
+    return _decisions(found, places)
 
 
-def pair(source: engine.Source, first: QuantizationConfig, second: QuantizationConfig) -> Pair:
+@Question
+def pair(bench: Workbench, first: QuantizationConfig, second: QuantizationConfig) -> Pair:
     """Compare two configurations with each other."""
+    before, after = (
+        dequantized_outputs(bench.module(config), bench.float_model) for config in (first, second)
+    )
+    found = compare_outputs(before, after, bench.data.labels)
+    keep = np.linspace(0, before.size - 1, min(before.size, MAX_POINTS)).astype(np.int64)
+    return Pair(
+        found.mse,
+        found.max_error,
+        found.sqnr_db,
+        (_numbers(before)[keep], _numbers(after)[keep]),
+        None if found.agreement is None else _decisions(found, {}),
+    )
 
-    def compute(space: engine.Workspace) -> Pair:
-        before, after = (
-            dequantized_outputs(engine.module(source, config), space.reference)
-            for config in (first, second)
-        )
-        found = compare_outputs(before, after, space.data.labels)
-        keep = np.linspace(0, before.size - 1, min(before.size, MAX_POINTS)).astype(np.int64)
-        return Pair(
-            found.mse,
-            found.max_error,
-            found.sqnr_db,
-            (_numbers(before)[keep], _numbers(after)[keep]),
-            None if found.agreement is None else _decisions(found, {}),
-        )
 
-    return engine.study(source, ("pair", first, second), compute)
+@Question
+def ledger_products(bench: Workbench, config: QuantizationConfig) -> float:
+    """Return how many products a ledger of a configuration takes, roughly."""
+    layers = sum(is_integer(layer) for layer in bench.module(config).layers)
+    macs = sum(node.macs or 0 for node in inspect_model(bench.graph).nodes)
+    return float(macs) * len(bench.data.evaluation[0]) * max(1, layers)
+
+
+@Question
+def error_ledger(bench: Workbench, config: QuantizationConfig) -> ErrorLedger:
+    """Divide the output error up, on all evaluation samples."""
+    return ledgers.error_ledger(bench.module(config), bench.float_model)
+
+
+@Stream
+def ledger(bench: Workbench, go_on: GoOn, config: QuantizationConfig) -> Iterator[ErrorLedger]:
+    """Divide the output error up, over more and more samples; the last ledger is of all."""
+    yield from ledgers.error_ledgers(bench.module(config), bench.float_model, go_on=go_on)
 
 
 def _numbers(output: AnyArray) -> FloatArray:
@@ -161,24 +179,4 @@ def _decisions(found: Comparison, places: dict[int, str]) -> Decisions:
         right_after=np.diag(confusion.after)[classes],
         change=confusion.change[np.ix_(classes, classes)],
         by_label=confusion.by_label,
-    )
-
-
-def ledger_products(source: engine.Source, config: QuantizationConfig) -> float:
-    """Return how many products a ledger of a configuration takes, roughly."""
-
-    def compute(space: engine.Workspace) -> float:
-        layers = sum(is_integer(layer) for layer in engine.module(source, config).layers)
-        macs = sum(node.macs or 0 for node in inspect_model(space.graph).nodes)
-        return float(macs) * len(space.data.evaluation[0]) * max(1, layers)
-
-    return engine.study(source, ("products", config), compute)
-
-
-def ledger(source: engine.Source, config: QuantizationConfig) -> ErrorLedger:
-    """Return the error ledger of a configuration, on all evaluation samples."""
-    return engine.study(
-        source,
-        ("ledger", config),
-        lambda space: error_ledger(engine.module(source, config), space.reference),
     )
