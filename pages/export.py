@@ -3,6 +3,7 @@
 import streamlit as st
 
 from pages.ui import engine, frame, state, text
+from quantlib import wording
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import QuantlibError
 from quantlib.export.scripts import concrete_ml_script, quantlib_script
@@ -26,30 +27,43 @@ def load() -> None:
         state.say("export", done=False, words=f"{file.name}: {error}")
 
 
-st.markdown(text.config(config))
+st.markdown(wording.config(config))
 st.subheader("Configuration", anchor=False)
 left, right = st.columns(2)
 with left:
     st.caption("Read by this explorer and by quantlib. Carries every choice, no weights.")
     st.code(config.to_json(), language="json", height=320)
     st.download_button(
-        "Configuration (JSON)", config.to_json(), file_name=f"{stem}.json", on_click="ignore",
-        mime="application/json", key="export.config", type="primary", shortcut="Ctrl+Enter",
-    )  # fmt: skip
+        "Configuration (JSON)",
+        config.to_json(),
+        file_name=f"{stem}.json",
+        on_click="ignore",
+        mime="application/json",
+        key="export.config",
+        type="primary",
+        shortcut="Ctrl+Enter",
+    )
 with right:
     st.file_uploader(
-        "Load a configuration (.json)", key="export.file", type="json", on_change=load,
+        "Load a configuration (.json)",
+        key="export.file",
+        type="json",
+        on_change=load,
         help="A file that was downloaded here. Every control follows it.",
-    )  # fmt: skip
+    )
     frame.show_message("export")
 
 st.subheader("Scripts", anchor=False)
 files = {"model": f"{name}.onnx", "data": f"{name}.npz"}
 st.download_button(
-    "Data for the scripts (.npz)", lambda: current.ask(questions.data_archive), key="export.data",
-    file_name=f"{name}.npz", mime="application/zip", on_click="ignore",
+    "Data for the scripts (.npz)",
+    lambda: current.ask(questions.data_archive),
+    key="export.data",
+    file_name=f"{name}.npz",
+    mime="application/zip",
+    on_click="ignore",
     help="Calibration, evaluation and labels as the screens use them.",
-)  # fmt: skip
+)
 inputs = current.ask(evaluations.input_names)
 left, right = st.columns(2)
 with left:
@@ -60,8 +74,14 @@ with left:
         "calibration data."
     )
     st.code(script, height=320)
-    st.download_button("quantlib script", script, file_name=f"{stem}-quantlib.py",
-                       mime="text/x-python", key="export.quantlib", on_click="ignore")  # fmt: skip
+    st.download_button(
+        "quantlib script",
+        script,
+        file_name=f"{stem}-quantlib.py",
+        mime="text/x-python",
+        key="export.quantlib",
+        on_click="ignore",
+    )
 with right:
     st.markdown("**Concrete ML 1.9**")
     try:
@@ -73,6 +93,10 @@ with right:
         st.caption("The same integers in Concrete ML, where it accepts the graph.")
         st.code(script, height=320)
         st.download_button(
-            "Concrete ML script", script, file_name=f"{stem}-concrete-ml.py",
-            mime="text/x-python", key="export.concrete", on_click="ignore",
-        )  # fmt: skip
+            "Concrete ML script",
+            script,
+            file_name=f"{stem}-concrete-ml.py",
+            mime="text/x-python",
+            key="export.concrete",
+            on_click="ignore",
+        )

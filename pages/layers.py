@@ -17,8 +17,13 @@ shows = {
     "search": search.search,
 }
 chosen = st.segmented_control(
-    "Show", list(shows), default="sensitivity", required=True, key="layers.view",
-    bind="query-params", help="What each layer does to the output; widths, signs and ranges by "
+    "Show",
+    list(shows),
+    default="sensitivity",
+    required=True,
+    key="layers.view",
+    bind="query-params",
+    help="What each layer does to the output; widths, signs and ranges by "
     "layer; an integer program that chooses the widths.",
-)  # fmt: skip
+)
 shows.get(str(chosen), layer_views.sensitivity)(current)

@@ -53,10 +53,14 @@ with left:
     known = list(job.results) if job is not None and mine else []
     configs = grid_controls.configurations(current, known)
     st.button(
-        "Start", key="sweep.start", type="primary", disabled=running or not configs,
+        "Start",
+        key="sweep.start",
+        type="primary",
+        disabled=running or not configs,
         on_click=lambda: state.keep_job(engine.sweep_job(current.source, configs, known)),
-        shortcut="Ctrl+Enter", help="Runs in the background; other screens stay usable.",
-    )  # fmt: skip
+        shortcut="Ctrl+Enter",
+        help="Runs in the background; other screens stay usable.",
+    )
     progress()
     grid_controls.results_upload(current)
 with right:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -47,6 +48,14 @@ class Dataset:
         What was decided while reading, in words.
     digest : str
         SHA-256 of the content, hexadecimal.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> len(data.calibration[0]), len(data.evaluation[0]), data.labels.shape
+    (60, 50, (50,))
     """
 
     name: str
@@ -62,17 +71,17 @@ class Dataset:
         return self.name == "synthetic"
 
 
-def load_data(data: bytes, graph: Graph, *, name: str) -> Dataset:
+def load_data(data: bytes | str | Path, graph: Graph, *, name: str = "") -> Dataset:
     """Read data for a model.
 
     Parameters
     ----------
-    data : bytes
-        Content of a .npz, .npy or .csv file.
+    data : bytes, or path
+        Content of a .npz, .npy or .csv file, or where it lies.
     graph : Graph
         The model whose inputs the data must fit.
     name : str
-        The file's name; its ending is not trusted.
+        The file's name, for messages; its ending is not trusted. A path's own by default.
 
     Returns
     -------
@@ -85,7 +94,21 @@ def load_data(data: bytes, graph: Graph, *, name: str) -> Dataset:
     ------
     DataLoadError
         The file cannot be read, or does not fit the model.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> data.calibration[0].shape, data.notes
+    ((60, 4), ())
     """
+    if not isinstance(data, bytes):
+        path = Path(data)
+        name = name or path.name
+        if not path.is_file():
+            raise DataLoadError(f"{path}: there is no such file; check the path.")
+        data = path.read_bytes()
     if not data:
         raise DataLoadError(f"{name}: the file is empty; choose another.")
     notes: list[str] = []
@@ -119,6 +142,13 @@ def synthetic_data(graph: Graph, *, samples: int = 256, seed: int = 0) -> Datase
     """Generate data for a model: standard normal values, random small integers.
 
     Unknown sizes are 1 along the batch axis' companions; the data are marked as synthetic.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> ql.synthetic_data(graph, samples=8).calibration[0].shape
+    (8, 4)
     """
     rng = np.random.default_rng(seed)
 

@@ -37,6 +37,15 @@ class PostTrainingAffineQuantization:
         The model.
     rounding_threshold_bits : int, optional
         Accumulators wider than this lose their lowest bits.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> quantizer = ql.PostTrainingAffineQuantization(6, graph)
+    >>> quantizer.quantize_module(*data.calibration).forward(data.evaluation[0][:1]).shape
+    (1, 3)
     """
 
     def __init__(
@@ -107,6 +116,15 @@ def quantize(
     before it produced, as Concrete ML 1.9 does: its float result on that data gives its output
     range, then its quantized form runs and its codes' values go to the next node. A graph of
     Gemm and MatMul alone is calibrated on float results.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> module = ql.quantize(graph, data.calibration, ql.QuantizationConfig.from_n_bits(6))
+    >>> [layer.name for layer in module.layers]
+    ['/f/Gemm']
     """
     arrays = calibration if isinstance(calibration, tuple) else (calibration,)
     data = check_inputs(model, arrays, what="calibration data")

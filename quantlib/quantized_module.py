@@ -48,6 +48,16 @@ class QuantizedModule:
         Grid of each model input; None for inputs of integer type.
     calibration : tuple of arrays
         The data the module was calibrated on.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> module = ql.quantize(graph, data.calibration, ql.QuantizationConfig.from_n_bits(6))
+    >>> q_y = module.quantized_forward(module.quantize_input(data.evaluation[0][:2]))
+    >>> q_y.dtype, module.dequantize_output(q_y).shape
+    (dtype('int64'), (2, 3))
     """
 
     graph: Graph

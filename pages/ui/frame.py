@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 import streamlit as st
 
 from pages.ui import engine, inputs, state, text
+from quantlib import wording
 from quantlib.errors import QuantlibError
 
 if TYPE_CHECKING:
@@ -160,27 +161,41 @@ def _headline(current: Current, card: DataCard) -> None:
     widest = found.widest.width_bits if found.widest else None
     columns = st.columns(4, gap="small")
     columns[0].metric(
-        "SQNR", text.decibel(found.sqnr_db),
-        delta=text.decibel_difference(found.sqnr_db, other.sqnr_db) if other else None,
+        "SQNR",
+        wording.decibel(found.sqnr_db),
+        delta=wording.decibel_difference(found.sqnr_db, other.sqnr_db) if other else None,
         help="Output signal over quantization noise, 10 log10(Σy² / Σ(y − ŷ)²), in decibel. "
-        "6 dB more is one bit more.", border=True, height="stretch",
-    )  # fmt: skip
+        "6 dB more is one bit more.",
+        border=True,
+        height="stretch",
+    )
     _score_metric(columns[1], found, other, card)
     columns[2].metric(
-        "Widest accumulator", f"{widest} bits" if widest else "none", height="stretch",
-        delta=None if widest is None
-        else f"fits {limit} bits" if widest <= limit else f"over {limit} bits",
+        "Widest accumulator",
+        f"{widest} bits" if widest else "none",
+        height="stretch",
+        delta=None
+        if widest is None
+        else f"fits {limit} bits"
+        if widest <= limit
+        else f"over {limit} bits",
         delta_color="normal" if (widest or 0) <= limit else "inverse",
         delta_arrow="off",
         help="Width of the integer type that holds the widest accumulator seen on calibration "
-        "and evaluation data.", border=True,
-    )  # fmt: skip
+        "and evaluation data.",
+        border=True,
+    )
     ratio = found.float_weight_bytes / max(1, found.weight_bytes)
     columns[3].metric(
-        "Weights", text.size(found.weight_bytes), delta=f"{ratio:.1f} × smaller than float32",
-        delta_color="off", delta_arrow="off", border=True, height="stretch",
+        "Weights",
+        wording.size(found.weight_bytes),
+        delta=f"{ratio:.1f} × smaller than float32",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        height="stretch",
         help="Quantized weights at their widths; biases keep 32 bits, as in Concrete ML.",
-    )  # fmt: skip
+    )
 
 
 def _score_metric(
@@ -193,15 +208,18 @@ def _score_metric(
     if found.score is None:
         column.metric(
             "Same class as float" if found.agreement is not None else "Largest error",
-            text.share(found.agreement)
+            wording.share(found.agreement)
             if found.agreement is not None
-            else text.number(found.max_error),
+            else wording.number(found.max_error),
             delta="synthetic data" if card.is_synthetic else None,
-            delta_color="off", delta_arrow="off", border=True, height="stretch",
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            height="stretch",
             help="Share of evaluation samples whose largest output stays the same."
             if found.agreement is not None
             else "Largest difference to the float output, in output units.",
-        )  # fmt: skip
+        )
         return
     base = other.score.quantized_value if other and other.score else found.score.float_value
     difference = found.score.quantized_value - base
@@ -209,11 +227,13 @@ def _score_metric(
     shown = f"{100 * difference:+.1f} points" if is_share else f"{difference:+.3f}"
     column.metric(
         found.score.name.capitalize() if is_share else found.score.name,
-        text.score(found.score), border=True, height="stretch",
+        wording.score(found.score.quantized_value, name=found.score.name),
+        border=True,
+        height="stretch",
         delta=f"{shown} to {'B' if other else 'float'}",
         help=f"On the evaluation labels; the float model has "
-        f"{text.score(found.score, value=found.score.float_value)}.",
-    )  # fmt: skip
+        f"{wording.score(found.score.float_value, name=found.score.name)}.",
+    )
 
 
 def show_message(screen: str) -> None:

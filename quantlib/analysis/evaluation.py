@@ -48,6 +48,15 @@ def evaluate(bench: Workbench, config: QuantizationConfig) -> Evaluation:
     ------
     QuantlibError
         The configuration cannot be applied to the model, or the data do not fit it.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> bench = ql.Workbench(graph, data)
+    >>> ql.evaluate(bench, ql.QuantizationConfig.from_n_bits(4)).widest.name
+    '/f/Gemm'
     """
     return bench.remembered(
         ("evaluation", config), lambda: evaluate_module(bench, bench.module(config)), _size_of

@@ -105,6 +105,14 @@ class NodeReport:
         Why Concrete ML would refuse the node; empty if it accepts it.
     carried_bits : int or None
         Width of the grid the model brings: a quantizer's own, or that of a node's weights.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/digits_cnn.onnx")
+    >>> node = ql.inspect_model(graph).nodes[0]
+    >>> node.name, str(node.treatment), node.fan_in, node.refusal
+    ('/c1/Conv', 'integer', 9, '')
     """
 
     name: str
@@ -127,6 +135,13 @@ class Preflight:
         In execution order.
     refusal : str
         Why Concrete ML would refuse the file as it is; empty if it reads it.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> found = ql.inspect_model(ql.load_model("sample_models/digits_cnn.onnx"))
+    >>> len(found.nodes), len(found.refused)
+    (10, 0)
     """
 
     nodes: tuple[NodeReport, ...]
@@ -156,6 +171,13 @@ def inspect_model(graph: Graph) -> Preflight:
     Preflight
         Concat is judged by where its inputs come from; whether their scales differ is known
         only after calibration.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/digits_cnn.onnx")
+    >>> {str(node.treatment) for node in ql.inspect_model(graph).nodes} >= {"integer", "mover"}
+    True
     """
     plans = plan(graph)
     segments = _segments(graph, plans)

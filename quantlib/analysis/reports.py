@@ -114,6 +114,16 @@ class Evaluation:
         Standard deviation of the output error.
     flips : tuple of Flip
         Samples whose class changes, by falling float margin.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> bench = ql.Workbench(graph, data)
+    >>> found = ql.evaluate(bench, ql.QuantizationConfig.from_n_bits(3))
+    >>> f"{found.sqnr_db:.0f} dB, {found.weight_bytes} bytes, fits: {found.fits}"
+    '6 dB, 17 bytes, fits: True'
     """
 
     config: QuantizationConfig

@@ -1,7 +1,8 @@
 """``quantlib inspect``: a model before anything runs."""
 
+from quantlib import wording
 from quantlib.analysis.preflight import Preflight, inspect_model
-from quantlib.cli import options, words
+from quantlib.cli import options
 from quantlib.cli.console import say, show_table, write_json
 from quantlib.cli.documents import model_document
 from quantlib.graph.loader import load_model
@@ -27,10 +28,10 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
         "node": [node.name for node in found.nodes],
         "operator": [node.op_type for node in found.nodes],
         "treatment": [str(node.treatment) for node in found.nodes],
-        "look-up": [words.whole(node.segment) for node in found.nodes],
-        "fan-in": [words.whole(node.fan_in) for node in found.nodes],
-        "MACs": [words.whole(node.macs) for node in found.nodes],
-        "own grid": [words.whole(node.carried_bits) for node in found.nodes],
+        "look-up": [wording.whole(node.segment) for node in found.nodes],
+        "fan-in": [wording.whole(node.fan_in) for node in found.nodes],
+        "MACs": [wording.whole(node.macs) for node in found.nodes],
+        "own grid": [wording.whole(node.carried_bits) for node in found.nodes],
         "Concrete ML": [node.refusal or "accepts it" for node in found.nodes],
     }
     if not found.carried:

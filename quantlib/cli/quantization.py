@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
+from quantlib import wording
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import Evaluation
-from quantlib.cli import choices, options, words
+from quantlib.cli import choices, options
 from quantlib.cli.choices import estimator, given
 from quantlib.cli.console import ExitCode, complain, say, show_table, write_json
 from quantlib.cli.documents import evaluation_document
@@ -104,14 +105,14 @@ def quantize(
     if save_config is not None:
         write_text(save_config, chosen.to_json() + "\n")
     if check and not found.fits:
-        complain(f"the configuration does not fit: {words.widest(found)}.")
+        complain(f"the configuration does not fit: {wording.widest(found)}.")
         raise typer.Exit(ExitCode.NO)
 
 
 def _show(found: Evaluation, *, title: str) -> None:
     """Write headline figures and the table of layers."""
     say(title)
-    say(words.config(found.config))
+    say(wording.config(found.config))
     say()
     for name, value in headlines(found).items():
         say(f"{name:<19} {value}")
@@ -120,12 +121,12 @@ def _show(found: Evaluation, *, title: str) -> None:
     columns: dict[str, list[str]] = {
         "layer": [layer.name for layer in found.layers],
         "operator": [layer.op_type for layer in found.layers],
-        "inputs": [words.grid(layer.input_grid) for layer in found.layers],
-        "weights": [words.grid(layer.weight_grid) for layer in found.layers],
-        "accumulator": [words.span(layer.accumulator) for layer in found.layers],
-        "bits": [words.width(layer, limit_bits=limit) for layer in found.layers],
-        "rounded": [words.whole(layer.lsbs_to_remove or None) for layer in found.layers],
-        "SQNR": [words.decibel(layer.sqnr_db) for layer in found.layers],
+        "inputs": [wording.grid(layer.input_grid) for layer in found.layers],
+        "weights": [wording.grid(layer.weight_grid) for layer in found.layers],
+        "accumulator": [wording.span(layer.accumulator) for layer in found.layers],
+        "bits": [wording.width(layer, limit_bits=limit) for layer in found.layers],
+        "rounded": [wording.whole(layer.lsbs_to_remove or None) for layer in found.layers],
+        "SQNR": [wording.decibel(layer.sqnr_db) for layer in found.layers],
     }
     if found.config.rounding_threshold_bits is None:
         del columns["rounded"]
@@ -138,17 +139,17 @@ def _show(found: Evaluation, *, title: str) -> None:
 
 def headlines(found: Evaluation) -> dict[str, str]:
     """Return the figures that a configuration is judged by, in words."""
-    figures = {"SQNR": words.decibel(found.sqnr_db)}
+    figures = {"SQNR": wording.decibel(found.sqnr_db)}
     score = found.score
     if score is not None:
-        value = words.score(score.quantized_value, name=score.name)
-        float_value = words.score(score.float_value, name=score.name)
+        value = wording.score(score.quantized_value, name=score.name)
+        float_value = wording.score(score.float_value, name=score.name)
         figures[score.name] = f"{value} (float {float_value})"
     if found.agreement is not None:
-        figures["agreement"] = f"{words.share(found.agreement)} of classes as in float"
+        figures["agreement"] = f"{wording.share(found.agreement)} of classes as in float"
     figures["largest error"] = f"{found.max_error:.4g}"
-    figures["widest accumulator"] = words.widest(found)
+    figures["widest accumulator"] = wording.widest(found)
     figures["weights"] = (
-        f"{words.size(found.weight_bytes)} (float32 {words.size(found.float_weight_bytes)})"
+        f"{wording.size(found.weight_bytes)} (float32 {wording.size(found.float_weight_bytes)})"
     )
     return figures

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from quantlib import wording
 from quantlib.analysis.search import search as searches
 from quantlib.analysis.search.program import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
 from quantlib.analysis.workbench import Workbench
-from quantlib.cli import options, words
+from quantlib.cli import options
 from quantlib.cli.choices import configuration, given
 from quantlib.cli.console import ExitCode, complain, notices, say, show_table, write_json
 from quantlib.cli.documents import search_document
@@ -157,7 +158,7 @@ def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
     show_table(
         ["layer", *(f"{kind}, {name}" for name in names for kind in ("weights", "activations"))],
         [
-            [layer, *(words.whole(bits or None) for c in both for bits in c.widths[layer])]
+            [layer, *(wording.whole(bits or None) for c in both for bits in c.widths[layer])]
             for layer in found.best.widths
         ],
         words=("layer",),
@@ -172,13 +173,13 @@ def _figures(found: SearchResult, both: list[Candidate]) -> list[tuple[str, ...]
     """Return one row per figure of each candidate."""
     rows = [
         (COSTS[found.objective], *(f"{c.cost:.6g}" for c in both)),
-        ("SQNR, predicted", *(words.decibel(c.predicted_sqnr_db) for c in both)),
-        ("SQNR, measured", *(words.decibel(c.sqnr_db) for c in both)),
+        ("SQNR, predicted", *(wording.decibel(c.predicted_sqnr_db) for c in both)),
+        ("SQNR, measured", *(wording.decibel(c.sqnr_db) for c in both)),
     ]
     if found.best.score is not None:
-        scores = (words.NOTHING if c.score is None else f"{c.score:.4f}" for c in both)
+        scores = (wording.NOTHING if c.score is None else f"{c.score:.4f}" for c in both)
         rows.append(("score", *scores))
     if found.best.agreement is not None:
-        rows.append(("agreement", *(words.share(c.agreement) for c in both)))
+        rows.append(("agreement", *(wording.share(c.agreement) for c in both)))
     rows.append(("widest accumulator", *(f"{c.width_bits} bits" for c in both)))
     return rows

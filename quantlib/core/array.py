@@ -55,6 +55,17 @@ class QuantizedArray:
     ------
     OptionsError, TensorError
         Options out of range; NaN, no elements, codes that are no integers, or missing `params`.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 2, 7)
+    >>> array = ql.QuantizedArray(3, x)
+    >>> array.qvalues.tolist(), array.quantizer.zero_point
+    ([0, 1, 2, 3, 4, 6, 7], 2)
+    >>> float(np.abs(array.dequant() - x).max()) <= float(array.quantizer.scale) / 2
+    True
     """
 
     def __init__(

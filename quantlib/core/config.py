@@ -82,6 +82,15 @@ class QuantizationConfig:
     ------
     OptionsError
         A width out of range, contradicting signs, or `output_bits` below the activations'.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> config = ql.QuantizationConfig.from_n_bits(3)
+    >>> config.weights.n_bits, config.input_bits
+    (3, 5)
+    >>> ql.QuantizationConfig.from_json(config.to_json()) == config
+    True
     """
 
     weights: Scheme

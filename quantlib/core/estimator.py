@@ -134,6 +134,14 @@ class Estimator:
     ------
     OptionsError
         Unknown name; a number out of its interval, or where none is wanted.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> ql.Estimator("percentile", 99.9).words
+    'percentile:99.9'
+    >>> ql.Estimator.parse("mse").name
+    'mse'
     """
 
     name: str = "min-max"

@@ -44,6 +44,13 @@ class QuantizationOptions:
     OptionsError
         `n_bits` out of range; symmetric without signed; symmetric with QAT; one bit with a
         symmetric or narrow grid (its only code would be 0).
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> options = ql.QuantizationOptions(3, is_signed=True)
+    >>> options.offset, options.qmin, options.qmax
+    (4, -4, 3)
     """
 
     n_bits: int

@@ -31,6 +31,15 @@ class UniformQuantizationParameters:
         whose zero point is a float array with one value per output channel.
     offset : int
         How far the grid reaches below 0; clipping uses it.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> import numpy as np
+    >>> stats = ql.MinMaxQuantizationStats(rmax=np.float64(6.0), rmin=np.float64(-1.0))
+    >>> params = ql.UniformQuantizationParameters.from_stats(ql.QuantizationOptions(3), stats)
+    >>> float(params.scale), params.zero_point
+    (1.0, 1)
     """
 
     scale: np.float64 | FloatArray

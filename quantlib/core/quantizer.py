@@ -53,6 +53,16 @@ class UniformQuantizer:
     -----
     Scale and zero point are float64 and int; the members `n_bits`, `scale`, `zero_point`, ...
     are those of Concrete ML's class of this name.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> import numpy as np
+    >>> stats = ql.MinMaxQuantizationStats(rmax=np.float64(6.0), rmin=np.float64(-1.0))
+    >>> quantizer = ql.UniformQuantizer.from_stats(ql.QuantizationOptions(3), stats)
+    >>> codes = quantizer.quant(np.array([-1.0, 0.0, 2.4, 9.0]))
+    >>> codes.tolist(), quantizer.dequant(codes).tolist()
+    ([0, 1, 3, 7], [-1.0, 0.0, 2.0, 6.0])
     """
 
     quant_options: QuantizationOptions

@@ -35,6 +35,13 @@ class Scheme:
     ------
     OptionsError
         A width out of range, or members that contradict each other.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> scheme = ql.Scheme(4, symmetric=True, per_channel=True).replace(n_bits=3)
+    >>> scheme.n_bits, scheme.signed, scheme.symmetric
+    (3, None, True)
     """
 
     n_bits: int
@@ -90,6 +97,14 @@ class LayerOverride:
     ----------
     weights, activations : Scheme or None
         Grid of the layer's weights, and of the variable inputs it reads.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> config = ql.QuantizationConfig.from_n_bits(6)
+    >>> narrow = config.with_override("/c1/Conv", ql.LayerOverride(weights=ql.Scheme(3)))
+    >>> narrow.weights_of("/c1/Conv").n_bits, narrow.weights_of("/f/Gemm").n_bits
+    (3, 6)
     """
 
     weights: Scheme | None = None

@@ -40,6 +40,15 @@ class MinMaxQuantizationStats:
     ------
     TensorError
         Not finite, or ``rmin > rmax``.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> import numpy as np
+    >>> x = np.linspace(-1, 2, 7)
+    >>> stats = ql.MinMaxQuantizationStats.from_values(x)
+    >>> float(stats.rmin), float(stats.rmax)
+    (-1.0, 2.0)
     """
 
     rmax: np.floating[Any]

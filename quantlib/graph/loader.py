@@ -60,6 +60,12 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
         Not an ONNX model, damaged, external data, or refused by the checker or ONNX Runtime.
     UnsupportedOpError
         An operator that ONNX Runtime does not know; every such operator is named once.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> ql.load_model("sample_models/iris_linear.onnx").output_names
+    ('output',)
     """
     folder: Path | None = None
     if isinstance(source, onnx.ModelProto):

@@ -98,6 +98,13 @@ class Graph:
     -----
     What is computed from the graph alone is kept with it, see `fact`. A graph that is made from
     another one, by `dataclasses.replace` for example, begins with nothing known.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> [node.op_type for node in graph.nodes], graph.inputs[0].shape
+    (['Gemm'], ('batch', 4))
     """
 
     name: str

@@ -20,7 +20,8 @@ from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.observation import batches
 from quantlib.calibration.sufficiency import Sufficiency, assess_samples
 from quantlib.core.options import QuantizationOptions
-from quantlib.execution.weights import SymmetryVerdict, weight_symmetry
+from quantlib.core.symmetry import SymmetryVerdict
+from quantlib.execution.weights import weight_symmetry
 from quantlib.questions.registry import Question
 
 if TYPE_CHECKING:

@@ -102,7 +102,7 @@ def ask(bench: Workbench, name: str, *args: Any, **kwargs: Any) -> Any:
     >>> graph = ql.load_model("sample_models/iris_linear.onnx")
     >>> bench = ql.Workbench(graph, ql.load_data("sample_models/iris_linear.npz", graph))
     >>> ask(bench, "bitwidths.budget", ql.QuantizationConfig.from_n_bits(4)).widest.name
-    '/Gemm'
+    '/f/Gemm'
     """
     question = QUESTIONS.get(name)
     if question is None:

@@ -33,7 +33,7 @@ def sweep(
 @Question
 def seconds_each(bench: Workbench, config: QuantizationConfig) -> float:
     """Return how long one configuration takes, s."""
-    return measure(bench, config).elapsed_s
+    return measure(bench, config)["elapsed_s"] or 0.0
 
 
 @Question

@@ -11,6 +11,7 @@ import streamlit as st
 from pages.ui import engine, state, tables, text
 from pages.ui.bitwidths import tables as width_tables
 from pages.ui.charts import budgets, theme
+from quantlib import wording
 from quantlib.errors import QuantlibError
 from quantlib.questions import bitwidths
 
@@ -41,9 +42,11 @@ def width(current: Current, layer: LayerBudget) -> None:
     with right:
         if layer.weights.channels > 1:
             st.plotly_chart(
-                budgets.channel_strip(layer, layer.limit_bits), key="bitwidths.channels",
-                config=theme.CONFIG, alt="Accumulator width by output channel",
-            )  # fmt: skip
+                budgets.channel_strip(layer, layer.limit_bits),
+                key="bitwidths.channels",
+                config=theme.CONFIG,
+                alt="Accumulator width by output channel",
+            )
             st.caption(f"Channel {layer.widest_channel} sets the width.")
         table = width_tables.parts_table(layer)
         tables.show(table, alt="The accumulator and the integers on the way")
@@ -86,12 +89,12 @@ def _composition(layer: LayerBudget, summary: LayerSummary) -> None:
         taken = layer.rounding
         st.caption(
             f"Rounding takes {taken.lsbs_to_remove} low bits and leaves {taken.width_bits}: an "
-            f"error of {text.number(taken.rms_error)} (root mean square), at most "
-            f"{text.number(taken.largest_error)}, in the unit of the layer's output."
+            f"error of {wording.number(taken.rms_error)} (root mean square), at most "
+            f"{wording.number(taken.largest_error)}, in the unit of the layer's output."
         )
-    st.caption(f"Input: {text.grid(summary.input_grid)}")
+    st.caption(f"Input: {wording.grid_in_full(summary.input_grid)}")
     if summary.weight_grid:
-        st.caption(f"Weights: {text.grid(summary.weight_grid)}")
+        st.caption(f"Weights: {wording.grid_in_full(summary.weight_grid)}")
 
 
 def remedies(current: Current, layer: LayerBudget) -> None:
@@ -103,27 +106,37 @@ def remedies(current: Current, layer: LayerBudget) -> None:
     st.subheader("What would narrow it", anchor=False)
     done = None
     if st.toggle(
-        "Verify by running each", key="bitwidths.verify", bind="query-params",
+        "Verify by running each",
+        key="bitwidths.verify",
+        bind="query-params",
         help="Quantizes and runs every proposal; until then widths and SQNR are predictions.",
-    ):  # fmt: skip
+    ):
         with st.spinner(f"Running {len(proposed)} configurations"):
             done = current.ask(bitwidths.verified, config, layer.name)
     table = width_tables.remedy_table(proposed, done)
     event = st.dataframe(
-        table, hide_index=True, key=_remedies_key(layer), on_select="rerun",
-        selection_mode="single-row", column_config=tables.formats(table),
-        placeholder=tables.MISSING, alt="What would narrow the accumulator, and what it costs",
-    )  # fmt: skip
+        table,
+        hide_index=True,
+        key=_remedies_key(layer),
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config=tables.formats(table),
+        placeholder=tables.MISSING,
+        alt="What would narrow the accumulator, and what it costs",
+    )
     rows = [row for row in event.selection.rows if row < len(proposed)]
     apply_column, table_column = st.columns(2)
     if rows:
-        _adoption(apply_column, f"Apply: {proposed[rows[0]].title}", proposed[rows[0]].config,
-                  key="bitwidths.apply")  # fmt: skip
+        _adoption(
+            apply_column,
+            f"Apply: {proposed[rows[0]].title}",
+            proposed[rows[0]].config,
+            key="bitwidths.apply",
+        )
     else:
         apply_column.caption("Select a row to apply it.")
     with table_column:
-        tables.download(table, key="bitwidths.remedies.csv", label="Remedies",
-                        content="remedies")  # fmt: skip
+        tables.download(table, key="bitwidths.remedies.csv", label="Remedies", content="remedies")
 
 
 def _remedies_key(layer: LayerBudget) -> str:
@@ -148,14 +161,18 @@ def fits(current: Current, layer: LayerBudget) -> None:
     source, config = current.source, current.config
     found = current.ask(bitwidths.region, config, layer.name)
     if found is None:
-        st.info("This operator's widths are not its own to choose: its grid came with the model, "
-                "or it has no weights and no width of its own.")  # fmt: skip
+        st.info(
+            "This operator's widths are not its own to choose: its grid came with the model, "
+            "or it has no weights and no width of its own."
+        )
         return
     sqnr = None
     if st.toggle(
-        "Measure the SQNR of each cell", key="bitwidths.measure", bind="query-params",
+        "Measure the SQNR of each cell",
+        key="bitwidths.measure",
+        bind="query-params",
         help="Runs the model once per cell with only this layer changed.",
-    ):  # fmt: skip
+    ):
         bar = st.progress(0.0, "Measuring")
         for sqnr in engine.each(source, bitwidths.measured_region, config, layer.name):
             count = int(np.isfinite(sqnr).sum())
@@ -163,10 +180,13 @@ def fits(current: Current, layer: LayerBudget) -> None:
         bar.empty()
     here = (config.weights_of(layer.name).n_bits, config.activations_of(layer.name).n_bits)
     picked = st.plotly_chart(
-        budgets.fit_map(found, sqnr, here), key="bitwidths.map", on_select="rerun",
-        selection_mode="points", config=theme.CONFIG,
+        budgets.fit_map(found, sqnr, here),
+        key="bitwidths.map",
+        on_select="rerun",
+        selection_mode="points",
+        config=theme.CONFIG,
         alt="Accumulator width over weight and activation bits of the layer",
-    )  # fmt: skip
+    )
     st.caption(
         f"Each cell holds the accumulator width in bits, from the real weights quantized anew. "
         f"Outlined cells fit {found.limit_bits} bits whatever the input; the circle is the present "
@@ -176,8 +196,12 @@ def fits(current: Current, layer: LayerBudget) -> None:
     if points:
         w, a = int(points[0][0]), int(points[0][1])
         changed = bitwidths.at_widths(config, layer.name, w, a)
-        _adoption(st.container(), f"Use {w} weight and {a} activation bits for this layer",
-                  changed, key="bitwidths.adopt")  # fmt: skip
+        _adoption(
+            st.container(),
+            f"Use {w} weight and {a} activation bits for this layer",
+            changed,
+            key="bitwidths.adopt",
+        )
 
 
 def cost(current: Current) -> None:
@@ -185,22 +209,36 @@ def cost(current: Current) -> None:
     found = current.ask(bitwidths.cost, current.config)
     places = text.places(current.evaluation())
     figures = st.columns(4)
-    figures[0].metric("Table look-ups", f"{found.n_lookups:,}",
-                      help="Elements that enter a table, per sample.")  # fmt: skip
+    figures[0].metric(
+        "Table look-ups", f"{found.n_lookups:,}", help="Elements that enter a table, per sample."
+    )
     figures[1].metric("Products", f"{found.macs:,}", help="Multiply-accumulates per sample.")
-    figures[2].metric("Bit operations", f"{found.bit_operations:,}",
-                      help="Each product counted as its input width times its weight width, "
-                      "arXiv:1804.10969.")  # fmt: skip
-    figures[3].metric("Codes of the largest layer", text.size(-(-found.peak_activation_bits // 8)),
-                      help="Memory of the activations that one layer reads.")  # fmt: skip
+    figures[2].metric(
+        "Bit operations",
+        f"{found.bit_operations:,}",
+        help="Each product counted as its input width times its weight width, arXiv:1804.10969.",
+    )
+    figures[3].metric(
+        "Codes of the largest layer",
+        wording.size(-(-found.peak_activation_bits // 8)),
+        help="Memory of the activations that one layer reads.",
+    )
     left, right = st.columns(2)
     with left:
-        st.plotly_chart(budgets.look_ups(found), key="bitwidths.lookups", config=theme.CONFIG,
-                        alt="Table look-ups by input width")  # fmt: skip
+        st.plotly_chart(
+            budgets.look_ups(found),
+            key="bitwidths.lookups",
+            config=theme.CONFIG,
+            alt="Table look-ups by input width",
+        )
         st.caption("Under encryption a look-up costs several times more for each bit that enters.")
     with right:
-        st.plotly_chart(budgets.bit_operations(found, places), key="bitwidths.bitops",
-                        config=theme.CONFIG, alt="Bit operations of each operator")  # fmt: skip
+        st.plotly_chart(
+            budgets.bit_operations(found, places),
+            key="bitwidths.bitops",
+            config=theme.CONFIG,
+            alt="Bit operations of each operator",
+        )
     table = width_tables.cost_table(found)
     tables.show(table, alt="Look-ups, products and memory of each operator")
     tables.download(table, key="bitwidths.cost.csv", label="Cost", content="cost")

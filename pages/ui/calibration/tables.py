@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from pages.ui import text
+from quantlib import wording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.distributions import Channels, RangeChoice
     from quantlib.analysis.reports import Evaluation
     from quantlib.core.scheme import Scheme
-    from quantlib.execution.weights import SymmetryVerdict
+    from quantlib.core.symmetry import SymmetryVerdict
 
 
 def layer_table(found: Evaluation) -> pd.DataFrame:
@@ -25,8 +25,8 @@ def layer_table(found: Evaluation) -> pd.DataFrame:
             "layer": [layer.name for layer in found.layers],
             "operator": [layer.op_type for layer in found.layers],
             "treatment": [layer.treatment for layer in found.layers],
-            "input grid": [text.grid(layer.input_grid) for layer in found.layers],
-            "weight grid": [text.grid(layer.weight_grid) for layer in found.layers],
+            "input grid": [wording.grid_in_full(layer.input_grid) for layer in found.layers],
+            "weight grid": [wording.grid_in_full(layer.weight_grid) for layer in found.layers],
             "SQNR (dB)": [layer.sqnr_db for layer in found.layers],
         }
     )
@@ -70,8 +70,8 @@ def symmetry(found: SymmetryVerdict, chosen: Scheme) -> str:
     """Return what the automatic rule finds, with the numbers that decide it."""
     verdict = "symmetric" if found.symmetric else "not symmetric"
     numbers = (
-        f"3rd and 97th percentile {text.number(found.low)} and {text.number(found.high)}, ratio "
-        f"{found.ratio:.2f} {'within' if 1 / 3 <= found.ratio <= 3 else 'outside'} 1/3 to 3"
+        f"3rd and 97th percentile {wording.number(found.low)} and {wording.number(found.high)}, "
+        f"ratio {found.ratio:.2f} {'within' if 1 / 3 <= found.ratio <= 3 else 'outside'} 1/3 to 3"
     )
     used = "auto" if chosen.symmetric is None and chosen.signed is None else "auto would say"
     return f"{used} → {verdict} ({numbers})"

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import state, tables, text
+from pages.ui import state, tables
 from pages.ui.calibration import tables as calibration_tables
 from pages.ui.calibration import tensors
 from pages.ui.charts import distributions, theme
+from quantlib import wording
 from quantlib.questions import calibration
 
 if TYPE_CHECKING:
@@ -27,29 +28,43 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
     own = None
     if high > low:
         chosen = st.slider(
-            "Own range", low, high, (low, high), key=f"calibration.own.{view.kind}.{view.tensor}",
-            format="%.4g", help="Move the ends: the last row of the table judges them.",
-        )  # fmt: skip
+            "Own range",
+            low,
+            high,
+            (low, high),
+            key=f"calibration.own.{view.kind}.{view.tensor}",
+            format="%.4g",
+            help="Move the ends: the last row of the table judges them.",
+        )
         own = tensors.by_hand(view, *chosen) if chosen != (low, high) else None
     picture, figures = st.columns([3, 1])
     with picture:
         st.plotly_chart(
             distributions.tensor_histogram(
-                view.measured, view.grid, log=log, unit=f"value of the {view.kind}",
+                view.measured,
+                view.grid,
+                log=log,
+                unit=f"value of the {view.kind}",
                 choices=[*found, *([own] if own else [])],
             ),
-            key="calibration.large", height=440, config=theme.CONFIG,
+            key="calibration.large",
+            height=440,
+            config=theme.CONFIG,
             alt="Histogram of the chosen tensor with the quantization grid",
-        )  # fmt: skip
+        )
         st.caption("Click an estimator in the legend to see the ends of its range.")
     with figures:
         _figures(current, view)
     table = calibration_tables.range_table([*found, *([own] if own else [])])
     event = st.dataframe(
-        table, hide_index=True, key=f"calibration.ranges.{view.kind}", on_select="rerun",
+        table,
+        hide_index=True,
+        key=f"calibration.ranges.{view.kind}",
+        on_select="rerun",
         column_config=tables.formats(table),
-        selection_mode="single-row", alt="What each range estimator makes of this tensor",
-    )  # fmt: skip
+        selection_mode="single-row",
+        alt="What each range estimator makes of this tensor",
+    )
     picked = [found[row] for row in event.selection.rows if row < len(found)]
     left, right = st.columns(2)
     if picked:
@@ -67,20 +82,22 @@ def _adopt(column: st.delta_generator.DeltaGenerator, kind: str, choice: RangeCh
     assert choice.estimator is not None
     words, key = choice.estimator.words, state.KEYS[f"{kind}_range"]
     column.button(
-        f"Use {choice.estimator.kind.label} for all {kind}", key="calibration.adopt",
-        type="primary", on_click=lambda: st.session_state.update({key: words}),
+        f"Use {choice.estimator.kind.label} for all {kind}",
+        key="calibration.adopt",
+        type="primary",
+        on_click=lambda: st.session_state.update({key: words}),
         help=choice.estimator.kind.explanation,
-    )  # fmt: skip
+    )
 
 
 def _figures(current: Current, view: TensorView) -> None:
     """Draw the numbers beside the large histogram."""
     stats = view.measured.extremes
-    st.markdown(text.grid(view.grid))
-    st.markdown(f"float range {text.interval(float(stats.rmin), float(stats.rmax))}")
+    st.markdown(wording.grid_in_full(view.grid))
+    st.markdown(f"float range {wording.interval(float(stats.rmin), float(stats.rmax))}")
     if view.path_range is not None:
         words = "float model" if current.config.calibrate_on == "float" else "quantized path"
-        st.markdown(f"range on the {words} {text.interval(*view.path_range)}")
+        st.markdown(f"range on the {words} {wording.interval(*view.path_range)}")
     if view.kind == "weights":
         st.caption(
             calibration_tables.symmetry(
@@ -89,16 +106,23 @@ def _figures(current: Current, view: TensorView) -> None:
         )
     fit, n_bits = view.fit, view.grid.n_bits
     less, more = (tensors.sqnr_at(view, n_bits + step) for step in (-1, 1))
-    st.metric(f"SQNR at {n_bits} bits", text.decibel(fit.sqnr_db),
-              help="Of this tensor alone.")  # fmt: skip
+    st.metric(f"SQNR at {n_bits} bits", wording.decibel(fit.sqnr_db), help="Of this tensor alone.")
     if less is not None or more is not None:
-        st.caption(f"{n_bits - 1} bits: {text.decibel(less)}  \n{n_bits + 1} bits: "
-                   f"{text.decibel(more)}")  # fmt: skip
-    st.metric("Clipped", text.share(fit.clipped_share), help="Values outside the grid's range.")
-    st.metric("Rounded to zero", text.share(fit.zero_share),
-              help="Values other than 0 whose code stands for 0.")  # fmt: skip
-    st.metric("Codes in use", f"{fit.used_codes} of {view.grid.qmax - view.grid.qmin + 1}",
-              help="Codes that at least one bin of the histogram maps to.")  # fmt: skip
+        st.caption(
+            f"{n_bits - 1} bits: {wording.decibel(less)}  \n{n_bits + 1} bits: "
+            f"{wording.decibel(more)}"
+        )
+    st.metric("Clipped", wording.share(fit.clipped_share), help="Values outside the grid's range.")
+    st.metric(
+        "Rounded to zero",
+        wording.share(fit.zero_share),
+        help="Values other than 0 whose code stands for 0.",
+    )
+    st.metric(
+        "Codes in use",
+        f"{fit.used_codes} of {view.grid.qmax - view.grid.qmin + 1}",
+        help="Codes that at least one bin of the histogram maps to.",
+    )
 
 
 def channels(view: TensorView) -> None:
@@ -108,9 +132,11 @@ def channels(view: TensorView) -> None:
         st.info("This tensor has no channels, or one: its range is the one under ranges.")
         return
     st.plotly_chart(
-        distributions.channel_ranges(found, view.grid), key="calibration.channels",
-        config=theme.CONFIG, alt="Range of each channel with the ends of its grid",
-    )  # fmt: skip
+        distributions.channel_ranges(found, view.grid),
+        key="calibration.channels",
+        config=theme.CONFIG,
+        alt="Range of each channel with the ends of its grid",
+    )
     st.caption(
         "A short bar in a wide grid wastes codes: one grid per channel would fit it."
         if view.kind == "weights"
@@ -137,22 +163,25 @@ def samples(current: Current, view: TensorView) -> None:
     with left:
         st.plotly_chart(
             distributions.sufficiency(of_range, unit="width of the range", width=False),
-            key="calibration.samples.range", config=theme.CONFIG,
+            key="calibration.samples.range",
+            config=theme.CONFIG,
             alt="Range of the tensor over the number of calibration samples",
-        )  # fmt: skip
+        )
         setter = view.measured.range_setter
         if setter is not None:
-            st.warning(f"Sample {setter} alone sets this range: it reaches twice as far as any "
-                       "other.")  # fmt: skip
+            st.warning(
+                f"Sample {setter} alone sets this range: it reaches twice as far as any other."
+            )
     with right:
         if of_width is None:
             st.info("This operator has no accumulator.")
         else:
             st.plotly_chart(
                 distributions.sufficiency(of_width, unit="accumulator width (bits)", width=True),
-                key="calibration.samples.width", config=theme.CONFIG,
+                key="calibration.samples.width",
+                config=theme.CONFIG,
                 alt="Accumulator width over the number of calibration samples",
-            )  # fmt: skip
+            )
     for words, found in (("The range", of_range), ("The accumulator", of_width)):
         if found is not None:
             _verdict(words, found)

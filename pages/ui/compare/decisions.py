@@ -10,6 +10,7 @@ from pages.ui import state, tables, text
 from pages.ui.charts import decisions, theme
 from pages.ui.compare import tables as comparison_tables
 from pages.ui.compare.sides import beside, columns, sides
+from quantlib import wording
 from quantlib.questions import compare as comparisons
 from quantlib.questions import evaluations
 
@@ -31,7 +32,7 @@ def show_decisions(current: Current) -> None:
         kept = found.n_samples - found.n_flips
         st.markdown(
             f"**{kept} of {found.n_samples}** samples keep their class "
-            f"({text.share(found.agreement)})."
+            f"({wording.share(found.agreement)})."
         )
         draw_decisions(current, found, name=name, tag=f"{name[0]}-{text.file_tag(config)}")
         if found.flips:
@@ -45,17 +46,22 @@ def draw_decisions(current: Current, found: comparisons.Decisions, *, name: str,
     left, right = st.columns(2) if wide else (st.container(), st.container())
     with left:
         st.plotly_chart(
-            decisions.agreement_by_margin(found.margins), key=f"{key}.margins", height=360,
-            config=theme.CONFIG, alt=f"{name}: share of samples that keep their class, by margin",
-        )  # fmt: skip
+            decisions.agreement_by_margin(found.margins),
+            key=f"{key}.margins",
+            height=360,
+            config=theme.CONFIG,
+            alt=f"{name}: share of samples that keep their class, by margin",
+        )
         st.caption(
             "The margin is the distance between the two largest outputs before. Flips at small "
             "margins are close calls; flips at large ones are damage."
         )
         beside(
-            comparison_tables.margins(found), key=f"{key}.margin", content=f"margins-{tag}",
+            comparison_tables.margins(found),
+            key=f"{key}.margin",
+            content=f"margins-{tag}",
             alt="agreement by margin",
-        )  # fmt: skip
+        )
     with right:
         if not found.classes.size:
             st.success("No class gains or loses an answer.")
@@ -64,9 +70,11 @@ def draw_decisions(current: Current, found: comparisons.Decisions, *, name: str,
         rows = "label" if found.by_label else "class before"
         st.plotly_chart(
             decisions.confusion_change(found.change, titles, rows=rows, after="answer after"),
-            key=f"{key}.confusion", height=max(360, 120 + 26 * len(titles)), config=theme.CONFIG,
+            key=f"{key}.confusion",
+            height=max(360, 120 + 26 * len(titles)),
+            config=theme.CONFIG,
             alt=f"{name}: change of the confusion matrix, in samples",
-        )  # fmt: skip
+        )
         st.caption(
             "Samples more or fewer than before. Minus in a framed cell: a right answer lost; plus "
             "beside it: the wrong answer given instead."
@@ -75,9 +83,11 @@ def draw_decisions(current: Current, found: comparisons.Decisions, *, name: str,
             "this class; plus beside it: where they went."
         )
         beside(
-            comparison_tables.classes(found, names), key=f"{key}.class",
-            content=f"classes-{tag}", alt="classes that change",
-        )  # fmt: skip
+            comparison_tables.classes(found, names),
+            key=f"{key}.class",
+            content=f"classes-{tag}",
+            alt="classes that change",
+        )
 
 
 def class_names(current: Current) -> Sequence[str] | None:
@@ -99,9 +109,10 @@ def _flips(current: Current, found: comparisons.Decisions, *, name: str, tag: st
                     place = found.diverges.get(flip.sample)
                     at = f", diverges at {text.plain(place)}" if place else ""
                     st.image(
-                        text.grey_image(image.reshape(card.image_shape)), width=112,
+                        text.grey_image(image.reshape(card.image_shape)),
+                        width=112,
                         caption=f"{flip.float_class} → {flip.quantized_class}{at}",
-                    )  # fmt: skip
+                    )
     table = comparison_tables.flips(found, names)
     st.dataframe(table, hide_index=True, height=280, alt=f"{name}: samples whose class changes")
     st.caption(

@@ -10,6 +10,7 @@ from pages.ui import engine, state, tables, text
 from pages.ui.charts import ledger as charts
 from pages.ui.charts import theme
 from pages.ui.compare import tables as comparison_tables
+from quantlib import wording
 from quantlib.questions import compare as comparisons
 
 if TYPE_CHECKING:
@@ -49,10 +50,12 @@ def draw(current: Current, config: QuantizationConfig, *, name: str, alone: bool
     job = state.ledger_job()
     running = job is not None and job.running and job.source == key
     st.button(
-        "Compute the ledger", key=f"compare.{name[0]}.start", disabled=running,
+        "Compute the ledger",
+        key=f"compare.{name[0]}.start",
+        disabled=running,
         on_click=lambda: state.keep_ledger_job(_started(current, config)),
         help="Runs in the background, on more and more samples; other screens stay usable.",
-    )  # fmt: skip
+    )
 
     @st.fragment(run_every=0.5 if running else None)
     def progress() -> None:
@@ -81,9 +84,12 @@ def _started(current: Current, config: QuantizationConfig) -> Job[ErrorLedger]:
     """Start a ledger in the background; it grows with the samples it has seen."""
     total = engine.data_card(current.source).n_evaluation
     return engine.begin(
-        current.source, comparisons.ledger, ((config,), {}), total=total,
+        current.source,
+        comparisons.ledger,
+        ((config,), {}),
+        total=total,
         label=(current.source, config),
-    )  # fmt: skip
+    )
 
 
 def _finished(ledger: ErrorLedger, config: QuantizationConfig, *, name: str, alone: bool) -> None:
@@ -92,21 +98,26 @@ def _finished(ledger: ErrorLedger, config: QuantizationConfig, *, name: str, alo
         st.success("Nothing is lost: no layer rounds or clips on these samples.")
         return
     st.plotly_chart(
-        charts.stacked(ledger, alone=alone), key=f"compare.{name[0]}.ledger", config=theme.CONFIG,
+        charts.stacked(ledger, alone=alone),
+        key=f"compare.{name[0]}.ledger",
+        config=theme.CONFIG,
         alt=f"{name}: parts of the mean squared output error per layer, and their running sum",
-    )  # fmt: skip
+    )
     st.caption(
         f"On {ledger.n_samples} samples: {comparison_tables.sources(ledger)}. The parts sum to "
-        f"{text.number(ledger.explained)}, measured is {text.number(ledger.mse)} (relative gap "
-        f"{ledger.relative_gap:.0e}). Alone, the sources would make "
-        f"{text.number(ledger.explained - ledger.interaction)}."
+        f"{wording.number(ledger.explained)}, measured is {wording.number(ledger.mse)} (relative "
+        f"gap {ledger.relative_gap:.0e}). Alone, the sources would make "
+        f"{wording.number(ledger.explained - ledger.interaction)}."
     )
     table = comparison_tables.ledger(ledger)
     digits = st.column_config.NumberColumn(format="%.3g")
     numbers = dict.fromkeys(table.select_dtypes("number").columns, digits)
     st.dataframe(
-        table, hide_index=True, height=280, column_config=numbers,
+        table,
+        hide_index=True,
+        height=280,
+        column_config=numbers,
         alt=f"{name}: the ledger, entry by entry",
-    )  # fmt: skip
+    )
     content = f"ledger-{name[0]}-{text.file_tag(config)}"
     tables.download(table, key=f"compare.{name[0]}.ledger.csv", content=content)

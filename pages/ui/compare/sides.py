@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, state, tables, text
+from pages.ui import engine, state, tables
+from quantlib import wording
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ def columns(current: Current) -> Iterator[tuple[str, QuantizationConfig]]:
     for column, (name, config) in zip(st.columns(len(shown)), shown.items(), strict=True):
         with column:
             if len(shown) > 1:
-                st.subheader(name, anchor=False, help=text.config(config))
+                st.subheader(name, anchor=False, help=wording.config(config))
             yield name, config
 
 

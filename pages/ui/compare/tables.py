@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pages.ui import text
+from quantlib import wording
 from quantlib.analysis.attribution.ledger import ErrorSource
 
 if TYPE_CHECKING:
@@ -48,12 +48,12 @@ def measures(sides: Mapping[str, Evaluation]) -> pd.DataFrame:
             e.widest.width_bits if e.widest else None for e in sides.values()
         ],
         "weights (bytes)": [e.weight_bytes for e in sides.values()],
-    }  # fmt: skip
+    }
     kept = {name: values for name, values in rows.items() if any(v is not None for v in values)}
     columns: dict[str, list[object]] = {"measure": list(kept)}
     for i, side in enumerate(sides):
         columns[side] = [
-            "–" if v[i] is None else text.number(float(v[i] or 0.0)) for v in kept.values()
+            "–" if v[i] is None else wording.number(float(v[i] or 0.0)) for v in kept.values()
         ]
     columns["how to read it"] = [HOW_TO_READ[name] for name in kept]
     return pd.DataFrame(columns)

@@ -22,9 +22,16 @@ VALUES = {word: value for value, word in WORDS.items()}
 
 
 EDITABLE = (
-    "weight bits", "activation bits", "weights signed", "weights symmetric", "weights range",
-    "per channel", "activations signed", "activations symmetric", "activations range",
-)  # fmt: skip
+    "weight bits",
+    "activation bits",
+    "weights signed",
+    "weights symmetric",
+    "weights range",
+    "per channel",
+    "activations signed",
+    "activations symmetric",
+    "activations range",
+)
 OF_WEIGHTS = ("weight bits", "weights signed", "weights symmetric", "weights range", "per channel")
 
 

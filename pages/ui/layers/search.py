@@ -45,9 +45,12 @@ def is_answer(question: SearchQuestion, config: QuantizationConfig) -> bool:
 
 def _without_widths(config: QuantizationConfig) -> tuple[object, ...]:
     return (
-        config.weights.replace(n_bits=8), config.activations.replace(n_bits=8),
-        config.rounding_threshold_bits, config.limit_bits, config.calibrate_on,
-    )  # fmt: skip
+        config.weights.replace(n_bits=8),
+        config.activations.replace(n_bits=8),
+        config.rounding_threshold_bits,
+        config.limit_bits,
+        config.calibrate_on,
+    )
 
 
 def search(current: Current) -> None:
@@ -55,37 +58,52 @@ def search(current: Current) -> None:
     left, right = st.columns([1, 2])
     with left:
         words = st.selectbox(
-            "As small as possible", [str(objective) for objective in Objective],
-            key="layers.objective", bind="query-params", format_func=lambda name: _OBJECTIVES[name],
+            "As small as possible",
+            [str(objective) for objective in Objective],
+            key="layers.objective",
+            bind="query-params",
+            format_func=lambda name: _OBJECTIVES[name],
             help="Every accumulator fits the limit of the sidebar, for any input on the grid.",
-        )  # fmt: skip
+        )
         objective = Objective(words) if words in set(Objective) else Objective.SIZE
         floor = None
         if objective is not Objective.SQNR and st.toggle(
-            "Own floor for the SQNR", key="layers.own_floor", bind="query-params",
+            "Own floor for the SQNR",
+            key="layers.own_floor",
+            bind="query-params",
             help="Otherwise 1 dB below the best uniform configuration that fits.",
-        ):  # fmt: skip
-            floor = float(st.slider("SQNR at least (dB)", 0, 60, 20, key="layers.floor",
-                                    bind="query-params"))  # fmt: skip
+        ):
+            floor = float(
+                st.slider("SQNR at least (dB)", 0, 60, 20, key="layers.floor", bind="query-params")
+            )
         bits = {
-            what: tuple(st.pills(
-                f"{what.capitalize()} bits to choose from", DEFAULT_BITS, default=DEFAULT_BITS,
-                selection_mode="multi", key=f"layers.{what}_bits", bind="query-params",
-            ))
+            what: tuple(
+                st.pills(
+                    f"{what.capitalize()} bits to choose from",
+                    DEFAULT_BITS,
+                    default=DEFAULT_BITS,
+                    selection_mode="multi",
+                    key=f"layers.{what}_bits",
+                    bind="query-params",
+                )
+            )
             for what in ("weight", "activation")
-        }  # fmt: skip
+        }
         plain = current.config.replace(overrides=())
         question = SearchQuestion(current.source, plain, objective, floor)
         job = state.search_job()
         running = job is not None and job.running
         st.button(
-            "Search", key="layers.search", type="primary", shortcut="Ctrl+Enter",
+            "Search",
+            key="layers.search",
+            type="primary",
+            shortcut="Ctrl+Enter",
             disabled=running or not all(bits.values()),
             on_click=lambda: state.keep_search(
                 _started(question, bits["weight"], bits["activation"])
             ),
             help="Runs in the background; other screens stay usable.",
-        )  # fmt: skip
+        )
         if not all(bits.values()):
             st.caption("Choose at least one width of each kind.")
     with right:
@@ -105,9 +123,11 @@ def _started(
 ) -> Job[Progress | SearchResult]:
     """Start a search in the background; the last result in the job is the answer."""
     asked = {
-        "objective": question.objective, "floor_db": question.floor_db,
-        "weight_bits": weight_bits, "activation_bits": activation_bits,
-    }  # fmt: skip
+        "objective": question.objective,
+        "floor_db": question.floor_db,
+        "weight_bits": weight_bits,
+        "activation_bits": activation_bits,
+    }
     arguments = ((question.config,), asked)
     return engine.begin(question.source, layers.search, arguments, total=0, label=question)
 
@@ -116,8 +136,10 @@ def _answer(current: Current) -> None:
     """Draw progress, fault or result of the search that was started last."""
     job = state.search_job()
     if job is None:
-        st.info("The search measures each layer at each width, lets an integer program choose, "
-                "runs its choice and corrects it.")  # fmt: skip
+        st.info(
+            "The search measures each layer at each width, lets an integer program choose, "
+            "runs its choice and corrects it."
+        )
         return
     steps = [step for step in job.results if isinstance(step, Progress)]
     if job.running:
@@ -151,24 +173,35 @@ def _result(current: Current, question: object, found: SearchResult) -> None:
     assert isinstance(question, SearchQuestion)
     (st.success if found.beats_uniform else st.warning)(layer_tables.verdict_of_search(found))
     st.plotly_chart(
-        searches.assignment(found, text.places(current.evaluation())), key="layers.assignment",
+        searches.assignment(found, text.places(current.evaluation())),
+        key="layers.assignment",
         config=theme.CONFIG,
         alt="Weight and activation bits of each layer, found and best uniform",
-    )  # fmt: skip
+    )
     table = layer_tables.search_table(found)
     tables.show(table, alt="What was found against the best uniform choice")
     limit = question.config.limit_bits
     st.caption(f"For accumulators of at most {limit} bits; {found.runs} configurations were run.")
     if not is_answer(question, current.config):
-        st.info("The search was for other signs, ranges or another limit than the sidebar's now. "
-                "Adopt sets those of the search; Search asks anew.")  # fmt: skip
+        st.info(
+            "The search was for other signs, ranges or another limit than the sidebar's now. "
+            "Adopt sets those of the search; Search asks anew."
+        )
     left, right = st.columns(2)
     adopted = left.button(
-        "Adopt", key="layers.adopt", type="primary", on_click=change, args=(found.best.config,),
+        "Adopt",
+        key="layers.adopt",
+        type="primary",
+        on_click=change,
+        args=(found.best.config,),
         help="Sets the widths of every layer; the sidebar shows the widest.",
-    )  # fmt: skip
+    )
     with right:
-        tables.download(layer_tables.assignment_table(found), key="layers.search.csv",
-                        label="Widths", content="search")  # fmt: skip
+        tables.download(
+            layer_tables.assignment_table(found),
+            key="layers.search.csv",
+            label="Widths",
+            content="search",
+        )
     if adopted:  # sidebar and headline lie outside this fragment
         st.rerun()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from pages.ui import text
+from quantlib import wording
 from quantlib.analysis.search.program import Objective
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def verdict_of_search(found: SearchResult) -> str:
         return "No assignment of the widths offered is better than the best uniform configuration."
     if found.objective is Objective.SQNR:
         return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
-    before, after = text.decibel(found.uniform.sqnr_db), text.decibel(found.best.sqnr_db)
+    before, after = wording.decibel(found.uniform.sqnr_db), wording.decibel(found.best.sqnr_db)
     return (
         f"{100 * found.gain:.0f} % less {_COST_WORDS[found.objective]} than the best uniform "
         f"configuration, at {after} instead of {before}."

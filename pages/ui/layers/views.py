@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 def sensitivity(current: Current) -> None:
     """Draw what each layer does alone."""
     words = st.segmented_control(
-        "Of each layer", [str(part) for part in Part], default=str(Part.BOTH), required=True,
-        key="layers.part", bind="query-params", help="Which of its operands are quantized.",
-    )  # fmt: skip
+        "Of each layer",
+        [str(part) for part in Part],
+        default=str(Part.BOTH),
+        required=True,
+        key="layers.part",
+        bind="query-params",
+        help="Which of its operands are quantized.",
+    )
     part = Part(words) if words in set(Part) else Part.BOTH
     products = current.ask(compare.ledger_products, current.config)
     known = engine.is_known(current.source, layers.sensitivity, current.config)
@@ -39,10 +44,11 @@ def sensitivity(current: Current) -> None:
     with st.spinner("Running each layer alone"):
         found = current.ask(layers.sensitivity, current.config)
     st.plotly_chart(
-        searches.tornado(found, part, text.places(current.evaluation())), key="layers.tornado",
+        searches.tornado(found, part, text.places(current.evaluation())),
+        key="layers.tornado",
         config=theme.CONFIG,
         alt="Error of each layer alone, and error that leaving it in float removes",
-    )  # fmt: skip
+    )
     st.caption(
         "To the left, the error if only this layer is quantized; to the right, the share of the "
         "error that goes if only this layer stays in float. Bits are worth most where both are "
@@ -50,20 +56,26 @@ def sensitivity(current: Current) -> None:
     )
     table = layer_tables.sensitivity_table(found)
     st.dataframe(
-        table, hide_index=True, height=300, column_config=tables.formats(table),
+        table,
+        hide_index=True,
+        height=300,
+        column_config=tables.formats(table),
         placeholder=tables.MISSING,
         alt="Effect of each layer and part",
-    )  # fmt: skip
+    )
     left, right = st.columns(2)
     with left:
         tables.download(
             table, key="layers.sensitivity.csv", label="Sensitivities", content="sensitivity"
         )
     right.download_button(
-        "Sensitivities (JSON)", found.to_json(), key="layers.sensitivity.json",
-        file_name=f"{text.safe_name(state.file_name())}-sensitivity.json", on_click="ignore",
+        "Sensitivities (JSON)",
+        found.to_json(),
+        key="layers.sensitivity.json",
+        file_name=f"{text.safe_name(state.file_name())}-sensitivity.json",
+        on_click="ignore",
         mime="application/json",
-    )  # fmt: skip
+    )
 
 
 def table(current: Current) -> None:
@@ -71,11 +83,13 @@ def table(current: Current) -> None:
     rows = editing.layer_rows(current.evaluation(), current.config)
     words = list(state.TRISTATE)
     choices = {
-        **dict.fromkeys(["weights signed", "weights symmetric", "activations signed",
-                         "activations symmetric"], words),
+        **dict.fromkeys(
+            ["weights signed", "weights symmetric", "activations signed", "activations symmetric"],
+            words,
+        ),
         "weights range": list(ESTIMATORS),
         "activations range": list(ESTIMATORS),
-    }  # fmt: skip
+    }
     columns: dict[str, Any] = {
         name: st.column_config.SelectboxColumn(
             options=[*dict.fromkeys([*options, *rows[name].dropna()])]
@@ -86,15 +100,19 @@ def table(current: Current) -> None:
     for name in ("weight bits", "activation bits"):
         columns[name] = st.column_config.NumberColumn(
             min_value=low, max_value=high, step=1, help=f"{low} to {high}; cleared: the sidebar's."
-        )  # fmt: skip
+        )
     columns["layer"] = st.column_config.TextColumn(pinned=True)
     columns["SQNR (dB)"] = st.column_config.NumberColumn(format="%.1f")
     version = st.session_state.setdefault("layers.version", 0)
     after = st.data_editor(
-        rows, hide_index=True, key=f"layers.table.{version}", column_config=columns,
+        rows,
+        hide_index=True,
+        key=f"layers.table.{version}",
+        column_config=columns,
         disabled=[name for name in rows.columns if name not in editing.EDITABLE],
-        placeholder=tables.MISSING, alt="Choices of each layer, to edit",
-    )  # fmt: skip
+        placeholder=tables.MISSING,
+        alt="Choices of each layer, to edit",
+    )
     st.caption(
         "Columns with a pencil are yours: click a cell and type. A cleared cell follows the "
         "sidebar. A dash is not to choose: no weights, or a grid that came with the model."
@@ -102,14 +120,20 @@ def table(current: Current) -> None:
     _apply(current, rows, after)
     undo, clear, download = st.columns(3)
     undo.button(
-        "Undo", key="layers.undo", disabled=not state.history(), on_click=_step_back,
+        "Undo",
+        key="layers.undo",
+        disabled=not state.history(),
+        on_click=_step_back,
         help="Back to the configuration before the last edit, remedy or search.",
-    )  # fmt: skip
+    )
     clear.button(
-        "All layers alike", key="layers.clear", disabled=not current.config.overrides,
-        on_click=change, args=(current.config.replace(overrides=()),),
+        "All layers alike",
+        key="layers.clear",
+        disabled=not current.config.overrides,
+        on_click=change,
+        args=(current.config.replace(overrides=()),),
         help="Drops every per-layer choice.",
-    )  # fmt: skip
+    )
     with download:
         tables.download(rows, key="layers.csv", content="layers")
 

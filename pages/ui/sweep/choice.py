@@ -8,6 +8,8 @@ import streamlit as st
 
 from pages.ui import frame, state, text
 from pages.ui.sweep import words as sweep_words
+from quantlib import wording
+from quantlib.analysis.sweep.measures import MEASURES
 from quantlib.errors import QuantlibError
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ def draw(result: SweepResult, view: View) -> None:
     current, other, score_name = view.current, view.now(), view.score_name
     config = result.config
     with st.container(border=True):
-        st.markdown(f"**Selected:** {text.config(config)}")
+        st.markdown(f"**Selected:** {wording.config(config)}")
         changed = sweep_words.differences(config, current)
         if changed:
             st.markdown(f"Against the current: {text.plain('; '.join(changed), 400)}")
@@ -32,20 +34,30 @@ def draw(result: SweepResult, view: View) -> None:
             st.caption(f"It cannot be adopted: {text.plain(refusal, 300)}")
         columns = st.columns(3, vertical_alignment="center")
         adopted = columns[0].button(
-            "Adopt", key="sweep.adopt", type="primary", on_click=state.adopt, args=(config,),
-            width="stretch", disabled=bool(refusal),
+            "Adopt",
+            key="sweep.adopt",
+            type="primary",
+            on_click=state.adopt,
+            args=(config,),
+            width="stretch",
+            disabled=bool(refusal),
             help="Sets every control of the sidebar to this configuration.",
-        )  # fmt: skip
+        )
         pinned = columns[1].button(
-            "Pin as B", key="sweep.pin", on_click=state.pin, args=(config,), width="stretch",
+            "Pin as B",
+            key="sweep.pin",
+            on_click=state.pin,
+            args=(config,),
+            width="stretch",
             help="Keeps it beside the current configuration; all screens show the difference.",
-        )  # fmt: skip
+        )
         if adopted or pinned:  # sidebar and headline lie outside this fragment
             st.rerun()
         columns[2].page_link(
-            frame.PAGES / "compare.py", label="Open in Compare",
+            frame.PAGES / "compare.py",
+            label="Open in Compare",
             help="Shows the current configuration, and B beside it: adopt or pin first.",
-        )  # fmt: skip
+        )
         with st.expander("All figures"):
             table = sweep_words.compared(result, other, score_name)
             st.dataframe(table, hide_index=True, alt="All figures of the selected configuration")
@@ -70,11 +82,11 @@ def _figures(result: SweepResult, other: SweepResult | None, score_name: str) ->
         ("headroom_bits", "headroom"),
         ("weight_bytes", "weights"),
     ):
-        value = getattr(result, member)
+        entry, value = MEASURES[member], result[member]
         if value is None:
             continue
-        words = f"{name} {sweep_words.figure(member, value, score_name)}"
-        if other is not None and other is not result and getattr(other, member) != value:
-            words += f" (now {sweep_words.figure(member, getattr(other, member), score_name)})"
+        words = f"{name} {wording.figure(entry, value, score_name)}"
+        if other is not None and other is not result and other[member] != value:
+            words += f" (now {wording.figure(entry, other[member], score_name)})"
         lines.append(words)
     return lines

@@ -47,30 +47,45 @@ def declared() -> SweepGrid:
         st.caption("Nothing chosen: as set in the sidebar.")
         ranges: dict[str, Any] = {
             f"{part}_estimator": _chips(
-                f"Range of {part}", _RANGES, [], f"{part}_estimator",
+                f"Range of {part}",
+                _RANGES,
+                [],
+                f"{part}_estimator",
                 "Which part of the values a grid covers; parameters at their defaults.",
             )
             for part in ("weights", "activations")
-        }  # fmt: skip
+        }
         per_channel = _chips(
-            "Weights per channel", ["yes", "no"], [], "weights_per_channel",
+            "Weights per channel",
+            ["yes", "no"],
+            [],
+            "weights_per_channel",
             "One grid per output channel, or one per tensor.",
-        )  # fmt: skip
+        )
         input_bits = _chips(
             "Input bits", _EDGES, [state.AUTO], "input_bits", "Auto: max(5, activation bits)."
         )
         output_bits = _chips(
-            "Output bits", _EDGES, [state.AUTO], "output_bits",
+            "Output bits",
+            _EDGES,
+            [state.AUTO],
+            "output_bits",
             "Auto: max(5, activation bits). Fewer bits than the activations contradict them.",
-        )  # fmt: skip
+        )
         rounding = _chips(
-            "Rounding threshold (bits)", _ROUNDING, [], "rounding",
+            "Rounding threshold (bits)",
+            _ROUNDING,
+            [],
+            "rounding",
             "Accumulators wider than this lose their lowest bits before the table look-up.",
-        )  # fmt: skip
+        )
         calibrate_on = _chips(
-            "Measure activations on", list(CALIBRATE_ON), [], "calibrate_on",
+            "Measure activations on",
+            list(CALIBRATE_ON),
+            [],
+            "calibrate_on",
             "Outputs of the quantized operators before (Concrete ML), or the float model's.",
-        )  # fmt: skip
+        )
     members: dict[str, Any] = {
         **{
             member: tuple(state.TRISTATE[word] for word in words) for member, words in signs.items()
@@ -130,10 +145,13 @@ def results_upload(current: Current) -> None:
 
     with st.expander("Continue from a file"):
         st.file_uploader(
-            "Results (.jsonl, .csv)", key="sweep.file", on_change=resume, type=["jsonl", "csv"],
+            "Results (.jsonl, .csv)",
+            key="sweep.file",
+            on_change=resume,
+            type=["jsonl", "csv"],
             help="A file from this screen or from `quantlib sweep --out`, of the same model and "
             "data. Start then computes only what it lacks.",
-        )  # fmt: skip
+        )
     frame.show_message("sweep")
 
 
@@ -153,9 +171,14 @@ def _duration(seconds: float) -> str:
 def _chips(label: str, options: list[Any], default: list[Any], name: str, why: str) -> list[Any]:
     """Draw a row of chips; each chosen one multiplies the grid."""
     chosen: list[Any] = st.pills(
-        label, options, default=default, selection_mode="multi", key=f"sweep.{name}",
-        bind="query-params", help=why,
-    )  # fmt: skip
+        label,
+        options,
+        default=default,
+        selection_mode="multi",
+        key=f"sweep.{name}",
+        bind="query-params",
+        help=why,
+    )
     return chosen
 
 

@@ -132,19 +132,28 @@ def _measure(
     options = [*([_NONE] if optional else []), *known]
     start = options.index(default) if default in options else 0
     chosen = st.selectbox(
-        title, options, index=start, key=f"sweep.{key}", bind="query-params",
+        title,
+        options,
+        index=start,
+        key=f"sweep.{key}",
+        bind="query-params",
         format_func=lambda name: view.label(known[name]) if name in known else name,
         help="\n".join(f"- **{view.label(e)}**: {e.explanation}" for e in known.values()),
-    )  # fmt: skip
+    )
     return known.get(chosen)
 
 
 def _chart(figure: go.Figure, *, key: str, alt: str) -> None:
     """Draw a chart whose points can be clicked."""
     st.plotly_chart(
-        figure, key=f"sweep.{key}", height=sweeps.HEIGHT, on_select="rerun",
-        selection_mode="points", config=theme.CONFIG, alt=alt,
-    )  # fmt: skip
+        figure,
+        key=f"sweep.{key}",
+        height=sweeps.HEIGHT,
+        on_select="rerun",
+        selection_mode="points",
+        config=theme.CONFIG,
+        alt=alt,
+    )
 
 
 def _heat_map(view: View) -> None:
@@ -152,13 +161,18 @@ def _heat_map(view: View) -> None:
     _take_click(view, "heat")
     chosen = selected(view.results)
     figure = sweeps.heat_map(
-        view.results, measure=measure, label=view.label(measure), hovers=view.hovers(measure),
-        current=view.current, selected=chosen.config if chosen else None,
-    )  # fmt: skip
+        view.results,
+        measure=measure,
+        label=view.label(measure),
+        hovers=view.hovers(measure),
+        current=view.current,
+        selected=chosen.config if chosen else None,
+    )
     _chart(
-        figure, key="heat",
+        figure,
+        key="heat",
         alt=f"{view.label(measure)} over weight bits and activation bits",
-    )  # fmt: skip
+    )
     st.caption(
         "Where configurations share a cell, the best one is shown. A solid outline fits the limit "
         "on the data, a dotted one does not. Click a cell."
@@ -177,21 +191,30 @@ def _curves(view: View) -> None:
     others = [name for name in names if name != x] or names
     extra = [name for name in others if not name.endswith("bits")]
     by = columns[2].selectbox(
-        "A curve per", others, index=others.index(extra[0]) if extra else 0, key="sweep.curve_by",
-        bind="query-params", help="Each value has a curve: the best of what else varies.",
-    )  # fmt: skip
+        "A curve per",
+        others,
+        index=others.index(extra[0]) if extra else 0,
+        key="sweep.curve_by",
+        bind="query-params",
+        help="Each value has a curve: the best of what else varies.",
+    )
     _take_click(view, "curves")
     along, per = sweep_words.axis(x), sweep_words.axis(by)
     figure = sweeps.curves(
-        view.results, measure=measure, label=view.label(measure), hovers=view.hovers(measure),
-        x=(along.label, along.of), by=(per.label, per.of), order=sweep_words.ordered,
-    )  # fmt: skip
+        view.results,
+        measure=measure,
+        label=view.label(measure),
+        hovers=view.hovers(measure),
+        x=(along.label, along.of),
+        by=(per.label, per.of),
+        order=sweep_words.ordered,
+    )
     _chart(figure, key="curves", alt=f"{view.label(measure)} along {x}, a curve per {by}")
     st.caption("Each point is the best of all configurations with its two values. Click a point.")
 
 
 def _pareto(view: View) -> None:
-    has_score = any(result.score is not None for result in view.results)
+    has_score = any(result["score"] is not None for result in view.results)
     columns = st.columns(3)
     with columns[0]:
         x = _measure(view, "Across", "pareto_x", "widest seen (bits)")
@@ -206,10 +229,13 @@ def _pareto(view: View) -> None:
     _take_click(view, "pareto")
     on_front = fronts.front_of(view.results, measures)
     figure = fronts.pareto(
-        view.results, measures=measures, labels=[view.label(entry) for entry in measures],
-        hovers=view.hovers(*measures), limit_bits=view.current.limit_bits,
+        view.results,
+        measures=measures,
+        labels=[view.label(entry) for entry in measures],
+        hovers=view.hovers(*measures),
+        limit_bits=view.current.limit_bits,
         selected=_position(view),
-    )  # fmt: skip
+    )
     _chart(figure, key="pareto", alt="Pareto front of the chosen measures")
     goals = ", ".join(
         f"{'more' if entry.maximize else 'less'} {view.label(entry)}" for entry in measures
@@ -233,13 +259,20 @@ def _all_axes(view: View) -> None:
         for entry in sweep_words.varied(view.results)
     }
     figure = sweeps.all_axes(
-        view.results, choices=choices, measures=measures, colour=measure,
-        colour_label=view.label(measure), order=sweep_words.ordered,
-    )  # fmt: skip
+        view.results,
+        choices=choices,
+        measures=measures,
+        colour=measure,
+        colour_label=view.label(measure),
+        order=sweep_words.ordered,
+    )
     st.plotly_chart(
-        figure, key="sweep.axes", height=sweeps.HEIGHT, config=theme.CONFIG,
+        figure,
+        key="sweep.axes",
+        height=sweeps.HEIGHT,
+        config=theme.CONFIG,
         alt="All varied choices and four measures as parallel axes",
-    )  # fmt: skip
+    )
     st.caption(
         "A line per configuration. Drag along an axis to keep what passes there, drag a title to "
         "move its axis. Results without one of the figures (or exact ones) are left out."
@@ -251,30 +284,39 @@ def _table(view: View, origin: Origin) -> None:
     _take_click(view, "table", shown)
     table = sweep_words.table([view.results[i] for i in shown], view.score_name)
     st.dataframe(
-        table, hide_index=True, key="sweep.table", on_select="rerun", selection_mode="single-row",
-        height=400, alt="All configurations of the sweep",
-    )  # fmt: skip
+        table,
+        hide_index=True,
+        key="sweep.table",
+        on_select="rerun",
+        selection_mode="single-row",
+        height=400,
+        alt="All configurations of the sweep",
+    )
     if len(shown) < len(view.results):
         st.caption(f"{len(shown)} of {len(view.results)} configurations")
     columns = st.columns(2)
     with columns[0]:
         tables.download(table, key="sweep.csv", content="sweep")
     columns[1].download_button(
-        "Results (JSON lines)", lambda: json_lines(view.results, origin).encode(),
-        file_name=f"{text.safe_name(state.file_name())}-sweep.jsonl", mime="application/jsonl",
-        key="sweep.jsonl", on_click="ignore",
+        "Results (JSON lines)",
+        lambda: json_lines(view.results, origin).encode(),
+        file_name=f"{text.safe_name(state.file_name())}-sweep.jsonl",
+        mime="application/jsonl",
+        key="sweep.jsonl",
+        on_click="ignore",
         help="Every result with its configuration. Uploaded here or given to `quantlib sweep "
         "--out`, it is continued.",
-    )  # fmt: skip
+    )
 
 
 def _filtered(view: View) -> list[int]:
     """Draw the filters; return the positions of the results that pass."""
     with st.popover("Filters"):
         fitting = st.toggle(
-            "Fits the limit", key="sweep.only_fits",
+            "Fits the limit",
+            key="sweep.only_fits",
             help="Widest accumulator on the data within the limit.",
-        )  # fmt: skip
+        )
         wanted = {
             entry: st.multiselect(
                 entry.label.capitalize(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from pages.ui import text
+from quantlib import wording
 from quantlib.analysis.sweep.measures import MEASURES
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from quantlib.analysis.sweep.measures import Measure
     from quantlib.analysis.sweep.result import SweepResult
     from quantlib.core.config import QuantizationConfig
-
-_TRISTATE = {None: "auto", True: "yes", False: "no"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +39,17 @@ AXES = (
     Axis("activation bits", lambda c: c.activations.n_bits),
     Axis("input bits", lambda c: c.input_bits),
     Axis("output bits", lambda c: c.output_bits),
-    Axis("weights signed", lambda c: _TRISTATE[c.weights.signed]),
-    Axis("weights symmetric", lambda c: _TRISTATE[c.weights.symmetric]),
-    Axis("weights per channel", lambda c: _TRISTATE[c.weights.per_channel]),
+    Axis("weights signed", lambda c: wording.TRISTATE[c.weights.signed]),
+    Axis("weights symmetric", lambda c: wording.TRISTATE[c.weights.symmetric]),
+    Axis("weights per channel", lambda c: wording.TRISTATE[c.weights.per_channel]),
     Axis("range of weights", lambda c: c.weights.estimator.words),
-    Axis("activations signed", lambda c: _TRISTATE[c.activations.signed]),
-    Axis("activations symmetric", lambda c: _TRISTATE[c.activations.symmetric]),
+    Axis("activations signed", lambda c: wording.TRISTATE[c.activations.signed]),
+    Axis("activations symmetric", lambda c: wording.TRISTATE[c.activations.symmetric]),
     Axis("range of activations", lambda c: c.activations.estimator.words),
     Axis("rounding (bits)", lambda c: c.rounding_threshold_bits or "off"),
     Axis("calibrated on", lambda c: c.calibrate_on),
 )
 """Every choice, in the order of the sidebar."""
-
-_WHOLE = frozenset({"weight_bytes", "bit_operations", "table_lookups"}) | {
-    member for member in MEASURES if member.startswith("widest_")
-}
 
 _EDGES = tuple(entry for entry in AXES if entry.label in ("input bits", "output bits"))
 
@@ -101,25 +95,6 @@ def label(entry: Measure, score_name: str) -> str:
     return score_name if entry.member == "score" else entry.label
 
 
-def figure(member: str, value: float | None, score_name: str = "") -> str:
-    """Return a figure of a result with its unit."""
-    if value is None:
-        return "–"
-    if member == "sqnr_db":
-        return text.decibel(value)
-    if member == "agreement" or (member == "score" and score_name == "accuracy"):
-        return text.share(value)
-    if member == "weight_bytes":
-        return text.size(int(value))
-    if member in ("bit_operations", "table_lookups"):
-        return f"{int(value):,}"
-    if member.startswith("widest_"):
-        return f"{int(value)} bits"
-    if member == "headroom_bits":
-        return f"{value:.1f} bits"
-    return f"{value:.2f} s" if member == "elapsed_s" else text.number(value)
-
-
 def hover(result: SweepResult, shown: Sequence[Measure], score_name: str) -> str:
     """Return what a chart says about a result: its widths, what is drawn, whether it fits."""
     config = result.config
@@ -128,20 +103,22 @@ def hover(result: SweepResult, shown: Sequence[Measure], score_name: str) -> str
     for member in members:
         entry = MEASURES[member]
         name = label(entry, score_name).removesuffix(" (bits)").removesuffix(" (dB)")
-        lines.append(f"{name}: {figure(member, entry.of(result), score_name)}")
+        lines.append(f"{name}: {wording.figure(entry, entry.of(result), score_name)}")
     return "<br>".join(lines)
 
 
 def compared(result: SweepResult, other: SweepResult | None, score_name: str) -> pd.DataFrame:
     """Return the figures of a result beside those of the current configuration."""
+
+    def figures(of: SweepResult) -> list[str]:
+        return [wording.figure(entry, entry.of(of), score_name) for entry in MEASURES.values()]
+
     columns: dict[str, Any] = {
         "figure": [label(entry, score_name) for entry in MEASURES.values()],
-        "selected": [figure(m, entry.of(result), score_name) for m, entry in MEASURES.items()],
+        "selected": figures(result),
     }
     if other is not None:
-        columns["current"] = [
-            figure(m, entry.of(other), score_name) for m, entry in MEASURES.items()
-        ]
+        columns["current"] = figures(other)
     return pd.DataFrame(columns)
 
 
@@ -152,7 +129,7 @@ def table(results: Sequence[SweepResult], score_name: str) -> pd.DataFrame:
     for member, entry in MEASURES.items():
         name = "widest (bits)" if member == "widest_seen_bits" else label(entry, score_name)
         values: Any = [entry.of(result) for result in results]
-        columns[name] = pd.array(values, dtype="Int64" if member in _WHOLE else "Float64")
+        columns[name] = pd.array(values, dtype="Int64" if entry.kind.is_whole else "Float64")
     columns |= {a.label: [a.of(r.config) for r in results] for a in AXES if a not in varying}
     rounding = AXES[-2].label
     columns[rounding] = [str(value) for value in columns[rounding]]

@@ -22,7 +22,14 @@ Pair = tuple[int, int]
 
 
 class Objective(StrEnum):
-    """What a search makes as small, or for quality as large, as it can."""
+    """What a search makes as small, or for quality as large, as it can.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> [str(objective) for objective in ql.Objective]
+    ['size', 'bit operations', 'look-up cost', 'SQNR']
+    """
 
     SIZE = "size"
     """Memory of the weights, bits."""

@@ -71,6 +71,17 @@ class SearchResult:
         same conditions; None if no such configuration meets them.
     runs : int
         Configurations that were run.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> bench = ql.Workbench(graph, data)
+    >>> config = ql.QuantizationConfig.from_n_bits(4)
+    >>> *_, found = ql.search(bench, config, weight_bits=(3, 4), activation_bits=(4,))
+    >>> isinstance(found, ql.SearchResult), found.best.width_bits <= 16
+    (True, True)
     """
 
     objective: Objective
@@ -149,6 +160,17 @@ def search(
     SQNR of an assignment misses the floor, or leaves room above it, the program is solved again
     with a bound moved by the gap. An assignment whose real widths exceed the limit, because
     ranges move with the widths of the layers before, is excluded and the program solved again.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> bench = ql.Workbench(graph, data)
+    >>> config = ql.QuantizationConfig.from_n_bits(4)
+    >>> *progress, found = ql.search(bench, config, weight_bits=(3, 4), activation_bits=(4, 5))
+    >>> found.best.sqnr_db >= found.floor_db
+    True
     """
     tables: CostTables | None = None
     for done, count, found in cost_tables(

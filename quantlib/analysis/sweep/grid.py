@@ -79,6 +79,13 @@ class SweepGrid:
     -----
     A choice that is None as a whole is not varied: it stays as in the base configuration, as do
     the base's other members and its overrides.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> grid = ql.SweepGrid(weight_bits=(3, 4), activation_bits=(4, 6, 8))
+    >>> len(grid.expand(ql.QuantizationConfig.from_n_bits(4)).configs)
+    6
     """
 
     weight_bits: tuple[int, ...] | None = None

@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from quantlib.analysis.sweep.measures import KEPT, MEASURES
 from quantlib.analysis.sweep.result import SweepResult
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import DataLoadError, OptionsError
@@ -18,30 +19,14 @@ from quantlib.errors import DataLoadError, OptionsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from quantlib.analysis.sweep.measures import Measure
     from quantlib.analysis.workbench import Workbench
 
 FORMAT = "quantlib sweep"
 VERSION = 1
 
-FIGURES = tuple(field.name for field in fields(SweepResult) if field.name != "config")
-"""Members of `SweepResult` that are read back."""
-
-SHOWN = ("weight_bits", "activation_bits", *FIGURES, "headroom_bits")
+SHOWN = ("weight_bits", "activation_bits", *MEASURES)
 """What a line holds beside the configuration, for whoever reads it as a table."""
-
-_WHOLE = frozenset(
-    {
-        "widest_types_bits",
-        "widest_weights_bits",
-        "widest_seen_bits",
-        "weight_bytes",
-        "bit_operations",
-        "table_lookups",
-    }
-)
-_OPTIONAL = frozenset(
-    {"agreement", "score", "widest_types_bits", "widest_weights_bits", "widest_seen_bits"}
-) | {"needed_bits"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +112,18 @@ def read_lines(
     """
     if not lines:
         return ()
+    columns: tuple[str, ...] = ()
     if is_csv:
-        if lines[0] + "\n" != csv_header():
-            raise DataLoadError(f"{name}, line 1: not the columns of a sweep; give another file.")
+        columns = _columns(lines[0], where=f"{name}, line 1")
     else:
         origin.check(_read_header(lines[0], where=f"{name}, line 1"), where=f"{name}, line 1")
     found = []
     for position, line in enumerate(lines[1:], start=2):
         where = f"{name}, line {position}"
         try:
-            record = _csv_record(line) if is_csv else json.loads(line)
+            record = _csv_record(line, columns) if is_csv else json.loads(line)
             config = QuantizationConfig.from_json(json.dumps(record["config"]))
-            figures: dict[str, Any] = {member: _figure(member, record) for member in FIGURES}
+            figures = {member: _figure(entry, record) for member, entry in KEPT.items()}
             told = Origin(record["model"], record["data"]) if is_csv else origin
         except (
             KeyError,
@@ -151,7 +136,7 @@ def read_lines(
         ):
             raise DataLoadError(f"{where}: not a result of a sweep; give another file.") from None
         origin.check(told, where=where)
-        found.append(SweepResult(config=config, **figures))
+        found.append(SweepResult(config, figures))
     return tuple(found)
 
 
@@ -180,10 +165,9 @@ def results_table(results: Sequence[SweepResult]) -> pd.DataFrame:
     columns["rounding_threshold_bits"] = pd.array(rounding, dtype="Int64")
     columns["calibrate_on"] = [config.calibrate_on for config in configs]
     columns["limit_bits"] = [config.limit_bits for config in configs]
-    for member in (*FIGURES, "headroom_bits"):
-        kind = "Int64" if member in _WHOLE else "Float64"
-        figures: Any = [getattr(result, member) for result in results]
-        columns[member] = pd.array(figures, dtype=kind)
+    for member, entry in MEASURES.items():
+        figures: Any = [entry.of(result) for result in results]
+        columns[member] = pd.array(figures, dtype="Int64" if entry.kind.is_whole else "Float64")
     columns["config"] = [json.dumps(_config_document(config)) for config in configs]
     return pd.DataFrame(columns)
 
@@ -193,7 +177,7 @@ def _record(result: SweepResult) -> dict[str, Any]:
     return {
         "weight_bits": config.weights.n_bits,
         "activation_bits": config.activations.n_bits,
-        **{name: _plain(getattr(result, name)) for name in (*FIGURES, "headroom_bits")},
+        **{member: _plain(entry.of(result)) for member, entry in MEASURES.items()},
         "config": _config_document(config),
     }
 
@@ -222,20 +206,34 @@ def _read_header(line: str, *, where: str) -> Origin:
     return Origin(str(head.get("model")), str(head.get("data")))
 
 
-def _csv_record(line: str) -> dict[str, Any]:
-    names = ("model", "data", *SHOWN, "config")
-    record: dict[str, Any] = dict(zip(names, next(csv.reader([line])), strict=True))
+def _columns(line: str, *, where: str) -> tuple[str, ...]:
+    """Return the columns of a CSV file; those of measures that came later may be missing."""
+    try:
+        names = tuple(next(csv.reader([line]), []))
+    except csv.Error:
+        names = ()
+    wanted = {"model", "data", "config", *(m for m, e in KEPT.items() if not e.optional)}
+    if not wanted <= set(names) or not set(names) <= {"model", "data", "config", *SHOWN}:
+        raise DataLoadError(f"{where}: not the columns of a sweep; give another file.")
+    return names
+
+
+def _csv_record(line: str, columns: tuple[str, ...]) -> dict[str, Any]:
+    record: dict[str, Any] = dict(zip(columns, next(csv.reader([line])), strict=True))
     return {**record, "config": json.loads(record["config"])}
 
 
-def _figure(name: str, record: dict[str, Any]) -> float | int | None:
-    """Return a figure as it was before it was written; raises ValueError for no number."""
-    value = record[name]
+def _figure(entry: Measure, record: dict[str, Any]) -> float | int | None:
+    """Return a figure as it was before it was written; raises ValueError for no number.
+
+    Files of older versions lack the measures that came later; a result then has none.
+    """
+    value = record.get(entry.member)
     if value is None or value == "":
-        if name not in _OPTIONAL:
-            raise ValueError(name)
+        if not entry.optional:
+            raise ValueError(entry.member)
         return None
-    return int(value) if name in _WHOLE else float(value)
+    return int(value) if entry.kind.is_whole else float(value)
 
 
 def _csv_line(cells: Any) -> str:

@@ -7,10 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from quantlib.analysis.evaluation import evaluate_module
+from quantlib.analysis.sweep.measures import KEPT, MEASURES, Measured
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
 
@@ -25,51 +28,31 @@ class SweepResult:
     ----------
     config : QuantizationConfig
         Which.
-    sqnr_db, mse, cosine, max_error : float
-        First model output against the float model: signal over noise in dB, mean squared error,
-        cosine of the angle, largest difference.
-    agreement, score : float or None
-        Share of samples with the float model's class; accuracy or R² against the labels.
-    widest_types_bits, widest_weights_bits : int or None
-        Widest accumulator that the types allow, and that the actual weights allow; None without
-        accumulators, or where one of them has no bounds.
-    widest_seen_bits : int or None
-        Widest accumulator on calibration and evaluation data.
-    needed_bits : float or None
-        `widest_weights_bits` in fractions of a bit.
-    weight_bytes : int
-        Size of the quantized constants.
-    bit_operations, table_lookups : int
-        Products, each counted as input width times weight width; tables. Per sample.
-    elapsed_s : float
-        Time to quantize and evaluate.
+    figures : mapping of str to number or None
+        By the members of `quantlib.analysis.sweep.measures.KEPT`, in their units.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> bench = ql.Workbench(graph, data)
+    >>> [found] = ql.sweep(bench, [ql.QuantizationConfig.from_n_bits(4)])
+    >>> found["widest_seen_bits"], found.fits
+    (7, True)
     """
 
     config: QuantizationConfig
-    sqnr_db: float
-    mse: float
-    cosine: float
-    max_error: float
-    agreement: float | None
-    score: float | None
-    widest_types_bits: int | None
-    widest_weights_bits: int | None
-    widest_seen_bits: int | None
-    needed_bits: float | None
-    weight_bytes: int
-    bit_operations: int
-    table_lookups: int
-    elapsed_s: float
+    figures: Mapping[str, float | None]
 
-    @property
-    def headroom_bits(self) -> float | None:
-        """The configuration's limit less what the weights need; below 0 beyond the limit."""
-        return None if self.needed_bits is None else self.config.limit_bits - self.needed_bits
+    def __getitem__(self, member: str) -> float | None:
+        """Return a measure's figure, in its unit; None where the result has none."""
+        return MEASURES[member].of(self)
 
     @property
     def fits(self) -> bool:
         """Whether every accumulator on the data is within the configuration's limit."""
-        return (self.widest_seen_bits or 0) <= self.config.limit_bits
+        return (self["widest_seen_bits"] or 0) <= self.config.limit_bits
 
     def under(self, config: QuantizationConfig) -> SweepResult:
         """Return the result for a configuration of the same numbers; see `same_numbers`."""
@@ -111,24 +94,11 @@ def measure(bench: Workbench, config: QuantizationConfig) -> SweepResult:
     started = time.perf_counter()
     forgetful = bench.without_memory()
     module = forgetful.module(config)
-    found = evaluate_module(forgetful, module)
+    evaluation = evaluate_module(forgetful, module)
     budget = bit_width_budget(module)
-    bounded = () if budget.unbounded else budget.layers
     costs = cost(module, budget)
-    return SweepResult(
-        config=config,
-        sqnr_db=found.sqnr_db,
-        mse=found.mse,
-        cosine=found.cosine,
-        max_error=found.max_error,
-        agreement=found.agreement,
-        score=found.score.quantized_value if found.score else None,
-        widest_types_bits=max((layer.types.width_bits for layer in bounded), default=None),
-        widest_weights_bits=max((layer.weights.width_bits for layer in bounded), default=None),
-        widest_seen_bits=found.widest.width_bits if found.widest else None,
-        needed_bits=max((layer.weights.needed_bits for layer in bounded), default=None),
-        weight_bytes=found.weight_bytes,
-        bit_operations=costs.bit_operations,
-        table_lookups=costs.n_lookups,
-        elapsed_s=time.perf_counter() - started,
-    )
+    found = Measured(evaluation, budget, costs, time.perf_counter() - started)
+    figures = {
+        member: entry.compute(found) for member, entry in KEPT.items() if entry.compute is not None
+    }
+    return SweepResult(config, figures)

@@ -6,7 +6,7 @@ import itertools
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING
 
-from quantlib.analysis.sweep.executors import is_loss, is_lost, shared
+from quantlib.analysis.sweep.executors import is_loss, is_lost, open_executor, shared
 from quantlib.analysis.sweep.result import SweepResult, measure, same_numbers
 from quantlib.errors import QuantlibError, SweepError
 
@@ -50,7 +50,7 @@ def sweep(
     bench: Workbench,
     configs: Sequence[QuantizationConfig],
     *,
-    executor: Executor,
+    executor: Executor | None = None,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[SweepResult]:
     """Yield results as they are ready; stop early when `go_on` says so.
@@ -61,8 +61,8 @@ def sweep(
         Model and data; it travels to the workers of a cluster once.
     configs : sequence of QuantizationConfig
         What to compute. Configurations of the same numbers are computed once and yielded each.
-    executor : concurrent.futures.Executor
-        Where. It stays open.
+    executor : concurrent.futures.Executor, optional
+        Where. It stays open. By default threads of this process, one per processor.
     go_on : callable
         Asked several times a second; after False nothing new starts, and what runs is waited for
         and yielded. A cluster drops what it runs.
@@ -77,7 +77,22 @@ def sweep(
     SweepError
         The workers are gone, at once; or configurations cannot be applied, after all others are
         done. What was yielded before stays valid.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> bench = ql.Workbench(graph, data)
+    >>> grid = ql.SweepGrid(weight_bits=(3, 5))
+    >>> configs = grid.expand(ql.QuantizationConfig.from_n_bits(4)).configs
+    >>> sorted(result.config.weights.n_bits for result in ql.sweep(bench, configs))
+    [3, 5]
     """
+    if executor is None:
+        with open_executor() as threads:
+            yield from sweep(bench, configs, executor=threads, go_on=go_on)
+        return
     wanted: dict[QuantizationConfig, list[QuantizationConfig]] = {}
     for config in configs:
         wanted.setdefault(same_numbers(config), []).append(config)

@@ -123,6 +123,16 @@ class Budget:
         Widest accumulator allowed.
     unbounded : tuple of str
         Integer operators for which there is no rule; they are not among `layers`.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> bench = ql.Workbench(graph, data)
+    >>> budget = ql.bit_width_budget(bench.module(ql.QuantizationConfig.from_n_bits(4)))
+    >>> budget.widest.name, budget.widest.weights.width_bits, budget.over_limit
+    ('/f/Gemm', 9, ())
     """
 
     layers: tuple[LayerBudget, ...]
@@ -182,6 +192,16 @@ def bit_width_budget(
     Concrete computes it as ``sum x * w - zw * sum x`` and reports the widest of these integers,
     which `LayerBudget.intermediate_width_bits` is. On any data ``seen`` lies within ``weights``
     and that within ``types``, channel by channel.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> module = ql.quantize(graph, data.calibration, ql.QuantizationConfig.from_n_bits(4))
+    >>> layer = ql.bit_width_budget(module, data.evaluation)["/f/Gemm"]
+    >>> layer.seen.width_bits <= layer.weights.width_bits <= layer.types.width_bits
+    True
     """
     limit = module.config.limit_bits if limit_bits is None else limit_bits
     held = dict(seen or {}) if data is None else _held(module, data)

@@ -16,6 +16,7 @@ from quantlib.analysis.sweep.grid import SweepGrid
 from quantlib.analysis.sweep.records import Origin, json_lines, results_table
 from quantlib.analysis.sweep.result import SweepResult
 from quantlib.analysis.sweep.store import ResultsFile, read_results, write_parquet
+from tests import sweeps
 
 HERE = Origin("a" * 64, "b" * 64)
 BASE = ql.QuantizationConfig.from_n_bits(4).with_override(
@@ -36,15 +37,15 @@ def results(n: int) -> st.SearchStrategy[list[SweepResult]]:
         COUNT, COUNT, COUNT, FIGURE,
     )  # fmt: skip
     return st.tuples(*[figures] * n).map(
-        lambda rows: [SweepResult(c, *row) for c, row in zip(CONFIGS, rows, strict=False)]
+        lambda rows: [sweeps.result(c, *row) for c, row in zip(CONFIGS, rows, strict=False)]
     )
 
 
 PLAIN = [
-    SweepResult(c, 30.0 + i, 1e-300, 0.5, 3.0, 0.1, None, 20, 18, 9, 17.5, 100, 7, 8, 0.25)
+    sweeps.result(c, 30.0 + i, 1e-300, 0.5, 3.0, 0.1, None, 20, 18, 9, 17.5, 100, 7, 8, 0.25)
     for i, c in enumerate(CONFIGS)
 ]
-EXACT = SweepResult(
+EXACT = sweeps.result(
     CONFIGS[0], math.inf, 0.0, 1.0, 0.0, None, -math.inf, None, None, None, None, 0, 0, 0, 0.1
 )
 
@@ -225,7 +226,7 @@ def test_a_parquet_copy_holds_the_table(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     write_parquet(tmp_path / "a.parquet", PLAIN)
     table = pd.read_parquet(tmp_path / "a.parquet")
-    assert table["sqnr_db"].tolist() == [result.sqnr_db for result in PLAIN]
+    assert table["sqnr_db"].tolist() == [result["sqnr_db"] for result in PLAIN]
     assert [ql.QuantizationConfig.from_json(text) for text in table["config"]] == list(CONFIGS)
 
 

@@ -12,20 +12,22 @@ from pages.ui.charts import fronts, sweeps
 from pages.ui.sweep import words as sweep_words
 from quantlib.analysis.sweep.measures import MEASURES
 from quantlib.analysis.sweep.result import SweepResult
+from tests.sweeps import changed
+from tests.sweeps import result as made_of
 
 BASE = ql.QuantizationConfig.from_n_bits(4)
 
 
 def result(
-    weights: int, activations: int, sqnr_db: float, seen: int, **more: object
+    weights: int, activations: int, sqnr_db: float, seen: int, **more: float | None
 ) -> SweepResult:
     config = BASE.replace(
         weights=ql.Scheme(weights), activations=ql.Scheme(activations), output_bits=8
     )
-    made = SweepResult(
+    made = made_of(
         config, sqnr_db, 0.1, 0.9, 1.0, None, None, 20, 18, seen, 17.5, 100 * weights, 5, 6, 0.1
     )
-    return replace(made, **more)  # type: ignore[arg-type]
+    return changed(made, **more)
 
 
 FOUND = [

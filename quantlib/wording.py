@@ -1,4 +1,4 @@
-"""Figures in words."""
+"""Figures in words: the same on the command line, on screens and in reports."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.analysis.sweep.measures import Kind
 from quantlib.core.estimator import MIN_MAX
 
 if TYPE_CHECKING:
     from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.analysis.sweep.measures import Measure
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.estimator import Estimator
     from quantlib.core.quantizer import UniformQuantizer
@@ -27,6 +29,12 @@ def decibel(value: float | None) -> str:
     if math.isinf(value):
         return "exact" if value > 0 else "no signal"
     return f"{value:.1f} dB"
+
+
+def decibel_difference(value: float, other: float) -> str | None:
+    """Return how far an SQNR is from that of B; None where one of them is exact."""
+    both = math.isfinite(value) and math.isfinite(other)
+    return f"{value - other:.1f} dB to B" if both else None
 
 
 def size(n_bytes: int) -> str:
@@ -49,6 +57,41 @@ def score(value: float | None, *, name: str) -> str:
     return share(value) if name == "accuracy" else f"{value:.3f}"
 
 
+def number(value: float) -> str:
+    """Return a real number with about four significant digits."""
+    return f"{value:.4g}"
+
+
+def interval(low: float, high: float) -> str:
+    """Return a real range: ``[-1.2, 3.4]``."""
+    return f"[{number(low)}, {number(high)}]"
+
+
+def figure(measure: Measure, value: float | None, score_name: str = "accuracy") -> str:
+    """Return a figure of a sweep's result with its unit; `score_name` says what its score is."""
+    if value is None:
+        return NOTHING
+    match measure.kind:
+        case Kind.DECIBEL:
+            return decibel(value)
+        case Kind.SHARE:
+            return share(value)
+        case Kind.SCORE:
+            return score(value, name=score_name)
+        case Kind.BYTES:
+            return size(int(value))
+        case Kind.COUNT:
+            return f"{int(value):,}"
+        case Kind.WIDTH:
+            return f"{int(value)} bits"
+        case Kind.BITS:
+            return f"{value:.1f} bits"
+        case Kind.SECONDS:
+            return f"{value:.2f} s"
+        case Kind.NUMBER:
+            return number(value)
+
+
 def whole(value: int | None) -> str:
     """Return a whole number."""
     return NOTHING if value is None else str(value)
@@ -66,6 +109,19 @@ def grid(quantizer: UniformQuantizer | None) -> str:
     kind = f"{'int' if quantizer.is_signed else 'uint'}{quantizer.n_bits}"
     shape = " sym" if quantizer.is_symmetric else ""
     return f"{kind}{shape}{f' ×{np.size(quantizer.scale)}' if quantizer.is_per_channel else ''}"
+
+
+def grid_in_full(quantizer: UniformQuantizer | None) -> str:
+    """Return a grid: ``4 bits, signed symmetric, scale 0.0123, zero point 0``."""
+    if quantizer is None:
+        return NOTHING
+    sign = "signed" if quantizer.is_signed else "unsigned"
+    shape = "symmetric" if quantizer.is_symmetric else "affine"
+    zero = quantizer.zero_point
+    point = f"zero point {zero}" if isinstance(zero, int) else "a zero point per channel"
+    step = number(quantizer.quant_params.mean_scale)
+    scale = f"{np.size(quantizer.scale)} scales, mean {step}" if quantizer.is_per_channel else step
+    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {scale}, {point}"
 
 
 def scheme(chosen: Scheme) -> str:
