@@ -20,7 +20,6 @@ from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.observation import batches
 from quantlib.calibration.sufficiency import Sufficiency, assess_samples
 from quantlib.core.options import QuantizationOptions
-from quantlib.core.symmetry import SymmetryVerdict
 from quantlib.execution.weights import weight_symmetry
 from quantlib.questions.registry import Question
 
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.core.symmetry import SymmetryVerdict
     from quantlib.execution.layer import LayerRun, QuantizedLayer
 
 SEED = 0
