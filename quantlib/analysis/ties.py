@@ -14,7 +14,7 @@ from quantlib.execution.inputs import check_inputs
 from quantlib.ops.base import FloatOp
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Mapping
 
     import numpy.typing as npt
 
@@ -36,7 +36,7 @@ class LayerTies:
     Parameters
     ----------
     layer : str
-        The node's name; the tensor's, where a model input or output is rounded.
+        The node's name; the model input's, where one is rounded.
     integers : int
         How many values were rounded.
     decided : int
@@ -91,7 +91,9 @@ class Ties:
         return any(layer.zero_point_decided for layer in self.layers)
 
 
-def count_ties(module: QuantizedModule, *inputs: AnyArray, ulps: float = ULPS) -> Ties:
+def count_ties(
+    module: QuantizedModule, *inputs: AnyArray, ulps: float = ULPS, calibrating: bool = False
+) -> Ties:
     """Count the integers of a run that hang on the last bit of what they are rounded from.
 
     Parameters
@@ -102,6 +104,9 @@ def count_ties(module: QuantizedModule, *inputs: AnyArray, ulps: float = ULPS) -
         Real model inputs, samples along axis 0; the calibration data when none are given.
     ulps : float
         How far two right computations of a position may be apart; see `decided_by_the_last_bit`.
+    calibrating : bool
+        Run as calibration ran, which also puts each layer's output on its grid before the next
+        layer reads it. Integers decided there move the ranges of all layers behind.
 
     Returns
     -------
@@ -115,80 +120,108 @@ def count_ties(module: QuantizedModule, *inputs: AnyArray, ulps: float = ULPS) -
     position after it. Weights are left out: their codes follow from the model file alone.
     """
     data = check_inputs(module.graph, inputs or module.calibration, what="input")
-    count = len(data[0])
-    entering = {info.name for info in module.graph.inputs}
-    tallies: dict[str, LayerTies] = {}
-    samples = np.zeros(count, dtype=np.bool_)
-    for start in range(0, count, BATCH):
-        rows = samples[start : start + BATCH]
-
-        def see(
-            name: str,
-            values: AnyArray,
-            grid: UniformQuantizer,
-            precision: np.dtype[Any],
-            rows: npt.NDArray[np.bool_] = rows,
-        ) -> None:
-            mask = decided_by_the_last_bit(values, grid, precision=precision, ulps=ulps)
-            known = tallies.get(name) or LayerTies(name, 0, 0, is_input=name in entering)
-            tallies[name] = _added(known, mask, grid, ulps)
-            if tallies[name].is_input:
-                return
-            per_sample = mask.shape[:1] == rows.shape  # else the operator mixed the samples
-            rows |= mask.reshape(len(rows), -1).any(axis=1) if per_sample else mask.any()
-
-        _run(module, [array[start : start + BATCH] for array in data], see)
-    return Ties(tuple(tallies.values()), read_only(samples))
+    counter = _Counter(module, len(data[0]), ulps)
+    for start in range(0, len(data[0]), BATCH):
+        rows = slice(start, start + BATCH)
+        counter.run([array[rows] for array in data], rows, calibrating=calibrating)
+    return Ties(tuple(counter.tallies.values()), read_only(counter.samples))
 
 
-def _added(
-    known: LayerTies,
-    mask: npt.NDArray[np.bool_],
-    grid: UniformQuantizer,
-    ulps: float,
-) -> LayerTies:
-    """Return a layer's counts with one more rounding."""
-    stats, options = grid.quant_stats, grid.quant_options
-    moved = stats is not None and zero_point_hangs_on_the_last_bit(options, stats, ulps=ulps)
-    return replace(
-        known,
-        integers=known.integers + mask.size,
-        decided=known.decided + int(np.count_nonzero(mask)),
-        zero_point_decided=known.zero_point_decided or moved,
-    )
+class _Counter:
+    """Counts batch after batch.
 
+    Parameters
+    ----------
+    module : QuantizedModule
+        What runs.
+    count : int
+        Samples in all.
+    ulps : float
+        How far off a position may be.
+    """
 
-def _run(
-    module: QuantizedModule,
-    data: list[AnyArray],
-    see: Callable[[str, AnyArray, UniformQuantizer, np.dtype[Any]], None],
-) -> None:
-    """Run a batch; show each rounding's name, reals, grid and precision."""
-    precision = _precisions(module)
-    for info, array, grid in zip(module.graph.inputs, data, module.inputs, strict=True):
-        if grid is not None:
-            see(info.name, array, grid, precision[info.name])
+    def __init__(self, module: QuantizedModule, count: int, ulps: float) -> None:
+        self.tallies: dict[tuple[bool, str], LayerTies] = {}
+        self.samples = np.zeros(count, dtype=np.bool_)
+        self._module = module
+        self._ulps = ulps
+        self._precision = _precisions(module)
+        self._maker = {name: layer.name for layer in module.layers for name in layer.node.outputs}
 
-    def execute(layer: QuantizedLayer, values: Mapping[str, Value]) -> tuple[Value | None, ...]:
+    def run(self, data: list[AnyArray], rows: slice, *, calibrating: bool) -> None:
+        """Run a batch, the samples `rows` of all."""
+        module = self._module
+        for info, array, grid in zip(module.graph.inputs, data, module.inputs, strict=True):
+            if grid is not None:
+                self._see(info.name, array, grid, DOUBLE, rows, is_input=True)
+
+        def execute(layer: QuantizedLayer, values: Mapping[str, Value]) -> tuple[Value | None, ...]:
+            results = self._layer(layer, values, rows)
+            return tuple(self._left(layer, r, rows) for r in results) if calibrating else results
+
+        outputs = module.run(*data, execute=execute)
+        for name, value in zip(module.graph.output_names, outputs, strict=True):
+            if not calibrating and isinstance(value, Tensor) and name in self._maker:
+                self._rounded(self._maker[name], value, self._precision[name], rows)
+
+    def _layer(
+        self, layer: QuantizedLayer, values: Mapping[str, Value], rows: slice
+    ) -> tuple[Value | None, ...]:
+        """Run a layer; count what it reads on a grid and what it rounds inside."""
         run = layer.run(values)
-        coarsest = _coarsest(precision.get(name) for name in layer.node.inputs)
+        coarsest = _coarsest(self._precision.get(name) for name in layer.node.inputs)
         if not isinstance(layer.op, FloatOp):
-            for i, (given, read) in enumerate(
-                zip(layer.arguments(values), run.operands, strict=True)
-            ):
+            arguments = layer.arguments(values)
+            for i, (given, read) in enumerate(zip(arguments, run.operands, strict=True)):
                 if i not in layer.constants and isinstance(given, Tensor):
                     assert isinstance(read, Tensor)
-                    see(layer.name, given.values, read.quantizer, coarsest)
-        output = layer.output_grid() if layer.outputs else None
-        for reals, grid in layer.op.roundings(*run.operands, output=output):
-            see(layer.name, reals, grid, coarsest)
+                    self._see(layer.name, given.values, read.quantizer, coarsest, rows)
+        for reals, grid in layer.op.roundings(*run.operands, output=layer.output_grid()):
+            self._see(layer.name, reals, grid, coarsest, rows)
         return run.results
 
-    outputs = module.run(*data, execute=execute)
-    for name, value in zip(module.graph.output_names, outputs, strict=True):
-        # an accumulator that leaves as it is has a zero point per channel, and is not rounded
-        if isinstance(value, Tensor) and not isinstance(value.quantizer.zero_point, np.ndarray):
-            see(name, value.values, value.quantizer, precision.get(name, DOUBLE))
+    def _left(self, layer: QuantizedLayer, result: Value | None, rows: slice) -> Value | None:
+        """Return a layer's output as calibration hands it on; count its rounding."""
+        if not isinstance(result, Tensor):
+            return result
+        self._rounded(layer.name, result, self._precision[layer.node.outputs[0]], rows)
+        return Tensor(result.quantizer, values=result.rounded().values)
+
+    def _rounded(self, layer: str, tensor: Tensor, precision: np.dtype[Any], rows: slice) -> None:
+        """Count a tensor that is rounded to its own grid; accumulators lie on theirs."""
+        if not isinstance(tensor.quantizer.zero_point, np.ndarray):
+            self._see(layer, tensor.values, tensor.quantizer, precision, rows)
+
+    def _see(
+        self,
+        name: str,
+        values: AnyArray,
+        grid: UniformQuantizer,
+        precision: np.dtype[Any],
+        rows: slice,
+        *,
+        is_input: bool = False,
+    ) -> None:
+        """Add one rounding to the counts."""
+        mask = decided_by_the_last_bit(values, grid, precision=precision, ulps=self._ulps)
+        stats, options = grid.quant_stats, grid.quant_options
+        moved = stats is not None and zero_point_hangs_on_the_last_bit(
+            options, stats, ulps=self._ulps
+        )
+        known = self.tallies.get((is_input, name)) or LayerTies(name, 0, 0, is_input=is_input)
+        self.tallies[is_input, name] = replace(
+            known,
+            integers=known.integers + mask.size,
+            decided=known.decided + int(np.count_nonzero(mask)),
+            zero_point_decided=known.zero_point_decided or moved,
+        )
+        if is_input:
+            return
+        samples = self.samples[rows]
+        if mask.shape[:1] == samples.shape:
+            samples |= mask.reshape(len(samples), -1).any(axis=1)
+        else:  # the operator mixed the samples
+            samples |= mask.any()
 
 
 def _precisions(module: QuantizedModule) -> dict[str, np.dtype[Any]]:
