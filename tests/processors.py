@@ -55,7 +55,7 @@ def assert_equal_up_to_ties(
     moved a range, after which the integers are another model's.
     """
     codes = module.quantized_forward(module.quantize_input(evaluation))  # type: ignore[arg-type]
-    reals, wanted = module.forward(evaluation), given.forward(evaluation)
+    reals, wanted = (np.asarray(m.forward(evaluation)) for m in (module, given))
     if moved_ranges(module, recorded):
         assert count_ties(given, calibrating=True).decided_inside > 0
         assert np.abs(reals - wanted).max() < 0.1 * np.ptp(wanted)
