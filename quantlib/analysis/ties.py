@@ -10,6 +10,7 @@ import numpy as np
 from quantlib.arrays import read_only
 from quantlib.core.tensor import Tensor
 from quantlib.core.ties import ULPS, decided_by_the_last_bit, zero_point_hangs_on_the_last_bit
+from quantlib.execution.float_run import BATCH
 from quantlib.execution.inputs import check_inputs
 from quantlib.ops.base import FloatOp
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.execution.layer import QuantizedLayer, Value
     from quantlib.quantized_module import QuantizedModule
-
-BATCH = 256
-"""Samples per run; bounds the memory that intermediate tensors take."""
 
 DOUBLE: np.dtype[Any] = np.dtype(np.float64)
 
@@ -159,7 +157,7 @@ class _Counter:
             results = self._layer(layer, values, rows)
             return tuple(self._left(layer, r, rows) for r in results) if calibrating else results
 
-        outputs = module.run(*data, execute=execute)
+        outputs = module.run_with(execute, *data)
         for name, value in zip(module.graph.output_names, outputs, strict=True):
             if not calibrating and isinstance(value, Tensor) and name in self._maker:
                 self._rounded(self._maker[name], value, self._precision[name], rows)

@@ -44,7 +44,7 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
         st.caption("Click an estimator in the legend to see the ends of its range.")
     with figures:
         _figures(current, view)
-    rows = [*found, studies.running(view), *([own] if own else [])]
+    rows = [*found, tensors.running(view), *([own] if own else [])]
     table = calibration_tables.range_table(rows)
     event = st.dataframe(
         table, hide_index=True, key=f"calibration.ranges.{view.kind}", on_select="rerun",
@@ -98,7 +98,7 @@ def _figures(current: Current, view: TensorView) -> None:
     st.metric("Clipped", text.share(fit.clipped_share), help="Values outside the grid's range.")
     st.metric("Rounded to zero", text.share(fit.zero_share),
               help="Values other than 0 whose code stands for 0.")  # fmt: skip
-    st.metric("Codes in use", f"{studies.used_codes(current, view)} of "
+    st.metric("Codes in use", f"{tensors.used_codes(current, view)} of "
               f"{view.grid.qmax - view.grid.qmin + 1}",
               help="Codes that at least one value maps to.")  # fmt: skip
 
