@@ -95,6 +95,14 @@ class Distribution:
         deviation = np.where(across, split, np.abs(a + b) / 2)
         return float(np.dot(self.mass, deviation) / self.mass.sum())
 
+    def share_within(self, low: float, high: float) -> float:
+        """Return the share (0 to 1) of the mass in ``[low, high]``, ends included."""
+        left, right = np.clip(self.low, low, high), np.clip(self.high, low, high)
+        width = self.high - self.low
+        part = np.where(width > 0, (right - left) / np.where(width > 0, width, 1.0), 1.0)
+        inside = (self.high >= low) & (self.low <= high)
+        return float(np.dot(self.mass, np.where(inside, part, 0.0)) / self.mass.sum())
+
     def grid_errors(
         self, scales: FloatArray, zero_points: FloatArray, qmin: int, qmax: int, p: float
     ) -> FloatArray:
@@ -103,7 +111,7 @@ class Distribution:
         Parameters
         ----------
         scales : float64 array, (grids,)
-            Steps, above 0, in the tensor's unit.
+            Steps, in the tensor's unit; below 0 on grids that run downwards, never 0.
         zero_points : float64 array, (grids,)
             Codes of real 0.0.
         qmin, qmax : int
@@ -139,7 +147,7 @@ class Distribution:
                 right = self.high[spread] / scale + zero
                 area = _integral(right, qmin, qmax, p) - _integral(left, qmin, qmax, p)
                 error[:, spread] = area / (width[spread] / scale)
-            errors[start : start + rows] = (error @ self.mass) * scale[:, 0] ** p
+            errors[start : start + rows] = (error @ self.mass) * np.abs(scale[:, 0]) ** p
         return errors / float(self.mass.sum())
 
 

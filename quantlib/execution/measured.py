@@ -10,7 +10,7 @@ import numpy as np
 from quantlib.calibration.statistics import TensorStatistics, measure
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.errors import TensorError
-from quantlib.execution.float_run import float_batches
+from quantlib.execution.float_run import BATCH, float_batches
 from quantlib.execution.pieces import percentiles_of_pieces
 from quantlib.ops.base import FloatOp, Treatment
 
@@ -45,6 +45,9 @@ class FloatRanges:
 def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> FloatRanges:
     """Measure every float tensor of the float model, batch after batch.
 
+    Every output of a node, whether or not its shape could be inferred; values that are no
+    arrays (sequences, maps) and empty ones have no range.
+
     Parameters
     ----------
     graph : Graph
@@ -54,12 +57,12 @@ def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> 
     estimates : bool
         Whether histograms are wanted too.
     """
-    names = [name for node in graph.nodes for name in node.outputs if name in graph.shapes]
+    names = [name for node in graph.nodes for name in node.outputs if name]
     ranges: dict[str, MinMaxQuantizationStats] = {}
     statistics: dict[str, TensorStatistics] = {}
     for batch in _with_inputs(graph, data, names):
         for name, values in batch.items():
-            if values.dtype.kind != "f":
+            if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or not values.size:
                 continue
             seen = _range(name, values)
             ranges[name] = ranges[name].merge(seen) if name in ranges else seen
@@ -73,14 +76,9 @@ def _with_inputs(
     graph: Graph, data: Sequence[AnyArray], names: Sequence[str]
 ) -> Iterator[dict[str, AnyArray]]:
     """Yield the named tensors of each batch and the model inputs with them."""
-    start = 0
-    for batch in float_batches(graph, data, tensors=names):
-        size = len(next(iter(batch.values())))
-        inputs = {
-            info.name: array[start : start + size]
-            for info, array in zip(graph.inputs, data, strict=True)
-        }
-        start += size
+    for i, batch in enumerate(float_batches(graph, data, tensors=names)):
+        rows = slice(i * BATCH, (i + 1) * BATCH)
+        inputs = {info.name: array[rows] for info, array in zip(graph.inputs, data, strict=True)}
         yield {**inputs, **batch}
 
 

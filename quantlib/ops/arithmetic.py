@@ -69,20 +69,21 @@ class Add(MixingOp):
     def accumulate(
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        a, b = _pair(operands)
-        scale = self._scale(a, b, output)
-        left, right = (
-            affine.quantize(
-                x.quantizer.dequant(x.codes),
-                scale=scale,
-                zero_point=0,
-                qmin=None,
-                qmax=None,
-                dtype=np.float64,
-            )
-            for x in (a, b)
+        (left, grid), (right, _) = self.roundings(*operands, output=output)
+        return np.asarray(
+            grid.quant(left, dtype=np.float64) + self.sign * grid.quant(right, dtype=np.float64)
         )
-        return np.asarray(left + self.sign * right)
+
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return both operands and their common grid."""
+        a, b = _pair(inputs)  # type: ignore[arg-type]
+        params = UniformQuantizationParameters(self._scale(a, b, output), 0, 0)
+        grid = UniformQuantizer(a.quantizer.quant_options, None, params, no_clipping=True)
+        return tuple((x.quantizer.dequant(x.codes), grid) for x in (a, b))
 
     def dequantize(
         self,
@@ -263,21 +264,27 @@ class Div(MixingOp):
         """The divisor is inverted by a table."""
         return position == 1
 
-    def _inverted(self, divisor: Tensor) -> Codes:
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return the inverses of B and their grid."""
+        del output
+        _, divisor = _pair(inputs)  # type: ignore[arg-type]
         assert self.inverse is not None
         values = divisor.quantizer.dequant(divisor.codes)
-        values = np.where(values == 0.0, self.smallest, values)
-        return self.inverse.quant(1.0 / values)
+        return ((1.0 / np.where(values == 0.0, self.smallest, values), self.inverse),)
 
     def accumulate(
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
-        a, b = _pair(operands)
+        ((inverses, grid),) = self.roundings(*operands, output=output)
+        a, _ = _pair(operands)
         assert self.inverse is not None
         za, zv = (int(np.asarray(q.zero_point)) for q in (a.quantizer, self.inverse))
         kernels.checked((a.magnitude + abs(za)) * 2 ** (self.inverse.n_bits + 1) + abs(za * zv))
-        left, right = a.codes.astype(np.int64), self._inverted(b)
+        left, right = a.codes.astype(np.int64), grid.quant(inverses)
         return np.asarray((left - za) * (right - zv) + za * zv)
 
     def dequantize(

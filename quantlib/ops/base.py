@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.params import UniformQuantizationParameters
+    from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node, Shape
 
@@ -60,6 +61,19 @@ class QuantizedOp(ABC):
     @abstractmethod
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         """Compute the operator on real values; calibration measures the result."""
+
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return what the operator rounds to grids of its own on the way: values and grids.
+
+        `inputs` are those that it runs on: tensors on their grids for integer operators, reals
+        for float ones. That integer operators read their inputs on grids is not among these.
+        """
+        del inputs, output
+        return ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

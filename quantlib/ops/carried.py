@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from quantlib.arrays import AnyArray
+    from quantlib.core.params import UniformQuantizationParameters
     from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node
 
 
@@ -60,3 +62,21 @@ class CarriedQuantizer(FloatOp):
         if x.dtype.kind != "f":
             return (grid.dequant(x.astype(np.int64)),)
         return (quantize_values(self.node, grid, x, [p for p in parameters if p is not None]),)
+
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return the values that are rounded and the grid, where it has one and reads reals.
+
+        Trunc, which shifts codes, rounds no reals.
+        """
+        del output
+        x, *parameters = inputs
+        grid = self.quantizer(parameters)
+        if grid is None or self.node.op_type == "Trunc":
+            return ()
+        if not isinstance(x, np.ndarray) or x.dtype.kind != "f":
+            return ()
+        return ((x, grid),)

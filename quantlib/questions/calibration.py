@@ -12,6 +12,7 @@ from quantlib.analysis.distributions import (
     GridFit,
     RangeChoice,
     activation_distributions,
+    codes_in_use,
     exact_fit,
     range_choices,
     weight_distributions,
@@ -58,13 +59,28 @@ def _distributions(bench: Workbench) -> Distributions:
 
 def _size_of(found: Distributions) -> int:
     every = (*found.activations.values(), *found.weights.values())
-    return sum(d.counts.nbytes + d.edges.nbytes + 2 * d.sample_low.nbytes for d in every)
+    return sum(
+        d.counts.nbytes
+        + d.edges.nbytes
+        + 2 * d.sample_low.nbytes
+        + (d.points.values.nbytes + d.points.counts.nbytes if d.points else 0)
+        for d in every
+    )
 
 
 @Question
 def weight_fit(bench: Workbench, name: str, grid: UniformQuantizer) -> GridFit:
     """Return how a grid fits a constant of the model."""
     return exact_fit(bench.graph.constants[name], grid)
+
+
+@Question
+def used_codes(bench: Workbench, kind: str, tensor: str, grid: UniformQuantizer) -> int:
+    """Count the codes of a grid that a tensor's values map to; `kind` as in `choices`."""
+    if kind == "weights":
+        return int(np.unique(grid.quant(bench.graph.constants[tensor])).size)
+    on_calibration = FloatReference(bench.graph, bench.data.calibration)
+    return codes_in_use(on_calibration, {tensor: grid})[tensor]
 
 
 @Question

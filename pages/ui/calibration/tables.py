@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from quantlib import wording
+from quantlib.analysis.distributions import RangeOrigin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
     from quantlib.analysis.reports import Evaluation
     from quantlib.core.scheme import Scheme
     from quantlib.core.symmetry import SymmetryVerdict
+
+
+_ORIGINS = {
+    RangeOrigin.OWN: "Set by the slider.",
+    RangeOrigin.CURRENT: "The grid that runs, its range measured where the configuration says.",
+}
 
 
 def layer_table(found: Evaluation) -> pd.DataFrame:
@@ -38,7 +45,7 @@ def range_table(choices: Sequence[RangeChoice]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "estimator": [
-                choice.estimator.kind.label if choice.estimator else "own range"
+                choice.estimator.kind.label if choice.estimator else str(choice.origin)
                 for choice in choices
             ],
             "low": [float(s.rmin) if s else None for s in stats],
@@ -47,7 +54,7 @@ def range_table(choices: Sequence[RangeChoice]) -> pd.DataFrame:
             "clipped (%)": [round(100 * choice.fit.clipped_share, 3) for choice in choices],
             "SQNR (dB)": [choice.fit.sqnr_db for choice in choices],
             "what it is": [
-                choice.estimator.kind.explanation if choice.estimator else "Set by the slider."
+                choice.estimator.kind.explanation if choice.estimator else _ORIGINS[choice.origin]
                 for choice in choices
             ],
         }

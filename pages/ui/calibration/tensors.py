@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.distributions import given_choice, grid_fit
+from quantlib.analysis.distributions import RangeChoice, RangeOrigin, given_choice, grid_fit
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.questions import calibration
 
 if TYPE_CHECKING:
     from pages.ui.frame import Current
-    from quantlib.analysis.distributions import Distribution, GridFit, RangeChoice
+    from quantlib.analysis.distributions import Distribution, GridFit
     from quantlib.analysis.reports import Evaluation, LayerSummary
     from quantlib.calibration.sufficiency import Sufficiency
     from quantlib.core.quantizer import UniformQuantizer
@@ -77,10 +77,9 @@ def tensors(current: Current, found: Evaluation, kind: str) -> list[TensorView]:
         name, grid, values = _of_kind(layer, kind, measured)
         if values is not None and grid is not None:
             path = layer.input_range if kind == "activations" else None
-            of_weights = kind == "weights"
             fit = (
                 current.ask(calibration.weight_fit, name, grid)
-                if of_weights
+                if grid.is_per_channel
                 else grid_fit(values, grid)
             )
             title = f"{place} {layer.name}"
@@ -101,6 +100,18 @@ def choices(current: Current, view: TensorView, scheme: Scheme) -> tuple[RangeCh
     return current.ask(
         calibration.choices, view.kind, view.tensor, view.options, power_of_two=scheme.power_of_two
     )
+
+
+def running(view: TensorView) -> RangeChoice:
+    """Return the grid that runs, judged on the values that all other rows are judged on."""
+    return RangeChoice(RangeOrigin.CURRENT, None, view.grid, view.fit)
+
+
+def used_codes(current: Current, view: TensorView) -> int:
+    """Count the codes in use: on the values, where the histogram leaves it open."""
+    if view.fit.used_codes is not None:
+        return view.fit.used_codes
+    return current.ask(calibration.used_codes, view.kind, view.tensor, view.grid)
 
 
 def by_hand(view: TensorView, low: float, high: float) -> RangeChoice:

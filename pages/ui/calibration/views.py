@@ -55,7 +55,8 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
         st.caption("Click an estimator in the legend to see the ends of its range.")
     with figures:
         _figures(current, view)
-    table = calibration_tables.range_table([*found, *([own] if own else [])])
+    rows = [*found, tensors.running(view), *([own] if own else [])]
+    table = calibration_tables.range_table(rows)
     event = st.dataframe(
         table,
         hide_index=True,
@@ -120,8 +121,8 @@ def _figures(current: Current, view: TensorView) -> None:
     )
     st.metric(
         "Codes in use",
-        f"{fit.used_codes} of {view.grid.qmax - view.grid.qmin + 1}",
-        help="Codes that at least one bin of the histogram maps to.",
+        f"{tensors.used_codes(current, view)} of {view.grid.qmax - view.grid.qmin + 1}",
+        help="Codes that at least one value maps to.",
     )
 
 

@@ -67,7 +67,7 @@ def assert_the_circuit_agrees(
 def test_the_widths_are_those_of_the_reference_circuit(name: str, key: str) -> None:
     found = reference.model(name)
     case = found.cases[key]
-    module = reference.quantized(name, case, reference.statistics(case))
+    module = reference.quantized(name, case, reference.statistics(case["tensors"]))
     budget = bit_width_budget(module, found.calibration[: case["compile_samples"]])
     assert_the_circuit_agrees(module, budget, case["bitwidth_and_range_report"])
     widest = max(layer.seen_intermediate_width_bits or 0 for layer in budget.layers)
