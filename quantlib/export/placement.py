@@ -72,6 +72,8 @@ class Mark:
         Why.
     rank : int
         Axes of the tensor.
+    clips : bool
+        Whether values outside the grid can occur; else any wider grid of this scale does.
     codes : int64 array or None
         The integers themselves, of constants.
     reals : callable or None
@@ -85,6 +87,7 @@ class Mark:
     layer: str
     role: Role
     rank: int
+    clips: bool = True
     codes: IntArray | None = None
     reals: Reals | None = None
 
@@ -174,6 +177,7 @@ class _Writer:
         self.refusals: list[Refusal] = []
         self.real: dict[str, str] = {}
         self.as_codes: set[str] = set()
+        self.spans: dict[str, tuple[int, int]] = {}
         self.marked: dict[tuple[str, _GridKey], str] = {}
         self.bounds = {
             facts.layer.name: bounds(facts)
@@ -207,6 +211,7 @@ class _Writer:
 
         self.real[name] = self._mark(self.real[name], quantizer, name, Role.INPUT, rank, reals)
         self.as_codes.add(name)
+        self.spans[name] = (quantizer.qmin, quantizer.qmax)
 
     def finished(self) -> Placement:
         """Lay the outputs on their grids and return what was written."""
@@ -298,7 +303,8 @@ class _Writer:
             self._refuse(layer, "has a grid per position, not per channel")
         output = self._add("Identity", [source], f"{source}_dequantized")
         upright, codes = _upright(quantizer, codes)
-        self.marks.append(Mark(source, output, upright, layer, role, rank, codes, reals))
+        clips = codes is None and role not in (Role.SUMMAND, Role.ROUNDED)
+        self.marks.append(Mark(source, output, upright, layer, role, rank, clips, codes, reals))
         self.marked[key] = self.marked[(output, key[1])] = output
         return output
 
@@ -325,6 +331,20 @@ class _Writer:
             self._real(name), operand.quantizer, layer.name, Role.OPERAND, len(operand.shape),
             _values_of(name),
         )  # fmt: skip
+
+    def _span(self, layer: QuantizedLayer, i: int) -> tuple[int, int]:
+        """Return the lowest and highest code an operand can hold.
+
+        A moved tensor wears the width it had before: its codes may lie beyond that.
+        """
+        name = layer.node.inputs[i]
+        operand, source = self.seen.runs[layer.name].operands[i], self.seen.tensors.get(name)
+        assert isinstance(operand, Tensor)
+        if i in layer.constants:
+            return int(operand.codes.min(initial=0)), int(operand.codes.max(initial=0))
+        kept = isinstance(source, Tensor) and operand.quantizer is source.quantizer
+        grid = (operand.quantizer.qmin, operand.quantizer.qmax)
+        return self.spans.get(name, grid) if kept else grid
 
     def _fixed(
         self, layer: QuantizedLayer, name: str, quantizer: UniformQuantizer, codes: AnyArray
@@ -404,6 +424,7 @@ class _Writer:
         carried = op.keeps_operand_grid and isinstance(result, Tensor)
         if carried and isinstance(result, Tensor) and result.quantizer.is_carried:
             self.as_codes.add(node.outputs[0])
+            self.spans[node.outputs[0]] = self._span(layer, 0)
         if layer.leaving_params(run.operands) is not None:
             self.as_codes.add(node.outputs[0])
 
@@ -416,7 +437,10 @@ class _Writer:
         found = []
         for i, (name, operand) in enumerate(zip(operands, run.operands, strict=True)):
             assert isinstance(operand, Tensor)
-            quantizer = _common_scale(operand, scale)
+            ends = operand.quantizer.dequant(np.array(self._span(layer, i))) / scale
+            quantizer = _free_grid(
+                scale, int(np.floor(ends.min())) - 1, int(np.ceil(ends.max())) + 1
+            )
             if i in layer.constants:
                 codes = quantizer.quant(operand.quantizer.dequant(operand.codes))
                 found.append(self._fixed(layer, layer.node.inputs[i], quantizer, codes))
@@ -489,6 +513,7 @@ class _Writer:
         self._result(layer.node, made)
         if x.quantizer.is_carried:
             self.as_codes.add(base)
+            self.spans[base] = self._span(layer, 0)
 
     def _rounded(self, layer: QuantizedLayer, op: MixingOp) -> None:
         """Round an accumulator to multiples of ``2**lsbs``, ties upward.
@@ -533,13 +558,29 @@ class _Writer:
             operands = [
                 self._joined(layer, i, name, result.quantizer) for i, name in enumerate(operands)
             ]
+        # Pad lays the code of 0.0 around
+        point = int(np.ravel(result.quantizer.zero_point)[0])
+        fillers = [point] if isinstance(op, Pad) else []
         if isinstance(op, Pad) and len(operands) > 2 and 2 in layer.constants:
             filler = np.asarray(layer.constants[2])
             scale = result.quantizer.scale
-            operands[2] = self._new_constant(f"{node.inputs[2]}_rounded",
-                                             np.rint(filler / scale) * scale)  # fmt: skip
+            steps = np.rint(filler / scale)
+            operands[2] = self._new_constant(f"{node.inputs[2]}_rounded", steps * scale)
+            fillers += [int(steps.item() + np.asarray(result.quantizer.zero_point).item())]
         self._node(node, operands)
         self.as_codes.add(node.outputs[0])
+        tensors = [i for i, item in enumerate(run.operands) if isinstance(item, Tensor)]
+        spans = [self._span(layer, i) for i in tensors]
+        if isinstance(op, Concat) and any(
+            item.quantizer.quant_params != result.quantizer.quant_params
+            for item in run.operands if isinstance(item, Tensor)
+        ):  # fmt: skip
+            grid = _own_width(result.quantizer, run.operands)
+            spans = [(grid.qmin, grid.qmax)]
+        self.spans[node.outputs[0]] = (
+            min([*fillers, *(low for low, _ in spans)]),
+            max([*fillers, *(high for _, high in spans)]),
+        )  # fmt: skip
 
     def _joined(
         self, layer: QuantizedLayer, i: int, name: str, common: UniformQuantizer
@@ -618,16 +659,6 @@ def _free_grid(scale: AnyArray | np.float64, low: int, high: int) -> UniformQuan
         options.offset,
     )
     return UniformQuantizer(options, None, params, code_range=(low, high))
-
-
-def _common_scale(operand: Tensor, scale: np.float64) -> UniformQuantizer:
-    """Return the grid of a summand: wide enough for every value the operand can have."""
-    grid = operand.quantizer
-    ends = np.sort(np.ravel(grid.dequant(np.array([grid.qmin, grid.qmax])) / scale))
-    codes = operand.codes  # moved tensors may hold codes beyond their label's width
-    seen = np.ravel(grid.dequant(np.array([codes.min(initial=0), codes.max(initial=0)])) / scale)
-    low, high = min(ends[0], *seen), max(ends[-1], *seen)
-    return _free_grid(scale, int(np.floor(low)) - 1, int(np.ceil(high)) + 1)
 
 
 def _own_width(common: UniformQuantizer, operands: Sequence[Value | None]) -> UniformQuantizer:

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from quantlib.core.rounding import Rounding
 from quantlib.errors import OptionsError
 from quantlib.export.formats import Refusal
+from quantlib.export.onnx_files import finish, raised
 from quantlib.export.placement import Placement, Role, place
 from quantlib.graph.passes import unique
 
@@ -65,18 +66,18 @@ _TYPES = tuple(
 
 
 def storage(
-    quantizer: UniformQuantizer, *, constant: bool = False, narrowest: int = 4
+    quantizer: UniformQuantizer, *, clips: bool = True, narrowest: int = 4
 ) -> Storage | None:
     """Return the narrowest type for a grid, of at least `narrowest` bits; None beyond 16 bits.
 
     A type must hold every code and the zero point. Clip knows no type below 8 bits, so a variable
-    tensor whose grid is not all of a type takes 8 bits or more; a constant need not be clipped.
+    tensor whose grid is not all of a type takes 8 bits or more unless nothing is outside it.
     """
     points = np.ravel(quantizer.zero_point)
     low = min(quantizer.qmin, int(points.min()))
     high = max(quantizer.qmax, int(points.max()))
     for data_type, name, first, last in _TYPES:
-        fits = constant or (first, last) == (quantizer.qmin, quantizer.qmax)
+        fits = not clips or (first, last) == (quantizer.qmin, quantizer.qmax)
         wide = last - first + 1 >= 2**narrowest and (fits or last - first >= 255)
         if wide and first <= low and high <= last:
             return Storage(data_type, name, first, last, fits)
@@ -173,7 +174,7 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
     8-bit weights: inputs of such a convolution take 8 bits.
     """
     stored = {
-        mark.output: storage(mark.quantizer, constant=mark.codes is not None, narrowest=narrowest)
+        mark.output: storage(mark.quantizer, clips=mark.clips, narrowest=narrowest)
         for mark in placed.marks
     }
     grids = {mark.output: mark.quantizer for mark in placed.marks}
@@ -182,51 +183,6 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
         if node.op_type == "Conv" and [h.n_bits for h in held if h is not None] == [4, 8]:
             stored[node.input[0]] = storage(grids[node.input[0]], narrowest=8)
     return stored
-
-
-def raised(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Return a model in at least this operator set.
-
-    Raises
-    ------
-    OptionsError
-        The onnx package cannot convert one of its nodes.
-    """
-    current = next((e.version for e in model.opset_import if not e.domain), 0)
-    if current >= opset:
-        return model
-    try:
-        found = onnx.version_converter.convert_version(model, opset)
-    except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise OptionsError(
-            f"the model cannot be raised from operator set {current} to {opset} ({reason}); "
-            f"export it in operator set {opset} from where it was made."
-        ) from None
-    return found
-
-
-def finish(model: onnx.ModelProto) -> None:
-    """Drop what nobody reads, set the file's version, and check all of it.
-
-    Raises
-    ------
-    OptionsError
-        The result breaks a rule of ONNX, types of tensors included.
-    """
-    used = {name for node in model.graph.node for name in node.input}
-    used |= {value.name for value in model.graph.output}
-    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
-    del model.graph.initializer[:], model.graph.value_info[:]
-    model.graph.initializer.extend(kept)
-    model.ir_version = helper.find_min_ir_version_for(model.opset_import, True)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise OptionsError(
-            f"the float graph does not stand in float32 ({reason}); export the model in float32."
-        ) from None
 
 
 _PRODUCTS = {"Gemm", "Conv", "ConvTranspose"}
