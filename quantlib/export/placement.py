@@ -26,6 +26,7 @@ from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.export.formats import Refusal
 from quantlib.graph import unfold
+from quantlib.graph.batch import BATCH
 from quantlib.graph.passes import unique
 from quantlib.ops.arithmetic import Add, Div, Mul
 from quantlib.ops.base import MixingOp, MovingOp, WeightedOp
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
-    from quantlib.graph.model import Node
+    from quantlib.graph.model import Node, Shape
     from quantlib.quantized_module import QuantizedModule
 
 
@@ -62,6 +63,8 @@ class Mark:
 
     Parameters
     ----------
+    tensor : str
+        The tensor as the module's graph calls it; ``""`` for what only the layer knows.
     source, output : str
         Tensor of the placed model that is rounded, and the rounded one.
     quantizer : UniformQuantizer
@@ -81,6 +84,7 @@ class Mark:
         and every tensor by name; None for constants.
     """
 
+    tensor: str
     source: str
     output: str
     quantizer: UniformQuantizer
@@ -109,11 +113,14 @@ class Placement:
         In topological order, constants among them.
     refusals : tuple of Refusal
         What a float graph with grids cannot say, by layer.
+    shapes : mapping of str to tuple
+        Shapes of tensors that hold real values, where they are known; the batch axis is a symbol.
     """
 
     model: onnx.ModelProto
     marks: tuple[Mark, ...]
     refusals: tuple[Refusal, ...]
+    shapes: Mapping[str, Shape]
 
 
 class Seen:
@@ -178,6 +185,7 @@ class _Writer:
         self.real: dict[str, str] = {}
         self.as_codes: set[str] = set()
         self.spans: dict[str, tuple[int, int]] = {}
+        self.like: dict[str, str] = {}
         self.marked: dict[tuple[str, _GridKey], str] = {}
         self.bounds = {
             facts.layer.name: bounds(facts)
@@ -203,13 +211,16 @@ class _Writer:
         if quantizer is None:
             return
         if kind != TensorProto.FLOAT:
-            self.real[name] = self._add("Cast", [name], f"{name}_float", to=TensorProto.FLOAT)
+            self.real[name] = self._add("Cast", [name], f"{name}_float", like=name,
+                                        to=TensorProto.FLOAT)  # fmt: skip
         rank = self.seen.inputs[name].ndim
 
         def reals(seen: Seen) -> FloatArray:
             return seen.inputs[name]
 
-        self.real[name] = self._mark(self.real[name], quantizer, name, Role.INPUT, rank, reals)
+        self.real[name] = self._mark(
+            self.real[name], quantizer, name, Role.INPUT, rank, reals, tensor=name
+        )
         self.as_codes.add(name)
         self.spans[name] = (quantizer.qmin, quantizer.qmax)
 
@@ -222,7 +233,7 @@ class _Writer:
             if isinstance(value, Tensor) and info.name not in self.as_codes:
                 name = self._mark(
                     name, value.quantizer, info.name, Role.OUTPUT, len(value.shape),
-                    _values_of(info.name),
+                    _values_of(info.name), tensor=info.name,
                 )  # fmt: skip
             kind = helper.np_dtype_to_tensor_dtype(np.dtype(info.dtype))
             floats = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
@@ -230,7 +241,7 @@ class _Writer:
                 name = self._add("Cast", [name], f"{info.name}_cast", to=kind)
             fixed = name in renamed or name in self.constants or name in self.seen.inputs
             if fixed or not any(name in node.output for node in self.nodes):
-                name = self._add("Identity", [name], f"{info.name}_copy")
+                name = self._add("Identity", [name], f"{info.name}_copy", like=info.name)
             renamed[name] = info.name
             outputs.append(helper.make_tensor_value_info(info.name, kind, list(info.shape)))
         for node in self.nodes:
@@ -252,7 +263,30 @@ class _Writer:
         model = helper.make_model(graph, opset_imports=opsets, producer_name="quantlib")
         model.ir_version = helper.find_min_ir_version_for(model.opset_import, True)
         unfold.expand(model)
-        return Placement(model, tuple(marks), tuple(self.refusals))
+        shapes: dict[str, Shape] = {
+            name: tuple(tensor.dims) for name, tensor in self.constants.items()
+        }
+        shapes.update(
+            (renamed.get(n, n), self._shape(t)) for n, t in self.like.items() if self._is_real(t)
+        )
+        shapes.update((info.name, info.shape) for info in self.graph.inputs)
+        shapes.update((m.output, shapes[m.source]) for m in marks if m.source in shapes)
+        return Placement(model, tuple(marks), tuple(self.refusals), shapes)
+
+    def _is_real(self, name: str) -> bool:
+        """Tell whether a tensor holds real values."""
+        value = self.seen.tensors.get(name)
+        return isinstance(value, Tensor) or (value is not None and value.dtype.kind == "f")
+
+    def _shape(self, name: str) -> Shape:
+        """Return a tensor's shape; one row of the sample that was run is any number of them."""
+        known = self.graph.shapes.get(name)
+        if known is not None and None not in known:
+            return known
+        value = self.seen.tensors.get(name, self.graph.constants.get(name))
+        sizes = () if value is None else value.shape
+        batched = name not in self.graph.constants and sizes[:1] == (1,)
+        return (BATCH, *sizes[1:]) if batched else sizes
 
     # --- names -----------------------------------------------------------------------------
 
@@ -278,8 +312,12 @@ class _Writer:
     def _new_constant(self, name: str, values: AnyArray | float) -> str:
         return self._constant(unique(name, self.taken), np.asarray(values))
 
-    def _add(self, op_type: str, inputs: list[str], output: str, **attributes: Any) -> str:
+    def _add(
+        self, op_type: str, inputs: list[str], output: str, *, like: str = "", **attributes: Any
+    ) -> str:
+        """Write a node of its own; its output has the shape of the module's tensor `like`."""
         output = unique(output, self.taken)
+        self.like[output] = like
         self.nodes.append(helper.make_node(op_type, inputs, [output], output, **attributes))
         return output
 
@@ -294,6 +332,7 @@ class _Writer:
         rank: int,
         reals: Reals | None,
         codes: IntArray | None = None,
+        tensor: str = "",
     ) -> str:
         """Write a mark, or find the one that rounds this tensor to this grid already."""
         key = (source, _key(quantizer, role))
@@ -304,7 +343,9 @@ class _Writer:
         output = self._add("Identity", [source], f"{source}_dequantized")
         upright, codes = _upright(quantizer, codes)
         clips = codes is None and role not in (Role.SUMMAND, Role.ROUNDED)
-        self.marks.append(Mark(source, output, upright, layer, role, rank, clips, codes, reals))
+        self.marks.append(
+            Mark(tensor, source, output, upright, layer, role, rank, clips, codes, reals)
+        )
         self.marked[key] = self.marked[(output, key[1])] = output
         return output
 
@@ -329,7 +370,7 @@ class _Writer:
             return self._real(name)
         return self._mark(
             self._real(name), operand.quantizer, layer.name, Role.OPERAND, len(operand.shape),
-            _values_of(name),
+            _values_of(name), tensor=name,
         )  # fmt: skip
 
     def _span(self, layer: QuantizedLayer, i: int) -> tuple[int, int]:
@@ -353,7 +394,7 @@ class _Writer:
         source = self._constant(name, quantizer.dequant(codes))
         return self._mark(
             source, quantizer, layer.name, Role.OPERAND, np.ndim(codes), None,
-            np.asarray(codes).astype(np.int64),
+            np.asarray(codes).astype(np.int64), tensor=name,
         )  # fmt: skip
 
     # --- nodes -----------------------------------------------------------------------------
@@ -380,6 +421,7 @@ class _Writer:
             made = unique(f"{name}_value", self.taken) if name in self.graph.output_names else name
             if name:
                 self.real[name] = made
+                self.like[made] = name
             outputs.append(made)
         captured = dict(zip(node.inputs[own:], inputs[own:], strict=True))
         for attribute in proto.attribute:
@@ -464,14 +506,16 @@ class _Writer:
         else:
             zero = self._new_constant(f"{base}_zero", np.float32(0))
             smallest = self._new_constant(f"{base}_smallest", np.float32(op.smallest))
+            like = node.inputs[1]
             is_zero = self._add("Equal", [operands[1], zero], f"{base}_is_zero")
-            safe = self._add("Where", [is_zero, smallest, operands[1]], f"{base}_divisor")
-            real = self._add("Reciprocal", [safe], f"{base}_reciprocal")
+            chosen = [is_zero, smallest, operands[1]]
+            safe = self._add("Where", chosen, f"{base}_divisor", like=like)
+            real = self._add("Reciprocal", [safe], f"{base}_reciprocal", like=like)
             inverse = self._mark(
                 real, op.inverse, layer.name, Role.INVERSE, len(divisor.shape),
                 _inverse_of(layer.name, op.smallest),
             )  # fmt: skip
-        self._result(node, self._add("Mul", [operands[0], inverse], f"{base}_value"))
+        self._result(node, self._add("Mul", [operands[0], inverse], f"{base}_value", like=base))
         if layer.lsbs_to_remove:
             self._rounded(layer, op)
         if layer.leaving_params(self.seen.runs[layer.name].operands) is not None:
@@ -542,12 +586,13 @@ class _Writer:
         base = self.real[name]
         before = self._new_constant(f"{base}_shift", shift)
         after = self._new_constant(f"{base}_unshift", origin - scale * offset)
-        shifted = self._add("Add", [base, before], f"{base}_shifted")
+        shifted = self._add("Add", [base, before], f"{base}_shifted", like=name)
         marked = self._mark(
             shifted, quantizer, layer.name, Role.ROUNDED, accumulator.ndim,
             _accumulator_of(layer.name, scale, offset + 0.5),
         )  # fmt: skip
-        self._result(layer.node, self._add("Add", [marked, after], f"{base}_rounded"))
+        made = self._add("Add", [marked, after], f"{base}_rounded", like=name)
+        self._result(layer.node, made)
 
     def _moving(self, layer: QuantizedLayer, operands: list[str]) -> None:
         op, node = layer.op, layer.node
@@ -610,7 +655,9 @@ class _Writer:
                          "export the model without it.")  # fmt: skip
         source, rank = self._real(node.inputs[0]), len(x.shape)
         reals = _values_of(node.inputs[0])
-        self._result(node, self._mark(source, grid, layer.name, Role.CARRIED, rank, reals))
+        self._result(node, self._mark(
+            source, grid, layer.name, Role.CARRIED, rank, reals, tensor=node.inputs[0]
+        ))  # fmt: skip
         return True
 
 

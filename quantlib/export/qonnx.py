@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from quantlib.core.rounding import Rounding
 from quantlib.errors import OptionsError
@@ -97,6 +97,13 @@ def qonnx_model(module: QuantizedModule) -> QonnxModel:
     _Quants(model, placed.marks)
     model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     finish(model)
+    outputs = {name for node in model.graph.node for name in node.output}
+    outputs -= {value.name for value in model.graph.output}
+    model.graph.value_info.extend(  # ONNX cannot infer past a Quant
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, list(shape))
+        for name, shape in placed.shapes.items()
+        if name in outputs
+    )
     return QonnxModel(model, placed.marks)
 
 
