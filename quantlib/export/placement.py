@@ -115,12 +115,15 @@ class Placement:
         What a float graph with grids cannot say, by layer.
     shapes : mapping of str to tuple
         Shapes of tensors that hold real values, where they are known; the batch axis is a symbol.
+    moved : mapping of str to (UniformQuantizer, str)
+        Grids of moved tensors, which need no mark, and the node that moves them.
     """
 
     model: onnx.ModelProto
     marks: tuple[Mark, ...]
     refusals: tuple[Refusal, ...]
     shapes: Mapping[str, Shape]
+    moved: Mapping[str, tuple[UniformQuantizer, str]]
 
 
 class Seen:
@@ -186,6 +189,7 @@ class _Writer:
         self.as_codes: set[str] = set()
         self.spans: dict[str, tuple[int, int]] = {}
         self.like: dict[str, str] = {}
+        self.moved: dict[str, tuple[UniformQuantizer, str]] = {}
         self.marked: dict[tuple[str, _GridKey], str] = {}
         self.bounds = {
             facts.layer.name: bounds(facts)
@@ -271,7 +275,7 @@ class _Writer:
         )
         shapes.update((info.name, info.shape) for info in self.graph.inputs)
         shapes.update((m.output, shapes[m.source]) for m in marks if m.source in shapes)
-        return Placement(model, tuple(marks), tuple(self.refusals), shapes)
+        return Placement(model, tuple(marks), tuple(self.refusals), shapes, self.moved)
 
     def _is_real(self, name: str) -> bool:
         """Tell whether a tensor holds real values."""
@@ -614,13 +618,14 @@ class _Writer:
             fillers += [int(steps.item() + np.asarray(result.quantizer.zero_point).item())]
         self._node(node, operands)
         self.as_codes.add(node.outputs[0])
+        grid = _own_width(result.quantizer, run.operands)
+        self.moved[node.outputs[0]] = (grid, layer.name)
         tensors = [i for i, item in enumerate(run.operands) if isinstance(item, Tensor)]
         spans = [self._span(layer, i) for i in tensors]
         if isinstance(op, Concat) and any(
             item.quantizer.quant_params != result.quantizer.quant_params
             for item in run.operands if isinstance(item, Tensor)
         ):  # fmt: skip
-            grid = _own_width(result.quantizer, run.operands)
             spans = [(grid.qmin, grid.qmax)]
         self.spans[node.outputs[0]] = (
             min([*fillers, *(low for low, _ in spans)]),
