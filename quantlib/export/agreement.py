@@ -9,17 +9,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.tensor import Tensor
-from quantlib.export.placement import Seen
+from quantlib.export.marks import Seen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.export.placement import Mark
+    from quantlib.export.marks import Mark
     from quantlib.quantized_module import QuantizedModule
 
     Run = Callable[[Sequence[str], Mapping[str, AnyArray]], Sequence[AnyArray]]
+    Watch = Callable[[Sequence[AnyArray], Seen, Mapping[str, AnyArray]], None]
+
+_FLOAT64 = 2.0**-36
+"""Distance from the middle between two codes that float64 itself leaves, in codes."""
 
 BATCH = 64
 """Samples per run: every tensor of both sides is in memory at once."""
@@ -62,6 +66,8 @@ def agreement(
     marks: Sequence[Mark],
     run: Run,
     inputs: Sequence[AnyArray],
+    *,
+    watch: Watch | None = None,
 ) -> Agreement:
     """Compare a written model with the module at every grid and at the outputs.
 
@@ -75,6 +81,8 @@ def agreement(
         Gets tensor names and the inputs by name; returns the tensors.
     inputs : sequence of arrays
         Real model inputs.
+    watch : callable, optional
+        Gets each batch of inputs, what the module did on it, and the tensors made by name.
 
     Notes
     -----
@@ -92,6 +100,8 @@ def agreement(
         results = run(wanted, dict(zip(names, part, strict=True)))
         made = dict(zip(wanted, results, strict=True))
         _compare(module, checked, seen, made, len(part[0]), found)
+        if watch is not None:
+            watch(part, seen, made)
     return found
 
 
@@ -132,7 +142,7 @@ def _compare(
         at_tie, gaps = _by_sample(at_tie, rows), _by_sample(gap, rows)
         first = wrong & clean[:, None]
         found.tied_codes += int((first & at_tie).sum())
-        found.exact_ties += int((first & at_tie & (gaps == 0)).sum())
+        found.exact_ties += int((first & at_tie & (gaps <= _FLOAT64)).sum())
         found.different_codes += int((first & ~at_tie).sum())
         found.largest_gap = max(found.largest_gap, float(gaps[first & at_tie].max(initial=0)))
         hit = first.any(axis=1)
@@ -140,10 +150,10 @@ def _compare(
         found.places[mark.layer] += int(hit.sum())
         tied |= only_ties
         clean &= ~hit
-    wrong_outputs = _wrong_outputs(module, seen, made, rows)
-    found.different_codes += int((wrong_outputs & clean).sum())
-    found.places["outputs"] += int((wrong_outputs & clean).sum())
-    clean &= ~wrong_outputs
+    wrong_rows = wrong_outputs(module, seen, made, rows)
+    found.different_codes += int((wrong_rows & clean).sum())
+    found.places["outputs"] += int((wrong_rows & clean).sum())
+    clean &= ~wrong_rows
     found.samples += rows
     found.equal += int(clean.sum())
     found.ties += int(tied.sum())
@@ -151,20 +161,22 @@ def _compare(
     found.places = +found.places
 
 
-def _wrong_outputs(
+def wrong_outputs(
     module: QuantizedModule, seen: Seen, made: Mapping[str, AnyArray], rows: int
 ) -> AnyArray:
-    """Tell which samples' outputs are other integers; raw outputs must be equal as they are."""
+    """Tell which samples' outputs are other integers.
+
+    Raw outputs must be equal: to the last bit for integers, in float32 else.
+    """
     wrong = np.zeros(rows, dtype=bool)
     for name, value in zip(module.graph.output_names, seen.outputs, strict=True):
         other = np.asarray(made[name])
         if isinstance(value, Tensor):
             wrong |= _by_sample(~same_codes(value, other), rows).any(axis=1)
         else:
-            near = np.isclose(value, other, rtol=1e-5, atol=1e-6) if value.dtype.kind == "f" else (
-                value == other
-            )  # fmt: skip
-            wrong |= _by_sample(np.broadcast_to(near == False, value.shape), rows).any(axis=1)  # noqa: E712
+            in_float = np.asarray(value).dtype.kind == "f"
+            near = np.isclose(value, other, rtol=1e-5, atol=1e-6) if in_float else value == other
+            wrong |= _by_sample(~np.asarray(near), rows).any(axis=1)
     return wrong
 
 

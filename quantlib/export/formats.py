@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +20,35 @@ class Refusal:
     layer: str
     reason: str
     remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """A format that was run, or read, again and compared with the module.
+
+    Parameters
+    ----------
+    machine : str
+        What ran it, with its version.
+    holds : bool
+        Whether nothing differs that has no stated reason.
+    samples, equal, ties, different : int
+        Of the things compared (`what`): all integers equal; off by one first where the module's
+        value lies between two codes; the rest. The last three add up to the first.
+    what : str
+        What is counted, ``"samples"`` or ``"grids"``.
+    lines : tuple of str
+        Everything found, in sentences.
+    elapsed_s : float
+        How long it took, seconds.
+    """
+
+    machine: str
+    holds: bool
+    samples: int
+    equal: int
+    ties: int
+    different: int
+    what: str
+    lines: tuple[str, ...]
+    elapsed_s: float

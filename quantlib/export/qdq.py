@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -12,8 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 from quantlib.core.rounding import Rounding
 from quantlib.errors import OptionsError
 from quantlib.export.formats import Refusal
+from quantlib.export.marks import Role
 from quantlib.export.onnx_files import finish, raised
-from quantlib.export.placement import Placement, Role, place
+from quantlib.export.placement import place
 from quantlib.graph.passes import unique
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.export.placement import Mark
+    from quantlib.export.marks import Mark, Placement
     from quantlib.quantized_module import QuantizedModule
 
 OPSET = 21
@@ -105,7 +106,7 @@ class QdqModel:
 
 def refusals(module: QuantizedModule) -> tuple[Refusal, ...]:
     """Return what QDQ cannot carry of a module; empty where `qdq_model` writes it."""
-    return _refusals(place(module))
+    return _refusals(place(module, after_moves=True))
 
 
 def _refusals(placed: Placement) -> tuple[Refusal, ...]:
@@ -154,7 +155,7 @@ def qdq_model(module: QuantizedModule, *, two_bits: bool = False) -> QdqModel:
     optimizer rounds a bias inside a product that QuantizeLinear reads to a multiple of the
     product of both scales.
     """
-    placed = place(module)
+    placed = place(module, after_moves=True)
     found = _refusals(placed)
     if found:
         listed = "; ".join(f"{r.layer}: {r.reason}; {r.remedy.rstrip('.')}" for r in found[:5])
@@ -170,20 +171,34 @@ def qdq_model(module: QuantizedModule, *, two_bits: bool = False) -> QdqModel:
 def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
     """Return how each mark's codes are stored, by the mark's output.
 
-    ONNX Runtime's optimizer makes a QLinearConv, which has no 4-bit kernel, of 4-bit inputs and
-    8-bit weights: inputs of such a convolution take 8 bits.
+    Some types that ONNX allows take a wider one, because ONNX Runtime 1.32's optimizer makes of
+    them what it cannot run: MaxPool on 4 bits, QLinearConv on 4-bit inputs and 8-bit weights, and
+    8-bit signed tensors that are moved without a pair behind.
     """
     stored = {
         mark.output: storage(mark.quantizer, clips=mark.clips, narrowest=narrowest)
         for mark in placed.marks
     }
-    grids = {mark.output: mark.quantizer for mark in placed.marks}
+    of_output = {mark.output: mark for mark in placed.marks}
+    settled = {mark.source for mark in placed.marks}
     for node in placed.model.graph.node:
-        held = [stored.get(name) for name in node.input[:2]]
-        if node.op_type == "Conv" and [h.n_bits for h in held if h is not None] == [4, 8]:
-            stored[node.input[0]] = storage(grids[node.input[0]], narrowest=8)
+        inputs = [stored.get(name) for name in node.input[:2]]
+        widths = [held.n_bits for held in inputs if held is not None]
+        mark = of_output.get(node.input[0]) if node.input else None
+        if mark is None or not widths:
+            continue
+        wanted = narrowest
+        if (node.op_type == "Conv" and widths == [4, 8]) or node.op_type == "MaxPool":
+            wanted = 8
+        if node.op_type in _PROPAGATED and node.output[0] not in settled:
+            wanted = 16
+        if widths[0] < wanted:
+            stored[mark.output] = storage(mark.quantizer, clips=mark.clips, narrowest=wanted)
     return stored
 
+
+_PROPAGATED = {"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
+"""Operators through which ONNX Runtime's optimizer moves a DequantizeLinear."""
 
 _PRODUCTS = {"Gemm", "Conv", "ConvTranspose"}
 
@@ -223,10 +238,8 @@ class _Pairs:
         del model.graph.node[:]
         model.graph.node.extend(self.nodes)
 
-    def _add(
-        self, op_type: str, inputs: list[str], output: str, *, axis: int | None = None
-    ) -> str:
-        attributes = {} if axis is None else {"axis": axis}
+    def _add(self, op_type: str, inputs: list[str], output: str, *, axis: int | None = None) -> str:
+        attributes: dict[str, Any] = {} if axis is None else {"axis": axis}
         name = unique(f"{output}_{op_type}", self.taken)
         self.nodes.append(helper.make_node(op_type, inputs, [output], name, **attributes))
         return output

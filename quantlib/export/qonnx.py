@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -12,13 +12,13 @@ from onnx import TensorProto, helper, numpy_helper
 from quantlib.core.rounding import Rounding
 from quantlib.errors import OptionsError
 from quantlib.export.onnx_files import finish
-from quantlib.export.placement import Role, place
+from quantlib.export.placement import place
 from quantlib.graph.passes import unique
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
     from quantlib.export.formats import Refusal
-    from quantlib.export.placement import Mark
+    from quantlib.export.marks import Mark
     from quantlib.quantized_module import QuantizedModule
 
 DOMAIN = "qonnx.custom_op.general"
@@ -155,9 +155,7 @@ class _Quants:
         self._node("Quant", inputs, base, signed=int(exact.signed), narrow=int(exact.narrow),
                    rounding_mode=rule)  # fmt: skip
 
-    def _node(
-        self, op_type: str, inputs: list[str], output: str, **attributes: int | str
-    ) -> None:
+    def _node(self, op_type: str, inputs: list[str], output: str, **attributes: Any) -> None:
         name = unique(f"{output}_{op_type}", self.taken)
         self.nodes.append(
             helper.make_node(op_type, inputs, [output], name, domain=DOMAIN, **attributes)

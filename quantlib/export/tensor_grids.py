@@ -10,7 +10,8 @@ import onnx
 
 from quantlib.core.rounding import Rounding
 from quantlib.export.formats import Refusal
-from quantlib.export.placement import Role, channel_axis, place
+from quantlib.export.marks import Role, channel_axis
+from quantlib.export.placement import place
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
@@ -76,7 +77,9 @@ def tensor_grids(module: QuantizedModule) -> tuple[tuple[TensorGrid, ...], tuple
         if reason is not None:
             left.append(Refusal(mark.layer, reason, _PROGRAM))
         elif mark.quantizer.rounding not in (Rounding.NEAREST, Rounding.NEAREST_FIRST):
-            left.append(Refusal(mark.layer, f"its grid rounds by {mark.quantizer.rounding}", _QONNX))
+            left.append(
+                Refusal(mark.layer, f"its grid rounds by {mark.quantizer.rounding}", _QONNX)
+            )
         elif mark.tensor not in known:
             reason = f"{mark.tensor!r} is computed from constants and is no tensor of the file"
             left.append(Refusal(mark.layer, reason, "export the model with constants folded."))
