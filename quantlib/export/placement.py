@@ -324,6 +324,12 @@ class _Layers(MarkedGraph):
             operands[2] = self.new_constant(f"{node.inputs[2]}_rounded", steps * scale)
             fillers += [int(steps.item() + np.asarray(result.quantizer.zero_point).item())]
         self.write_node(node, operands)
+        if isinstance(op, Pad) and "value" in node.attributes:  # before operator set 11
+            steps = np.rint(node.attributes["value"] / result.quantizer.scale)
+            fillers += [int(steps.item() + point)]
+            for attribute in self.nodes[-1].attribute:
+                if attribute.name == "value":
+                    attribute.f = float(steps * result.quantizer.scale)
         self.as_codes.add(node.outputs[0])
         grid = own_width(result.quantizer, run.operands)
         self.moved[node.outputs[0]] = (grid, layer.name)

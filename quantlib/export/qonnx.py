@@ -11,8 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantlib.core.rounding import Rounding
 from quantlib.errors import OptionsError
-from quantlib.export.onnx_files import finish
+from quantlib.export.onnx_files import finish, raised
 from quantlib.export.placement import place
+from quantlib.graph.lowering import OLDEST_OPSET
 from quantlib.graph.passes import unique
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def qonnx_model(module: QuantizedModule) -> QonnxModel:
 
     Constants are float32 values that lie on their grid, each behind a Quant that says which.
     Codes that no width has exactly are clipped before they are rounded; grids of -1 and 1 become
-    BipolarQuant. The operator set is the model's own.
+    BipolarQuant. The operator set is the model's own, 11 at least.
 
     Raises
     ------
@@ -93,7 +94,7 @@ def qonnx_model(module: QuantizedModule) -> QonnxModel:
     if placed.refusals:
         listed = "; ".join(f"{r.layer}: {r.reason}" for r in placed.refusals[:5])
         raise OptionsError(f"QONNX cannot carry this module: {listed}.")
-    model = placed.model
+    model = raised(placed.model, OLDEST_OPSET)
     _Quants(model, placed.marks)
     model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     finish(model)

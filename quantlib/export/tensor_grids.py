@@ -9,9 +9,11 @@ import numpy as np
 import onnx
 
 from quantlib.core.rounding import Rounding
+from quantlib.errors import OptionsError
 from quantlib.export.formats import Refusal
 from quantlib.export.marks import Role, channel_axis
 from quantlib.export.placement import place
+from quantlib.ops.carried import CarriedQuantizer
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
@@ -67,7 +69,17 @@ def tensor_grids(module: QuantizedModule) -> tuple[tuple[TensorGrid, ...], tuple
     A list has one grid per tensor and says nothing of what happens inside an operator: the scale
     of a sum, the inverse of a divisor, rounded accumulators. Biases are real numbers and not in
     the list.
+
+    Raises
+    ------
+    OptionsError
+        The file brings its own quantizers: a list of grids goes with a float model.
     """
+    if any(isinstance(layer.op, CarriedQuantizer) for layer in module.layers) or module.graph.grids:
+        raise OptionsError(
+            f"{module.graph.name} brings its own quantizers, and a list of grids goes with a float "
+            "model; export QDQ or QONNX."
+        )
     placed = place(module)
     known = _stored_tensors(module.graph)
     grids: dict[str, TensorGrid] = {}
