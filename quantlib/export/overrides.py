@@ -22,6 +22,13 @@ _NAMES = {f"{sign}int{n}": f"Q{sign.upper()}Int{n}" for sign in ("", "u") for n 
 """Spelling of types in `onnxruntime.quantization.QuantType`."""
 
 
+HOW_TO_READ = (
+    "quantlib.export.overrides.read_overrides(text) gives the value of "
+    'extra_options["TensorQuantOverrides"]; to quantize no more than the module does, pass '
+    "quantize_static also the arguments of Overrides.options, and the model in operator set 21."
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Overrides:
     """What `quantize_static` is told, and what it cannot be told.

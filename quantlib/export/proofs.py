@@ -196,20 +196,21 @@ def quantized_statically(
         return onnx.load(after)
 
 
-def prove_aimet(module: QuantizedModule, text: str) -> Proof:
+def prove_aimet(module: QuantizedModule, texts: Sequence[str]) -> Proof:
     """Read encodings back and compare the real value of every code with the module's grid."""
     start = time.perf_counter()
-    document = json.loads(text)
     grids = {grid.name: grid for grid in tensor_grids(module)[0]}
-    ends = {entry["name"]: entry for entry in _encodings(document)}
-    wrong = [name for name, entry in ends.items() if not _same_grid(grids[name], entry)]
-    equal = len(ends) - len(wrong)
-    line = f"{equal} of {len(ends)} grids read back equal"
-    if wrong:
-        line += f"; others: {', '.join(wrong[:5])}"
-    version = document["version"]
-    return Proof(f"fields of AIMET encodings {version}", not wrong, len(ends), equal, 0,
-                 len(wrong), "grids", (f"{line}.",), time.perf_counter() - start)  # fmt: skip
+    lines, compared, wrong = [], 0, 0
+    for text in texts:
+        document = json.loads(text)
+        entries = _encodings(document)
+        others = [e["name"] for e in entries if not _same_grid(grids[e["name"]], e)]
+        compared, wrong = compared + len(entries), wrong + len(others)
+        line = f"encodings {document['version']}: {len(entries) - len(others)} of {len(entries)} "
+        named = f"; others: {', '.join(others[:5])}" if others else ""
+        lines.append(f"{line}grids read back equal{named}.")
+    return Proof("the documented fields of AIMET encodings", not wrong, compared, compared - wrong,
+                 0, wrong, "grids", tuple(lines), time.perf_counter() - start)  # fmt: skip
 
 
 def _encodings(document: Mapping[str, Any]) -> list[dict[str, Any]]:
