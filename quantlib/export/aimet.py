@@ -129,7 +129,7 @@ def encodings_2(module: QuantizedModule) -> Encodings:
 def _no_width(grid: TensorGrid) -> Refusal:
     q = grid.quantizer
     reason = f"{grid.name!r} has codes {q.qmin}…{q.qmax}, not all of a width of 2 to 32 bits"
-    return Refusal(grid.layer, reason, "set narrow range to no and use 2 bits or more.")
+    return Refusal(grid.layer, reason, "set narrow range to no and use 2 bits or more")
 
 
 def _no_type(grid: TensorGrid) -> Refusal:
@@ -138,4 +138,4 @@ def _no_type(grid: TensorGrid) -> Refusal:
         f"{grid.name!r} has codes {q.qmin}…{q.qmax} and zero point {grid.zero_points[0]}; no type "
         "of 2, 4, 8 or 16 bits has these"
     )
-    return Refusal(grid.layer, reason, "use such a width, or write version 1.0.0.")
+    return Refusal(grid.layer, reason, "use such a width, or write version 1.0.0")

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from quantlib.errors import OptionsError
 
-    from quantlib.data import Dataset
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import TypeAlias
+
+    from quantlib.analysis.workbench import Workbench
+    from quantlib.arrays import AnyArray
     from quantlib.quantized_module import QuantizedModule
+
+    Files: TypeAlias = dict[str, bytes]
+    """Content by file name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,16 @@ class Proof:
     lines: tuple[str, ...]
     elapsed_s: float
 
+    @property
+    def sentence(self) -> str:
+        """The outcome in one line: machine, and how many are equal."""
+        if self.equal == self.samples:
+            return f"{self.machine}: {self.equal} of {self.samples} {self.what}, all equal"
+        rest = [f"{n} {word}" for n, word in
+                ((self.ties, "at ties"), (self.different, "different")) if n]  # fmt: skip
+        counts = ", ".join([f"{self.equal} equal", *rest])
+        return f"{self.machine}: of {self.samples} {self.what} {counts}"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Subject:
@@ -68,60 +85,64 @@ class Subject:
     Parameters
     ----------
     module : QuantizedModule
-        The quantized model.
-    data : Dataset
-        What proofs run on: its evaluation part.
+        The model in integers.
     stem : str
-        Names of files begin with it.
+        What file names begin with.
+    bench : Workbench, optional
+        Model and data with what was found out about them, for documents that tell of it.
     """
 
     module: QuantizedModule
-    data: Dataset
     stem: str
+    bench: Workbench | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Export:
-    """A module in one format.
+class ExportFormat:
+    """A form in which a quantized module leaves.
 
     Parameters
     ----------
-    files : mapping of str to bytes
-        Content by file name.
-    losses : tuple of Refusal
-        What these files do not say, though the module does it.
-    notes : tuple of str
-        What was decided while writing.
-    prove : callable
-        Runs or reads the files again and compares.
-    """
-
-    files: Mapping[str, bytes]
-    losses: tuple[Refusal, ...]
-    notes: tuple[str, ...]
-    prove: Callable[[], Proof]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Format:
-    """A form that others read.
-
-    Parameters
-    ----------
-    name, title : str
-        As the command line and a screen call it.
-    readers, carries, leaves : str
-        Who reads it, what is in it, and what is not, in words.
+    name : str
+        As the command line takes it, ``"onnx-integers"``.
+    title, reader, carries, loses : str
+        What it is called; who reads it; what it holds; what it leaves out.
+    suffix : str
+        Ending of its main file, ``".onnx"``.
+    export : callable
+        Gets a `Subject`, returns content by file name; the main file first. Raises OptionsError
+        for what `refusals` lists.
     refusals : callable
-        Says what of a module the format cannot carry; where it says nothing, `write` writes.
-    write : callable
-        Writes it; raises OptionsError with the refusals where there are any.
+        Gets the module, returns what the format cannot carry; nothing is exported then.
+    prove : callable
+        Gets the files, the module and real model inputs; runs or reads the files again and
+        compares.
     """
 
     name: str
     title: str
-    readers: str
+    reader: str
     carries: str
-    leaves: str
+    loses: str
+    suffix: str
+    export: Callable[[Subject], Files]
     refusals: Callable[[QuantizedModule], tuple[Refusal, ...]]
-    write: Callable[[Subject], Export]
+    prove: Callable[[Mapping[str, bytes], QuantizedModule, Sequence[AnyArray]], Proof]
+
+
+FORMATS: dict[str, ExportFormat] = {}
+"""Every format by name, in the order in which they are offered; see `register`."""
+
+
+def register(form: ExportFormat) -> ExportFormat:
+    """Offer a format; its name must be new."""
+    assert form.name not in FORMATS, f"{form.name} is offered already"
+    FORMATS[form.name] = form
+    return form
+
+
+def raise_refusals(title: str, found: Sequence[Refusal]) -> None:
+    """Raise OptionsError when a format cannot carry something; the message names each layer."""
+    if found:
+        said = "; ".join(f"layer {r.layer!r}: {r.reason}; {r.remedy}" for r in found)
+        raise OptionsError(f"{title} cannot carry this model. {said}.")

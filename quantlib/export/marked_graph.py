@@ -209,7 +209,7 @@ class MarkedGraph:
 
     def refuse(self, layer: str, reason: str, remedy: str = "") -> None:
         """Note what cannot be said, once."""
-        refusal = Refusal(layer, reason, remedy or "export the integer program instead.")
+        refusal = Refusal(layer, reason, remedy or "export the integer program instead")
         if refusal not in self.refusals:
             self.refusals.append(refusal)
 

@@ -67,7 +67,7 @@ def overrides(module: QuantizedModule) -> Overrides:
     for grid in grids:
         if grid.name not in read:
             reason = f"no operator that quantize_static quantizes reads {grid.name!r}"
-            losses.append(Refusal(grid.layer, reason, "export QDQ, which rounds it."))
+            losses.append(Refusal(grid.layer, reason, "export QDQ, which rounds it"))
             continue
         held = storage(grid.quantizer, clips=grid.clips)
         if held is None or not held.fits:
@@ -76,7 +76,7 @@ def overrides(module: QuantizedModule) -> Overrides:
                 f"{grid.name!r} has codes {q.qmin}…{q.qmax} and zero point {grid.zero_points[0]}; "
                 "no 4-, 8- or 16-bit type has these"
             )
-            losses.append(Refusal(grid.layer, reason, "use 4, 8 or 16 bits, or export QDQ."))
+            losses.append(Refusal(grid.layer, reason, "use 4, 8 or 16 bits, or export QDQ"))
         else:
             document[grid.name] = _entries(grid, held)
     return Overrides(json.dumps(document, indent=2) + "\n", tuple(losses), _options(module))

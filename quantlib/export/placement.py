@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from quantlib.execution.layer import QuantizedLayer
     from quantlib.quantized_module import QuantizedModule
 
-_ROUNDING = "switch the rounding threshold off, or export the integer program."
+_ROUNDING = "switch the rounding threshold off, or export the integer program"
 
 
 def place(module: QuantizedModule, *, after_moves: bool = False) -> Placement:
@@ -229,10 +229,10 @@ class _Layers(MarkedGraph):
         known = self.graph.shapes.get(layer.node.inputs[0], ())[2:]
         if window.auto_pad != "NOTSET" and not all(isinstance(size, int) for size in known):
             self.refuse(layer.name, "pads by a size that depends on the data",
-                         "give the model an input of fixed height and width.")  # fmt: skip
+                         "give the model an input of fixed height and width")  # fmt: skip
         if any(window.overhang_for(spatial)):
             self.refuse(layer.name, "pads with 0.0 and reaches beyond the padding (ceil_mode)",
-                         "set ceil_mode to 0 in the model.")  # fmt: skip
+                         "set ceil_mode to 0 in the model")  # fmt: skip
         half = len(window.kernel)
         pads = window.pads_for(spatial)
         amounts = np.array([0, 0, *pads[:half], 0, 0, *pads[half:]], dtype=np.int64)
@@ -392,7 +392,7 @@ class _Layers(MarkedGraph):
             return False
         if grid.no_clipping or node.op_type == "Trunc":
             self.refuse(layer.name, f"{node.op_type} divides codes by a power of two",
-                         "export the model without it.")  # fmt: skip
+                         "export the model without it")  # fmt: skip
         source, rank = self.real_name(node.inputs[0]), len(x.shape)
         reals = values_of(node.inputs[0])
         self.note_result(node, self.mark(

@@ -17,7 +17,8 @@ from quantlib.export.agreement import agreement, wrong_outputs
 from quantlib.export.formats import Proof
 from quantlib.export.marks import Role, Seen
 from quantlib.export.onnx_files import raised
-from quantlib.export.overrides import read_overrides
+from quantlib.export.overrides import overrides, read_overrides
+from quantlib.export.placement import place
 from quantlib.export.tensor_grids import tensor_grids
 from quantlib.graph.loader import load_model
 from quantlib.graph.runtime import open_session
@@ -29,23 +30,25 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
     from quantlib.export.agreement import Agreement, Run
     from quantlib.export.marks import Mark
-    from quantlib.export.overrides import Overrides
-    from quantlib.export.qdq import QdqModel
-    from quantlib.export.qonnx import QonnxModel
     from quantlib.export.tensor_grids import TensorGrid
     from quantlib.quantized_module import QuantizedModule
 
 _RUNTIME = f"ONNX Runtime {ort.__version__}"
 
 
-def prove_qdq(module: QuantizedModule, written: QdqModel, inputs: Sequence[AnyArray]) -> Proof:
+def prove_qdq(
+    files: Mapping[str, bytes], module: QuantizedModule, inputs: Sequence[AnyArray]
+) -> Proof:
     """Run a QDQ model with and without graph optimizations, and compare it with the module.
 
     Without, every code at every grid is compared. With, the outputs are: a sample whose outputs
     are neither the module's nor those of the first run is run again with every grid as an output.
     """
     start = time.perf_counter()
-    optimized = _optimized(written.model)
+    (content,) = files.values()
+    model = onnx.ModelProto.FromString(content)
+    marks = place(module, after_moves=True).marks
+    optimized = _optimized(model)
     names = module.graph.output_names
     counts = {"equal": 0, "as plain": 0}
     others: list[list[AnyArray]] = []
@@ -64,8 +67,8 @@ def prove_qdq(module: QuantizedModule, written: QdqModel, inputs: Sequence[AnyAr
         if (wrong & ~same).any():
             others.append([array[wrong & ~same] for array in part])
 
-    plain = agreement(module, written.marks, _run_all(written.model, written.marks), inputs,
-                      watch=watch)  # fmt: skip
+    plain = agreement(module, marks, _run_all(model, marks), inputs, watch=watch)
+
     lines = [f"{_RUNTIME}, graph optimizations off: {_sentence(plain)}"]
     holds = plain.different == 0
     said = f"{counts['equal']} of {plain.samples} samples, outputs equal"
@@ -73,15 +76,17 @@ def prove_qdq(module: QuantizedModule, written: QdqModel, inputs: Sequence[AnyAr
         said += f"; {counts['as plain']} as without optimizations"
     if others:
         rest = [np.concatenate(parts) for parts in zip(*others, strict=True)]
-        run = _run_all(written.model, written.marks, optimized=True)
-        again = agreement(module, written.marks, run, rest)
+        run = _run_all(model, marks, optimized=True)
+        again = agreement(module, marks, run, rest)
         said += f"; the others again, grid by grid: {_sentence(again)}"
         holds = holds and again.different == 0
     lines.append(f"{_RUNTIME}, graph optimizations on: {said.rstrip('.')}.")
     return _proof(_RUNTIME, plain, holds, lines, start)
 
 
-def prove_qonnx(module: QuantizedModule, written: QonnxModel, inputs: Sequence[AnyArray]) -> Proof:
+def prove_qonnx(
+    files: Mapping[str, bytes], module: QuantizedModule, inputs: Sequence[AnyArray]
+) -> Proof:
     """Read a QONNX model back, run it in float at every grid, and quantize it again.
 
     The loader spells Quant in ONNX's own operators; ONNX Runtime runs these, and every code is
@@ -89,7 +94,9 @@ def prove_qonnx(module: QuantizedModule, written: QonnxModel, inputs: Sequence[A
     divides and rounds accumulators on scales of its own.
     """
     start = time.perf_counter()
-    graph = load_model(written.model.SerializeToString(), name=module.graph.name)
+    (content,) = files.values()
+    marks = place(module).marks
+    graph = load_model(content, name=module.graph.name)
     lowered = onnx.ModelProto.FromString(graph.source)
     config = module.config.replace(rounding_threshold_bits=None)
     again = quantize(graph, module.calibration, config)
@@ -103,8 +110,8 @@ def prove_qonnx(module: QuantizedModule, written: QonnxModel, inputs: Sequence[A
         named = dict(zip(module.graph.output_names, outputs, strict=True))
         equal += int((~wrong_outputs(module, seen, named, len(part[0]))).sum())
 
-    found = agreement(module, written.marks, _run_all(lowered, written.marks), inputs, watch=watch)
-    inside = {m.role for m in written.marks} & {Role.SUMMAND, Role.INVERSE, Role.ROUNDED}
+    found = agreement(module, marks, _run_all(lowered, marks), inputs, watch=watch)
+    inside = {mark.role for mark in marks} & {Role.SUMMAND, Role.INVERSE, Role.ROUNDED}
     lines = [f"read back and run by {_RUNTIME}: {_sentence(found)}"]
     said = f"read back and quantized: {equal} of {found.samples} samples, outputs equal"
     if equal < found.samples:
@@ -119,7 +126,9 @@ def prove_qonnx(module: QuantizedModule, written: QonnxModel, inputs: Sequence[A
     return _proof(_RUNTIME, found, holds, lines, start)
 
 
-def prove_overrides(module: QuantizedModule, written: Overrides) -> Proof:
+def prove_overrides(
+    files: Mapping[str, bytes], module: QuantizedModule, inputs: Sequence[AnyArray]
+) -> Proof:
     """Call `quantize_static` with the overrides and compare scales and zero points it writes.
 
     Raises
@@ -127,9 +136,11 @@ def prove_overrides(module: QuantizedModule, written: Overrides) -> Proof:
     OptionsError
         `quantize_static` fails on the model.
     """
+    del inputs  # scales do not depend on them
     start = time.perf_counter()
-    asked = read_overrides(written.text)
-    made = quantized_statically(module, asked, written.options)
+    (content,) = files.values()
+    asked = read_overrides(content)
+    made = quantized_statically(module, asked, overrides(module).options)
     constants = {
         tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer
     }
@@ -196,13 +207,16 @@ def quantized_statically(
         return onnx.load(after)
 
 
-def prove_aimet(module: QuantizedModule, texts: Sequence[str]) -> Proof:
+def prove_aimet(
+    files: Mapping[str, bytes], module: QuantizedModule, inputs: Sequence[AnyArray]
+) -> Proof:
     """Read encodings back and compare the real value of every code with the module's grid."""
+    del inputs  # grids do not depend on them
     start = time.perf_counter()
     grids = {grid.name: grid for grid in tensor_grids(module)[0]}
     lines, compared, wrong = [], 0, 0
-    for text in texts:
-        document = json.loads(text)
+    for content in files.values():
+        document = json.loads(content)
         entries = _encodings(document)
         others = [e["name"] for e in entries if not _same_grid(grids[e["name"]], e)]
         compared, wrong = compared + len(entries), wrong + len(others)

@@ -10,8 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quantlib.core.rounding import Rounding
-from quantlib.errors import OptionsError
-from quantlib.export.formats import Refusal
+from quantlib.export.formats import Refusal, raise_refusals
 from quantlib.export.marks import Role
 from quantlib.export.onnx_files import finish, raised
 from quantlib.export.placement import place
@@ -118,7 +117,7 @@ def _refusals(placed: Placement) -> tuple[Refusal, ...]:
                 Refusal(
                     mark.layer,
                     f"rounds by {rounding}; QuantizeLinear rounds to the nearest code",
-                    "export QONNX, which knows the rule.",
+                    "export QONNX, which knows the rule",
                 )
             )
     return tuple(dict.fromkeys(found))
@@ -156,10 +155,7 @@ def qdq_model(module: QuantizedModule, *, two_bits: bool = False) -> QdqModel:
     product of both scales.
     """
     placed = place(module, after_moves=True)
-    found = _refusals(placed)
-    if found:
-        listed = "; ".join(f"{r.layer}: {r.reason}; {r.remedy.rstrip('.')}" for r in found[:5])
-        raise OptionsError(f"QDQ cannot carry this module: {listed}.")
+    raise_refusals("QDQ", _refusals(placed))
     stored = _storages(placed, 2 if two_bits else 4)
     narrow = any(s is not None and s.n_bits == 2 for s in stored.values())
     model = raised(placed.model, OPSET_OF_2_BITS if narrow else OPSET)

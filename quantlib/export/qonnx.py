@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quantlib.core.rounding import Rounding
-from quantlib.errors import OptionsError
+from quantlib.export.formats import raise_refusals
 from quantlib.export.onnx_files import finish, raised
 from quantlib.export.placement import place
 from quantlib.graph.lowering import OLDEST_OPSET
@@ -91,9 +91,7 @@ def qonnx_model(module: QuantizedModule) -> QonnxModel:
     operator is called IntQuant there since version 1; readers take the older name too.
     """
     placed = place(module)
-    if placed.refusals:
-        listed = "; ".join(f"{r.layer}: {r.reason}" for r in placed.refusals[:5])
-        raise OptionsError(f"QONNX cannot carry this module: {listed}.")
+    raise_refusals("QONNX", placed.refusals)
     model = raised(placed.model, OLDEST_OPSET)
     _Quants(model, placed.marks)
     model.opset_import.append(helper.make_opsetid(DOMAIN, 1))

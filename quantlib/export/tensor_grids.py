@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 
 from quantlib.core.rounding import Rounding
-from quantlib.errors import OptionsError
-from quantlib.export.formats import Refusal
+from quantlib.export.formats import Refusal, raise_refusals
 from quantlib.export.marks import Role, channel_axis
 from quantlib.export.placement import place
 from quantlib.ops.carried import CarriedQuantizer
@@ -63,6 +62,14 @@ class TensorGrid:
         return np.asarray(points, dtype=np.int64).reshape(-1)
 
 
+def refusals(module: QuantizedModule) -> tuple[Refusal, ...]:
+    """Return the quantizers that the file brings: a list of grids goes with a float model."""
+    brought = [layer.name for layer in module.layers if isinstance(layer.op, CarriedQuantizer)]
+    names = dict.fromkeys((*brought, *module.graph.grids))
+    reason = "the file brings this grid itself; a list of grids goes with a float model"
+    return tuple(Refusal(name, reason, "export QDQ or QONNX") for name in names)
+
+
 def tensor_grids(module: QuantizedModule) -> tuple[tuple[TensorGrid, ...], tuple[Refusal, ...]]:
     """Return the grids of the tensors of a model's file, and what such a list leaves out.
 
@@ -75,11 +82,7 @@ def tensor_grids(module: QuantizedModule) -> tuple[tuple[TensorGrid, ...], tuple
     OptionsError
         The file brings its own quantizers: a list of grids goes with a float model.
     """
-    if any(isinstance(layer.op, CarriedQuantizer) for layer in module.layers) or module.graph.grids:
-        raise OptionsError(
-            f"{module.graph.name} brings its own quantizers, and a list of grids goes with a float "
-            "model; export QDQ or QONNX."
-        )
+    raise_refusals("A list of grids", refusals(module))
     placed = place(module)
     known = _stored_tensors(module.graph)
     grids: dict[str, TensorGrid] = {}
@@ -94,12 +97,12 @@ def tensor_grids(module: QuantizedModule) -> tuple[tuple[TensorGrid, ...], tuple
             )
         elif mark.tensor not in known:
             reason = f"{mark.tensor!r} is computed from constants and is no tensor of the file"
-            left.append(Refusal(mark.layer, reason, "export the model with constants folded."))
+            left.append(Refusal(mark.layer, reason, "export the model with constants folded"))
         elif mark.tensor in grids:
             first = grids[mark.tensor]
             if _differ(first.quantizer, mark.quantizer):
                 reason = f"{first.layer} reads {mark.tensor!r} on another grid, which is listed"
-                left.append(Refusal(mark.layer, reason, "give both layers one scheme."))
+                left.append(Refusal(mark.layer, reason, "give both layers one scheme"))
         else:
             constant = mark.codes is not None
             clips = not constant or _reaches_beyond(
@@ -114,8 +117,8 @@ def tensor_grids(module: QuantizedModule) -> tuple[tuple[TensorGrid, ...], tuple
     return tuple(grids.values()), tuple(dict.fromkeys(left))
 
 
-_PROGRAM = "export QDQ or the integer program, which carry it."
-_QONNX = "export QONNX, which knows the rule."
+_PROGRAM = "export QDQ or the integer program, which carry it"
+_QONNX = "export QONNX, which knows the rule"
 _OUTSIDE = {
     Role.SUMMAND: "both summands are rounded to one scale; a list of grids adds real numbers",
     Role.INVERSE: "the divisor's inverse has a grid of its own",
