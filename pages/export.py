@@ -86,7 +86,9 @@ with right:
     st.markdown("**Concrete ML 1.9**")
     try:
         carries = bool(engine.model_card(current.source).preflight.carried)
-        script = concrete_ml_script(config, **files, inputs=inputs, carries_grids=carries)
+        script = concrete_ml_script(
+            config, model=files["model"], data=files["data"], inputs=inputs, carries_grids=carries
+        )
     except QuantlibError as error:
         st.info(str(error))
     else:

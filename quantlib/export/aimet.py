@@ -135,7 +135,7 @@ def _no_width(grid: TensorGrid) -> Refusal:
 def _no_type(grid: TensorGrid) -> Refusal:
     q = grid.quantizer
     reason = (
-        f"{grid.name!r} has codes {q.qmin}…{q.qmax} and zero point {grid.zero_points[0]}; no type "
-        "of 2, 4, 8 or 16 bits has these"
+        f"version 2.0.0: {grid.name!r} has codes {q.qmin}…{q.qmax} and zero point "
+        f"{grid.zero_points[0]}; no type of 2, 4, 8 or 16 bits has these"
     )
-    return Refusal(grid.layer, reason, "use such a width, or write version 1.0.0")
+    return Refusal(grid.layer, reason, "use such a width, or version 1.0.0")

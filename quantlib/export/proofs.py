@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +27,7 @@ from quantlib.graph.runtime import open_session
 from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from quantlib.arrays import AnyArray
     from quantlib.export.agreement import Agreement, Run
@@ -197,7 +199,8 @@ def quantized_statically(
         before, after = Path(folder) / "float.onnx", Path(folder) / "quantized.onnx"
         onnx.save(source, before)
         try:
-            quantization.quantize_static(before, after, Reader(), extra_options=extra, **given)
+            with _silent():
+                quantization.quantize_static(before, after, Reader(), extra_options=extra, **given)
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise OptionsError(
@@ -205,6 +208,17 @@ def quantized_statically(
                 "QDQ, which needs no other tool."
             ) from None
         return onnx.load(after)
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep what a tool logs to everybody's logger to itself."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def prove_aimet(
