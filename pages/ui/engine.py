@@ -103,6 +103,26 @@ def _never() -> Any:
     raise AssertionError("asked for what is known")
 
 
+def deferred(
+    form: Callable[[_T], bytes],
+    source: Source,
+    question: Question[_P, _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> Callable[[], bytes]:
+    """Return what a download button calls later: the answer, in the form of a file.
+
+    Streamlit calls it outside the session, so that what it needs is taken along.
+    """
+    return deferred_with(source, lambda bench: form(question(bench, *args, **kwargs)))
+
+
+def deferred_with(source: Source, make: Callable[[Workbench], bytes]) -> Callable[[], bytes]:
+    """Return what makes a file of a model and its data later, outside the session."""
+    bench = _bench(source)
+    return lambda: make(bench)
+
+
 def begin(
     source: Source,
     stream: Stream[Any, _T],

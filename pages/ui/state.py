@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.search.search import Progress, SearchResult
     from quantlib.analysis.sweep.result import SweepResult
+    from quantlib.export.formats import Proof
 
 DEFAULT_MODEL = "digits_cnn"
 AUTO = "auto"
@@ -335,6 +336,19 @@ def keep_job(started: Job[SweepResult]) -> None:
     if previous is not None:
         previous.cancel()
     st.session_state["state.job"] = started
+
+
+def proof_job() -> Job[Proof] | None:
+    """Return the proof of an export that was started last."""
+    return st.session_state.get("state.proof")
+
+
+def keep_proof(started: Job[Proof]) -> None:
+    """Remember a proof; an earlier one is cancelled."""
+    previous = proof_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.proof"] = started
 
 
 def ledger_job() -> Job[ErrorLedger] | None:

@@ -11,11 +11,18 @@ from pages.ui import text
 from pages.ui.charts import budgets, layers, outputs, theme
 from quantlib.analysis.evaluation import evaluate
 from quantlib.export.report import Figure
+from quantlib.export.report_content import configuration_report
 from quantlib.questions import bitwidths
 
 if TYPE_CHECKING:
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
+
+
+def report(bench: Workbench, config: QuantizationConfig) -> bytes:
+    """Return the report on a configuration with its figures, one HTML file in UTF-8."""
+    figures = report_figures(bench, config)
+    return configuration_report(bench, config, figures=figures, scripts=report_scripts()).encode()
 
 
 def report_figures(bench: Workbench, config: QuantizationConfig) -> dict[str, Figure]:
@@ -56,7 +63,9 @@ def _markup(figure: go.Figure, name: str) -> str:
     for trace in drawing["data"]:
         trace["type"] = trace["type"].removesuffix("gl")
     markup: str = go.Figure(drawing).to_html(
-        full_html=False, include_plotlyjs=False, div_id=name,
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=name,
         config={**theme.CONFIG, "responsive": True},
-    )  # fmt: skip
+    )
     return markup
