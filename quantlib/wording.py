@@ -11,6 +11,8 @@ from quantlib.analysis.sweep.measures import Kind
 from quantlib.core.estimator import MIN_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quantlib.analysis.reports import Evaluation, LayerSummary
     from quantlib.analysis.sweep.measures import Measure
     from quantlib.core.config import QuantizationConfig
@@ -158,6 +160,10 @@ def config(chosen: QuantizationConfig) -> str:
     ]
     if chosen.calibrate_on != "quantized":
         parts.append(f"calibrated on {chosen.calibrate_on}")
+    if chosen.quantize_rest is not None:
+        parts.append(f"without own grids {'quantized' if chosen.quantize_rest else 'in float'}")
+    if chosen.conventions != "concrete-ml":
+        parts.append("pools and normalizations as ONNX")
     for layer, override in chosen.overrides:
         if override.weights is not None:
             parts.append(f"{layer} weights {scheme(override.weights)}")
@@ -169,9 +175,22 @@ def config(chosen: QuantizationConfig) -> str:
 def widest(found: Evaluation) -> str:
     """Return the widest accumulator against the limit: ``14 of 16 bits in /c1/Conv``."""
     layer = found.widest
-    if layer is None:
-        return "no accumulators"
-    return f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
+    if layer is not None:
+        seen = f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
+    else:
+        seen = "none looked at" if found.unseen else "no accumulators"
+    return f"{seen}; not looked into: {names(found.unseen)}" if found.unseen else seen
+
+
+def names(found: Sequence[str], *, most: int = 6) -> str:
+    """Return names in a line; of many the first and how many more there are."""
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+def fits(value: bool | None) -> str:
+    """Return whether a limit holds: ``yes``, ``no``, ``not known`` over unseen products."""
+    return {True: "yes", False: "no", None: "not known"}[value]
 
 
 def width(layer: LayerSummary, *, limit_bits: int) -> str:

@@ -11,7 +11,7 @@ from quantlib.analysis.decisions import flips_of
 from quantlib.core import metrics
 from quantlib.core.scheme import Scheme
 from quantlib.errors import TensorError
-from quantlib.execution.float_run import BATCH
+from quantlib.execution.calls import calls, joined
 
 if TYPE_CHECKING:
     from quantlib.analysis.float_model import FloatReference
@@ -225,10 +225,10 @@ def agreement_by_margin(
 def dequantized_outputs(module: QuantizedModule, reference: FloatReference) -> FloatArray:
     """Return a module's first output on the samples of `reference`, batch after batch."""
     found = []
-    for start in range(0, len(reference.inputs[0]), BATCH):
-        outputs = module.forward(*(array[start : start + BATCH] for array in reference.inputs))
+    for call in calls(module.graph, reference.inputs):
+        outputs = module.forward(*call)
         found.append(outputs[0] if isinstance(outputs, tuple) else outputs)
-    return np.concatenate(found)
+    return joined(module.graph, module.graph.output_names[0], found)
 
 
 def reference_scheme(config: QuantizationConfig) -> QuantizationConfig:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from onnx import TensorProto
 
-from quantlib.execution.treatments import plan
-from quantlib.graph.carried import PAIR, carried_quantizer, is_carrier
+from quantlib.execution.own_grids import runs_alone
+from quantlib.execution.treatments import plan, unseen_nodes
+from quantlib.graph.carried import DYNAMIC, PAIR, carried_quantizer, is_carrier
 from quantlib.ops.base import Treatment, WeightedOp
 from quantlib.ops.linear import Gemm
 
@@ -105,6 +106,10 @@ class NodeReport:
         Why Concrete ML would refuse the node; empty if it accepts it.
     carried_bits : int or None
         Width of the grid the model brings: a quantizer's own, or that of a node's weights.
+    unseen : bool
+        Whether products inside are neither quantized nor bounded.
+    convention : str
+        What Concrete ML does here otherwise than ONNX, and costs accuracy; empty where nothing.
 
     Examples
     --------
@@ -123,6 +128,8 @@ class NodeReport:
     macs: int | None
     refusal: str
     carried_bits: int | None = None
+    unseen: bool = False
+    convention: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +160,16 @@ class Preflight:
         return tuple(node for node in self.nodes if node.carried_bits is not None)
 
     @property
+    def unseen(self) -> tuple[NodeReport, ...]:
+        """The nodes whose products nobody looks into: no limit can be confirmed over them."""
+        return tuple(node for node in self.nodes if node.unseen)
+
+    @property
+    def conventions(self) -> tuple[NodeReport, ...]:
+        """The nodes at which Concrete ML's rules differ from ONNX's and cost accuracy."""
+        return tuple(node for node in self.nodes if node.convention)
+
+    @property
     def refused(self) -> tuple[NodeReport, ...]:
         """The nodes that Concrete ML would refuse."""
         return tuple(node for node in self.nodes if node.refusal)
@@ -180,6 +197,8 @@ def inspect_model(graph: Graph) -> Preflight:
     True
     """
     plans = plan(graph)
+    alone = runs_alone(graph, None)
+    unseen = frozenset(unseen_nodes(graph, plans))
     segments = _segments(graph, plans)
     opset = graph.opsets.get("", 0)
     chain = len(plans) > 1 and all(decided.op_class is Gemm for decided in plans)
@@ -194,7 +213,14 @@ def inspect_model(graph: Graph) -> Preflight:
         refusal = ""
     return Preflight(
         nodes=tuple(
-            _report(graph, node, decided, segment)
+            _report(
+                graph,
+                node,
+                decided,
+                segment,
+                unseen=node.name in unseen,
+                convention="" if alone else _convention(graph, node),
+            )
             for node, decided, segment in zip(graph.nodes, plans, segments, strict=True)
         ),
         refusal=refusal,
@@ -219,7 +245,15 @@ def _segments(graph: Graph, plans: tuple[NodePlan, ...]) -> list[int | None]:
     return numbers
 
 
-def _report(graph: Graph, node: Node, decided: NodePlan, segment: int | None) -> NodeReport:
+def _report(
+    graph: Graph,
+    node: Node,
+    decided: NodePlan,
+    segment: int | None,
+    *,
+    unseen: bool,
+    convention: str,
+) -> NodeReport:
     fan_in, macs = _products(graph, node, decided)
     return NodeReport(
         name=node.name,
@@ -230,11 +264,35 @@ def _report(graph: Graph, node: Node, decided: NodePlan, segment: int | None) ->
         macs=macs,
         refusal=_refusal(graph, node, decided),
         carried_bits=_carried_bits(graph, node),
+        unseen=unseen,
+        convention=convention,
     )
+
+
+def _convention(graph: Graph, node: Node) -> str:
+    """Return what is done at a node as Concrete ML does it, unless told otherwise."""
+    if node.domain:
+        return ""
+    if node.op_type == "BatchNormalization":
+        return "its output range leaves out 0.1 % of the values on each side, as in Concrete ML"
+    padded = any(node.attributes.get("pads", ())) or str(
+        node.attributes.get("auto_pad", "NOTSET")
+    ).startswith("SAME")
+    if node.op_type == "MaxPool" and padded and not _never_negative(graph, node.inputs[0]):
+        return "it pads with 0.0, which wins over negative values, as in Concrete ML"
+    return ""
+
+
+def _never_negative(graph: Graph, name: str) -> bool:
+    """Tell whether the operator before makes no negative value."""
+    maker = next((node for node in graph.nodes if name in node.outputs), None)
+    return maker is not None and maker.op_type in ("Relu", "Sigmoid", "Abs", "Softmax", "Exp")
 
 
 def _carried_bits(graph: Graph, node: Node) -> int | None:
     """Return the width of a quantizer node's grid, or of the weights a node reads."""
+    if node.op_type == DYNAMIC:
+        return 8
     if is_carrier(node):
         grid = carried_quantizer(node, [graph.constants.get(name) for name in node.inputs[1:]])
     else:
@@ -259,7 +317,7 @@ def _products(graph: Graph, node: Node, decided: NodePlan) -> tuple[int | None, 
 def _refusal(graph: Graph, node: Node, decided: NodePlan) -> str:
     """Return why Concrete ML 1.9 would refuse a node."""
     title = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-    if node.op_type == PAIR:
+    if node.op_type in (PAIR, DYNAMIC):
         return "it reads quantizers as Brevitas' Quant only, not as QuantizeLinear"
     if title not in CONCRETE_ML_OPS:
         return f"it does not know {title}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -72,6 +73,52 @@ class LayerSummary:
     sqnr_db: float | None
 
 
+class OutputKind(StrEnum):
+    """How a model output is compared with the float model's."""
+
+    VALUES = "values"
+    """Real numbers: their difference."""
+
+    CLASSES = "classes"
+    """Class numbers, truth values or labels: equal or not, never subtracted."""
+
+    NOT_COMPARED = "not compared"
+    """Shapes that differ, or values that are not finite."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputSummary:
+    """One model output against the float model, evaluation data.
+
+    Parameters
+    ----------
+    name : str
+        The output.
+    kind : OutputKind
+        How it is compared.
+    sqnr_db, mse, max_error, cosine : float or None
+        Of its values; of class numbers those of indicator vectors, one entry per class, so that
+        a changed class counts as much as any other. None where nothing is compared.
+    agreement : float or None
+        Share of samples with the float model's class: of class numbers, and of scores by their
+        largest; None for other values.
+    score : Score or None
+        Against the labels, where they fit this output.
+    reason : str
+        Why it is not compared; empty where it is.
+    """
+
+    name: str
+    kind: OutputKind
+    sqnr_db: float | None = None
+    mse: float | None = None
+    max_error: float | None = None
+    cosine: float | None = None
+    agreement: float | None = None
+    score: Score | None = None
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Flip:
     """A sample whose class changes: its number, both classes, both margins (output units)."""
@@ -96,8 +143,15 @@ class Evaluation:
         In topological order.
     seen : mapping of str to Seen
         What each layer held on evaluation and calibration data, by name.
+    output : str
+        The output that the figures below are of, up to `score` and from `output_step` on: the
+        one that was asked for, else the worst of those that are measured.
+    outputs : tuple of OutputSummary
+        Every output, in the model's order.
+    unseen : tuple of str
+        Nodes whose products nobody looked into; see `quantlib.execution.treatments`.
     sqnr_db, mse, max_error, cosine : float
-        First model output against the float model.
+        That output against the float model.
     agreement : float or None
         Share of samples with the same class; None for outputs that are no scores.
     score : Score or None
@@ -129,6 +183,9 @@ class Evaluation:
     config: QuantizationConfig
     layers: tuple[LayerSummary, ...]
     seen: Mapping[str, Seen]
+    output: str
+    outputs: tuple[OutputSummary, ...]
+    unseen: tuple[str, ...]
     sqnr_db: float
     mse: float
     max_error: float
@@ -151,7 +208,11 @@ class Evaluation:
         return max(measured, key=lambda layer: layer.width_bits or 0, default=None)
 
     @property
-    def fits(self) -> bool:
-        """Whether every accumulator is within the configuration's limit."""
+    def fits(self) -> bool | None:
+        """Whether every accumulator is within the configuration's limit.
+
+        None where those that were looked at are, and products are left that were not.
+        """
         widest = self.widest
-        return widest is None or (widest.width_bits or 0) <= self.config.limit_bits
+        within = widest is None or (widest.width_bits or 0) <= self.config.limit_bits
+        return None if within and self.unseen else within

@@ -20,6 +20,7 @@ from quantlib.cli.options import widths
 from quantlib.cli.sources import open_bench, read_config, write_text
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import UnreachableError
+from quantlib.execution.treatments import plan, unseen_nodes
 
 WIDTHS = ["2-8"]
 
@@ -75,6 +76,7 @@ def search(
     config: options.Config = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
+    output: options.Output = None,
     save_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what was found as JSON.")
     ] = None,
@@ -97,7 +99,7 @@ def search(
         "weight_bits": widths(weight_bits, option="--weight-bits"),
         "activation_bits": widths(activation_bits, option="--activation-bits"),
     }
-    bench = open_bench(model, data, synthetic=synthetic)
+    bench = open_bench(model, data, synthetic=synthetic, output=output)
     try:
         found = _found(bench, base, objective=objective.objective, floor_db=floor, **offered)
     except UnreachableError as error:
@@ -110,6 +112,10 @@ def search(
         _show(found, title=f"{bench.graph.name} on {bench.data.name}", limit_bits=base.limit_bits)
     if save_config is not None:
         write_text(save_config, found.best.config.to_json() + "\n")
+    unseen = unseen_nodes(bench.graph, plan(bench.graph, quantize_rest=base.quantize_rest))
+    if unseen:
+        complain(f"no limit is confirmed: products in {wording.names(unseen)} are not looked into.")
+        raise typer.Exit(ExitCode.NO)
 
 
 def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> SearchResult:

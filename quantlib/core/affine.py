@@ -56,9 +56,9 @@ def quantize(
         codes += shift
         np.rint(codes, out=codes)
     elif rounding is Rounding.NEAREST_FIRST:
-        codes = np.rint(codes) + shift
+        codes = np.asarray(np.rint(codes) + shift)
     else:
-        codes = round_codes(codes + shift, rounding)
+        codes = np.asarray(round_codes(np.asarray(codes + shift), rounding))
     if qmax is not None and qmax >= FLOAT32_EXACT:  # the bound itself is no float32
         codes = codes.astype(np.float64)
     if qmin is not None or qmax is not None:

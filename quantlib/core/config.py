@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 CALIBRATE_ON = ("quantized", "float")
+CONVENTIONS = ("concrete-ml", "onnx")
 DEFAULT_MODEL_BITS = 5
 """Fewest bits the reference gives a model's inputs and outputs when one n_bits is given."""
 
@@ -75,6 +76,15 @@ class QuantizationConfig:
     calibrate_on : str
         What ranges are measured on: ``"quantized"``, what the quantized operators before
         produce (Concrete ML), or ``"float"``, the float model's tensors (ONNX Runtime, AIMET).
+    quantize_rest : bool or None
+        Whether a model that brings its grids is quantized where it brings none. None: where they
+        came as QONNX's Quant, as Concrete ML does; a model with QuantizeLinear runs on its own
+        grids alone, the rest in float, as in ONNX Runtime. Models without grids are quantized
+        whatever this says.
+    conventions : str
+        ``"concrete-ml"``: MaxPool pads with 0.0, and BatchNormalization's output range leaves
+        0.1 % of the values on each side out. ``"onnx"``: MaxPool's padding never wins, and that
+        range is all values; so it is too where a model runs on its own grids alone.
     overrides : mapping of str to LayerOverride
         Exceptions by node name; kept as a sorted tuple of pairs.
 
@@ -101,12 +111,18 @@ class QuantizationConfig:
     limit_bits: int = 16
     calibrate_on: str = "quantized"
     overrides: tuple[tuple[str, LayerOverride], ...] = ()
+    quantize_rest: bool | None = None
+    conventions: str = "concrete-ml"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", _sorted_overrides(self.overrides))
         if self.calibrate_on not in CALIBRATE_ON:
             raise OptionsError(
                 f"calibrate_on is {self.calibrate_on!r}; give {' or '.join(CALIBRATE_ON)}."
+            )
+        if self.conventions not in CONVENTIONS:
+            raise OptionsError(
+                f"conventions is {self.conventions!r}; give {' or '.join(CONVENTIONS)}."
             )
         if self.activations.per_channel:
             raise OptionsError("activations have one grid per tensor; set per_channel to no.")
@@ -152,6 +168,8 @@ class QuantizationConfig:
             self.weights.is_reference
             and self.activations.is_reference
             and self.calibrate_on == CALIBRATE_ON[0]
+            and self.conventions == CONVENTIONS[0]
+            and self.quantize_rest is not False
             and not self.overrides
         )
 

@@ -18,10 +18,12 @@ from quantlib.core.ranges import fitted
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
+from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.input_grids import input_grid
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
+from quantlib.execution.own_grids import runs_alone
 from quantlib.execution.pieces import in_memory, made_anew
 from quantlib.execution.treatments import NodePlan, plan
 from quantlib.execution.weights import layer_constants
@@ -32,7 +34,7 @@ from quantlib.ops.base import (
     MovingOp,
     Treatment,
 )
-from quantlib.ops.carried import CarriedQuantizer
+from quantlib.ops.carried import CarriedQuantizer, DynamicQuantizer
 from quantlib.ops.linear import Gemm
 
 if TYPE_CHECKING:
@@ -80,7 +82,8 @@ class Calibration:
         self.shelf = shelf
         self.float_ranges = float_ranges
         self.memo = memo
-        self.plans = plan(graph)
+        self.plans = plan(graph, quantize_rest=config.quantize_rest)
+        self.alone = runs_alone(graph, config.quantize_rest)
         self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
         for node, node_plan in zip(graph.nodes, self.plans, strict=True):
             self.sources.update(dict.fromkeys(node.outputs, node_plan.sources))
@@ -107,13 +110,20 @@ class Calibration:
                 for kept in self.pieces.pop(name, []):
                     kept.drop()
         grids = (
-            input_grid(value, name, layers, self.sources) for name, value in self.entered.items()
+            input_grid(value, name, layers, self.sources, alone=self.alone)
+            for name, value in self.entered.items()
         )
         return tuple(layers), tuple(grids)
 
     def _enter(self, data: tuple[AnyArray, ...], step: int, origin: str) -> None:
-        """Put the model inputs on the shelf, in pieces; `origin` tells model and data apart."""
-        for info, array in zip(self.graph.inputs, data, strict=True):
+        """Put the model inputs on the shelf, in pieces: the calls of the model.
+
+        `origin` tells model and data apart.
+        """
+        every = list(calls(self.graph, data, step))
+        self.n_pieces = len(every)
+        self.rows = [n_samples(self.graph, call) for call in every]
+        for i, (info, array) in enumerate(zip(self.graph.inputs, data, strict=True)):
             grid = None
             if array.dtype.kind == "f":
                 stats = self.float_ranges.ranges.get(info.name)
@@ -122,9 +132,7 @@ class Calibration:
                 grid = UniformQuantizer.from_stats(options, stats)
                 if self.estimates and info.name not in self.measured:
                     self.measured[info.name] = measure(array)
-            parts = [array[i : i + step] for i in range(0, len(array), step)]
-            self.n_pieces = len(parts)
-            self.rows = [len(part) for part in parts]
+            parts = [call[i] for call in every]
             self.entered[info.name] = grid if grid is None else Tensor(grid, values=parts[0])
             self.keys[info.name] = key_of(
                 origin, info.name, grid, sorted(self.float_ranges.ranges.items())
@@ -158,6 +166,7 @@ class Calibration:
             config.weights_of(node.name),
             config.activations_of(node.name),
             (config.output_bits, config.rounding_threshold_bits, config.calibrate_on),
+            (config.quantize_rest, config.conventions),
             self.estimates,
             [self.keys.get(name) for name in node.inputs],
         )
@@ -186,7 +195,8 @@ class Calibration:
         results: list[tuple[Kept | None, ...]] = []
         for i, values in enumerate(self._inputs(node)):
             found = layer.op.float_results(*real_values(layer.arguments(values)))
-            if self.n_pieces > 1 and layer.treatment is not Treatment.RAW:
+            cut_here = self.n_pieces > 1 and self.graph.batch.is_free
+            if cut_here and layer.treatment is not Treatment.RAW:
                 self._check_rows(i, found)
             measured.add(found)
             if in_float or self.linear_only:
@@ -230,6 +240,8 @@ class Calibration:
         op = graph.fact(
             ("operator", node.name, op_class), lambda: op_class.from_node(node, graph.opsets)
         )
+        if self.alone or config.conventions == "onnx":
+            op = op.as_onnx()
         layer = QuantizedLayer(
             node=node,
             op=op,
@@ -286,11 +298,17 @@ class Calibration:
         if on_integers and scheme.signed is None and scheme.symmetric is None:
             signed = layer.input_options.is_signed
             options = dataclasses.replace(unsigned, is_signed=signed)
+        if isinstance(layer.op, DynamicQuantizer):
+            seen = measured.range_of(0, [part[0] for part in results])
+            assert seen is not None
+            return (layer.op.grid_of(np.array([seen.rmin, seen.rmax])),)
         if isinstance(layer.op, CarriedQuantizer):
             parameters = range(1, len(layer.node.inputs))
             carried = layer.op.quantizer([layer.constants.get(i) for i in parameters])
             if carried is not None and not carried.is_per_channel:
                 return (carried,)
+        if self.alone:  # real numbers on no grid
+            return (None,) * len(layer.node.outputs)
         grids: list[UniformQuantizer | None] = []
         for i, _ in enumerate(layer.node.outputs):
             stats = measured.range_of(i, [part[i] for part in results])

@@ -20,8 +20,10 @@ def input_grid(
     name: str,
     layers: Sequence[QuantizedLayer],
     sources: Mapping[str, frozenset[str]],
+    *,
+    alone: bool = False,
 ) -> UniformQuantizer | None:
-    """Return the grid of a model input: None for inputs of integer type.
+    """Return the grid of a model input: None for inputs of integer type, and without one.
 
     The one that the model brings, if only its quantizer reads it; the first integer operator's,
     if only such read it; else its own width, signed.
@@ -36,6 +38,8 @@ def input_grid(
         All layers, calibrated.
     sources : mapping of str to frozenset of str
         Which integer tensors each tensor is a function of.
+    alone : bool
+        Whether nothing is quantized but what has a grid that the model brings.
     """
     if entered is None:
         return None
@@ -45,6 +49,8 @@ def input_grid(
         (grid,) = carried
         if grid is not None and grid.is_carried:
             return grid
+    if alone:
+        return None
     readers = [
         layer for layer in layers if any(name in sources.get(i, ()) for i in layer.node.inputs)
     ]

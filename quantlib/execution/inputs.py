@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantlib.arrays import AnyArray
-    from quantlib.graph.model import Graph, TensorInfo
+    from quantlib.graph.model import Batch, Graph, TensorInfo
 
 
 def check_inputs(
@@ -26,7 +26,7 @@ def check_inputs(
     graph : Graph
         The model.
     arrays : sequence of arrays
-        One per model input, in order; the samples are along axis 0.
+        One per model input, in order; the samples along the axis that ``graph.batch`` tells.
     what : str
         What messages call the data.
 
@@ -42,54 +42,64 @@ def check_inputs(
             f"{what} holds {len(arrays)} arrays, the model has {len(graph.inputs)} inputs "
             f"({names}); give one array per input."
         )
+    batch = graph.batch
     checked = tuple(
-        _fit(np.asarray(array), info, what)
+        _fit(np.asarray(array), info, batch, what)
         for array, info in zip(arrays, graph.inputs, strict=True)
     )
-    counts = {len(array) for array in checked}
-    if len(counts) > 1:
+    counts = {
+        info.name: array.shape[axis]
+        for array, info in zip(checked, graph.inputs, strict=True)
+        if (axis := batch.axis_of(info.name)) is not None
+    }
+    if len(set(counts.values())) > 1 and not batch.mixes:
+        found = ", ".join(f"{name!r} {count}" for name, count in counts.items())
         raise TensorError(
-            f"{what}: the inputs have {sorted(counts)} samples; give every input as many."
+            f"{what}: the inputs have {sorted(set(counts.values()))} samples ({found}); give "
+            "every input as many."
         )
     return checked
 
 
-def _fit(array: AnyArray, info: TensorInfo, what: str) -> AnyArray:
+def _fit(array: AnyArray, info: TensorInfo, batch: Batch, what: str) -> AnyArray:
     wanted = np.dtype(info.dtype)
     label = f"{what} for input {info.name!r}"
     if array.dtype.kind not in "fiub":
         raise TensorError(f"{label} has dtype {array.dtype}; give numbers.")
     if wanted.kind in "iu" and array.dtype.kind == "f":
         raise TensorError(f"{label} has dtype {array.dtype}; the model wants {wanted}.")
-    shape = " x ".join("N" if i == 0 else str(s) for i, s in enumerate(info.shape))
+    axis = batch.axis_of(info.name)
+    words = ["N" if i == axis else "any" if s is None else str(s) for i, s in enumerate(info.shape)]
+    shape = " x ".join(words) or "a single number"
     found = " x ".join(map(str, array.shape)) or "a single number"
     fits = array.ndim == len(info.shape) and all(
-        not isinstance(size, int) or size == actual
-        for size, actual in zip(info.shape[1:], array.shape[1:], strict=True)
+        i == axis or not isinstance(size, int) or size == actual
+        for i, (size, actual) in enumerate(zip(info.shape, array.shape, strict=True))
     )
     if not fits:
+        once = "" if axis is not None else "; it has no samples, every call gets it as it is"
         raise TensorError(
-            f"{label} has shape {found}; the model wants {shape}.{_repair(array, info)}"
+            f"{label} has shape {found}; the model wants {shape}{once}.{_repair(array, info, axis)}"
         )
-    batch = info.shape[0] if info.shape else None
-    if isinstance(batch, int) and len(array) not in (0, batch):
+    if axis is not None and batch.size is not None and array.shape[axis] % batch.size:
         raise TensorError(
-            f"{label} has {len(array)} samples; this model is fixed to batches of {batch} by a "
-            "shape inside it. Export it with a free batch axis (PyTorch: dynamic_shapes)."
+            f"{label} has {array.shape[axis]} samples; this model is fixed to batches of "
+            f"{batch.size} by a shape inside it. Give a multiple, or export it with a free batch "
+            "axis (PyTorch: dynamic_shapes)."
         )
     if array.size == 0:
         raise TensorError(f"{label} has no samples (shape {found}); give at least one.")
     with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype=wanted)
+        converted = np.asarray(array, dtype=wanted, order="C")
     check_finite(array, what=label)
     check_finite(converted, what=f"{label}, as {wanted},")
     return converted
 
 
-def _repair(array: AnyArray, info: TensorInfo) -> str:
+def _repair(array: AnyArray, info: TensorInfo, axis: int | None) -> str:
     """Return a hint at what was probably meant, or nothing."""
     sizes = [size for size in info.shape[1:] if isinstance(size, int)]
-    if len(sizes) != len(info.shape) - 1:
+    if axis != 0 or len(sizes) != len(info.shape) - 1:
         return ""
     if list(array.shape) == sizes:
         return " A batch axis is missing: use data[None]."

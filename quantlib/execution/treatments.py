@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from quantlib.execution.own_grids import OwnGrids, runs_alone
+from quantlib.execution.products import has_products
 from quantlib.graph.carried import is_carrier
 from quantlib.ops.base import FloatOp, IslandOp, MixingOp, MovingOp, QuantizedOp, Treatment
 from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from quantlib.graph.model import Graph, Node, Shape
 
@@ -35,12 +37,41 @@ class NodePlan:
     sources: frozenset[str]
 
 
-def plan(graph: Graph) -> tuple[NodePlan, ...]:
-    """Return the treatment of each node of `graph`, in order."""
+def unseen_nodes(graph: Graph, plans: Sequence[NodePlan]) -> tuple[str, ...]:
+    """Return the nodes whose products nobody looked into, by name, in order.
+
+    Float islands that multiply and add inside, or whose operator is unknown: their accumulators
+    are not bounded, so that no limit can be confirmed over them.
+    """
+    return tuple(
+        node.name
+        for node, decided in zip(graph.nodes, plans, strict=True)
+        if decided.treatment is Treatment.FLOAT
+        and issubclass(decided.op_class, IslandOp)
+        and has_products(node)
+    )
+
+
+def plan(graph: Graph, *, quantize_rest: bool | None = None) -> tuple[NodePlan, ...]:
+    """Return the treatment of each node of `graph`, in order.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model.
+    quantize_rest : bool or None
+        As in `QuantizationConfig`: whether what a model's own grids do not cover is quantized.
+    """
     sources = {info.name: frozenset([info.name]) for info in graph.inputs}
+    alone, own = runs_alone(graph, quantize_rest), OwnGrids(graph)
     plans = []
     for node in graph.nodes:
         decided = _treat(node, sources, graph.shapes)
+        on_integers = issubclass(decided.op_class, MixingOp | MovingOp)
+        covered = on_integers and own.covers(node, decided.op_class)
+        own.note(node, decided.op_class, covered=covered)
+        if alone and on_integers and not covered:
+            decided = NodePlan(Treatment.FLOAT, IslandOp, decided.sources)
         sources.update(dict.fromkeys(node.outputs, decided.sources))
         plans.append(decided)
     return tuple(plans)

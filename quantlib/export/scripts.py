@@ -172,6 +172,10 @@ def _beyond_concrete_ml(config: QuantizationConfig) -> list[str]:
     ]
     if config.calibrate_on != "quantized":
         found.append("ranges of the float model")
+    if config.conventions != "concrete-ml":
+        found.append("padding and normalization as in ONNX")
+    if config.quantize_rest is False:
+        found.append("float beside the model's own grids")
     if config.overrides:
         found.append("exceptions by layer")
     return found

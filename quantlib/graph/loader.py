@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
@@ -16,11 +16,14 @@ from onnx import numpy_helper
 from quantlib.arrays import AnyArray, read_only
 from quantlib.errors import ModelLoadError, UnsupportedOpError
 from quantlib.graph import passes, unfold
-from quantlib.graph.batch import free_batch
+from quantlib.graph.batch import settle_batch
 from quantlib.graph.lowering import lower_quantizers
-from quantlib.graph.model import Graph, Node, TensorInfo
+from quantlib.graph.model import Batch, Graph, Node, TensorInfo
 from quantlib.graph.runtime import open_session
 from quantlib.graph.shapes import infer_shapes, shape_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 MAX_MODEL_BYTES = 512 * 2**20
 """Largest model that is read, bytes."""
@@ -39,15 +42,24 @@ _SIGNATURES = (
 )
 
 
-def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None = None) -> Graph:
+def load_model(
+    source: str | Path | bytes | onnx.ModelProto,
+    *,
+    name: str | None = None,
+    batch_axes: Mapping[str, int | None] | None = None,
+) -> Graph:
     """Load and check an ONNX model.
 
     Parameters
     ----------
     source : path, bytes or onnx.ModelProto
-        The model; at most 512 MiB, with all its tensors inside. A fixed batch size is freed.
+        The model; at most 512 MiB, with all its tensors inside. A fixed batch size is freed
+        where samples that are run together give what each gives alone.
     name : str, optional
         What messages and downloads call it; the file's stem by default.
+    batch_axes : mapping of str to int or None, optional
+        Which axis of an input numbers the samples, None for an input without samples; what is
+        not given is found.
 
     Returns
     -------
@@ -79,7 +91,8 @@ def load_model(source: str | Path | bytes | onnx.ModelProto, *, name: str | None
         data, stem, folder = path.read_bytes(), path.stem, path.parent
     label = name or stem
     checked, originals = _checked(data, label, folder)
-    return passes.simplify(_graph_of(free_batch(checked), originals, data, label))
+    settled, batch = settle_batch(checked, axes=batch_axes)
+    return passes.simplify(_graph_of(settled, originals, data, label, batch))
 
 
 def _checked(
@@ -219,7 +232,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _graph_of(
-    model: onnx.ModelProto, originals: dict[str, onnx.NodeProto], data: bytes, label: str
+    model: onnx.ModelProto,
+    originals: dict[str, onnx.NodeProto],
+    data: bytes,
+    label: str,
+    batch: Batch,
 ) -> Graph:
     """Convert a checked model; weights become read-only arrays.
 
@@ -240,6 +257,7 @@ def _graph_of(
         shapes=infer_shapes(model),
         source=model.SerializeToString(),
         digest=hashlib.sha256(data).hexdigest(),
+        batch=batch,
     )
     if not graph.inputs:
         raise ModelLoadError(f"{label}: the model has no inputs; there is nothing to calibrate.")

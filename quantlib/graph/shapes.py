@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import onnx
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantlib.graph.model import Shape
 
 
@@ -21,9 +23,25 @@ def infer_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     return found
 
 
+def shapes_with(source: bytes, sizes: Mapping[str, tuple[int, ...]]) -> dict[str, Shape]:
+    """Return inferred shapes of a serialized model whose inputs have the given sizes."""
+    model = onnx.ModelProto.FromString(source)
+    for value in model.graph.input:
+        for dim, size in zip(
+            value.type.tensor_type.shape.dim, sizes.get(value.name, ()), strict=False
+        ):
+            dim.dim_value = size
+    del model.graph.value_info[:]
+    for value in model.graph.output:
+        value.type.tensor_type.ClearField("shape")
+    return infer_shapes(model)
+
+
 def shape_of(tensor: onnx.TypeProto.Tensor) -> Shape:
-    """Return sizes as int, symbol, or None where nobody knows."""
+    """Return sizes as int, symbol, or None where nobody knows: older converters write -1."""
     return tuple(
-        int(d.dim_value) if d.HasField("dim_value") else (d.dim_param or None)
+        (int(d.dim_value) if d.dim_value >= 0 else None)
+        if d.HasField("dim_value")
+        else (d.dim_param or None)
         for d in tensor.shape.dim
     )

@@ -75,6 +75,10 @@ class QuantizedOp(ABC):
         del inputs, output
         return ()
 
+    def as_onnx(self) -> QuantizedOp:
+        """Return the operator without what Concrete ML does differently from ONNX."""
+        return self
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Intermediate:
@@ -293,7 +297,7 @@ class FloatOp(QuantizedOp):
 
     treatment = Treatment.LOOKUP
 
-    clips_outliers: ClassVar[bool] = False
+    clips_outliers: bool = False
     """Whether output statistics ignore the lowest and highest 0.1 % of values."""
 
     keeps_grid: ClassVar[bool] = False

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.decisions import check_labels
 from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.outputs import check_labels_fit
 from quantlib.analysis.preflight import Preflight, inspect_model
+from quantlib.execution.calls import n_samples, samples_of
 from quantlib.questions.registry import Question
 
 if TYPE_CHECKING:
@@ -98,8 +99,8 @@ def data_card(bench: Workbench) -> DataCard:
     data = bench.data
     return DataCard(
         name=data.name,
-        n_calibration=len(data.calibration[0]),
-        n_evaluation=len(data.evaluation[0]),
+        n_calibration=n_samples(bench.graph, data.calibration),
+        n_evaluation=n_samples(bench.graph, data.evaluation),
         has_labels=data.labels is not None,
         is_synthetic=data.is_synthetic,
         notes=data.notes,
@@ -109,8 +110,8 @@ def data_card(bench: Workbench) -> DataCard:
 @Question
 def check(bench: Workbench) -> None:
     """Run the float model; raise what is wrong with it, its data or labels, or all together."""
-    y_float = bench.float_model.output()
-    check_labels(y_float, bench.data.labels)
+    outputs = [bench.float_model.output(name) for name in bench.graph.output_names]
+    check_labels_fit(outputs, bench.data.labels)
 
 
 @Question
@@ -124,7 +125,8 @@ def evaluation(bench: Workbench, config: QuantizationConfig) -> Timed:
 @Question
 def evaluation_inputs(bench: Workbench, samples: Sequence[int]) -> AnyArray:
     """Return a few samples of the first model input."""
-    return np.array(bench.data.evaluation[0][list(samples)])
+    chosen = samples_of(bench.graph, bench.data.evaluation, np.array(samples, dtype=np.int64))
+    return np.array(chosen[0])
 
 
 @Question

@@ -119,7 +119,7 @@ def test_outputs_of_other_shapes_are_refused() -> None:
 def test_outputs_in_batches_are_the_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     made = sample("digits_mlp")
     module = ql.quantize(made.graph, made.data.calibration, ql.QuantizationConfig.from_n_bits(4))
-    monkeypatch.setattr("quantlib.analysis.comparison.BATCH", 100)
+    monkeypatch.setattr("quantlib.execution.calls.BATCH", 100)
     assert np.array_equal(
         dequantized_outputs(module, made.reference), module.forward(*made.data.evaluation)
     )

@@ -273,7 +273,8 @@ def test_weights_keep_their_grid_through_a_transpose() -> None:
     model = build(
         nodes, inputs={"x": ["n", 6]}, outputs=["y"], constants={"w": weights, "s": scales}
     )
-    module = ql.quantize(ql.load_model(model), normal(50, 6), BASE)
+    config = BASE.replace(quantize_rest=True)
+    module = ql.quantize(ql.load_model(model), normal(50, 6), config)
     weight = module.layers[0].constants[1]
     assert isinstance(weight, Tensor)
     assert np.array_equal(weight.codes, weights.T)
@@ -291,7 +292,7 @@ def test_max_pool_and_concat_leave_codes_on_their_own_grid() -> None:
     model = build(nodes, inputs={"x": ["n", 1, 4, 4]}, outputs=["y"], constants={
         "s": np.float32(0.1), "z": np.uint8(7), "w": normal(3, 2, 1, 1)})  # fmt: skip
     x = normal(30, 1, 4, 4)
-    module = ql.quantize(ql.load_model(model), x, BASE)
+    module = ql.quantize(ql.load_model(model), x, BASE.replace(quantize_rest=True))
     conv = module.layers[-1]
     assert conv.operand_grid is not None
     assert (conv.operand_grid.scale, conv.operand_grid.zero_point) == (np.float32(0.1), 7)

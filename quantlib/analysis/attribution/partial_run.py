@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import ChainMap
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.tensor import Tensor
+from quantlib.execution.calls import calls, n_samples, values_per_sample
 from quantlib.execution.layer import real_values
 from quantlib.ops.base import MixingOp, MovingOp, WeightedOp
 
@@ -104,11 +104,7 @@ def _weight_at(weight: Tensor, precision: Precision) -> FloatArray:
 
 def samples_per_state(graph: Graph, n_samples: int) -> int:
     """Return for how many samples all tensors of a model are kept at once."""
-    per_sample = sum(
-        math.prod(size for size in graph.shapes.get(name, ())[1:] if isinstance(size, int))
-        for node in graph.nodes
-        for name in node.outputs
-    )
+    per_sample = values_per_sample(graph)
     return max(1, min(n_samples, MAX_BATCH, STATE_BYTES // max(1, 8 * _COPIES * per_sample)))
 
 
@@ -321,10 +317,9 @@ def partial_runs(
     module: QuantizedModule, reference: FloatReference, *, keep_runs: bool
 ) -> Iterator[PartialRun]:
     """Yield the module on consecutive samples of `reference`."""
-    n_samples = len(reference.inputs[0])
-    step = samples_per_state(module.graph, n_samples)
-    for start in range(0, n_samples, step):
-        inputs = [array[start : start + step] for array in reference.inputs]
+    graph = module.graph
+    room = samples_per_state(graph, n_samples(graph, reference.inputs))
+    for inputs in calls(graph, reference.inputs, room):
         yield PartialRun(module, inputs, keep_runs=keep_runs)
 
 

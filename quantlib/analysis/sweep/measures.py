@@ -183,6 +183,11 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
                 lambda found: found.cost.n_lookups,
             ),
             Measure(
+                "n_unseen", "nodes not looked into", Kind.COUNT, False,
+                "Nodes whose products have no bounds: no limit is confirmed over them.",
+                lambda found: len(found.evaluation.unseen), optional=True,
+            ),
+            Measure(
                 "elapsed_s", "time (s)", Kind.SECONDS, False, "To quantize and evaluate.",
                 lambda found: found.elapsed_s,
             ),

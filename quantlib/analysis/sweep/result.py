@@ -51,8 +51,8 @@ class SweepResult:
 
     @property
     def fits(self) -> bool:
-        """Whether every accumulator on the data is within the configuration's limit."""
-        return (self["widest_seen_bits"] or 0) <= self.config.limit_bits
+        """Whether every accumulator on the data is within the limit, and none is unseen."""
+        return not self["n_unseen"] and (self["widest_seen_bits"] or 0) <= self.config.limit_bits
 
     def under(self, config: QuantizationConfig) -> SweepResult:
         """Return the result for a configuration of the same numbers; see `same_numbers`."""

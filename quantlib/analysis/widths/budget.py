@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quantlib.analysis.observation import Seen, Watch, batches
+from quantlib.analysis.observation import Seen, Watch
 from quantlib.analysis.widths.bounds import bounds
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.rounding import Rounding, rounding
+from quantlib.execution.calls import calls
 from quantlib.execution.inputs import check_inputs
+from quantlib.execution.treatments import plan, unseen_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,6 +125,8 @@ class Budget:
         Widest accumulator allowed.
     unbounded : tuple of str
         Integer operators for which there is no rule; they are not among `layers`.
+    unseen : tuple of str
+        Float operators whose products nobody looked into.
 
     Examples
     --------
@@ -138,6 +142,7 @@ class Budget:
     layers: tuple[LayerBudget, ...]
     limit_bits: int
     unbounded: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> LayerBudget:
         """Return the layer of this name; KeyError when it has no budget."""
@@ -150,6 +155,16 @@ class Budget:
     def widest(self) -> LayerBudget | None:
         """The layer that needs the most bits, for all inputs on the grid."""
         return max(self.layers, key=lambda layer: layer.weights.needed_bits, default=None)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether no input can take an accumulator beyond the limit.
+
+        None where those with bounds stay within it, and others are left.
+        """
+        if self.over_limit:
+            return False
+        return None if self.unbounded or self.unseen else True
 
     @property
     def over_limit(self) -> tuple[LayerBudget, ...]:
@@ -230,15 +245,16 @@ def bit_width_budget(
                 rounding=rounding(facts, found.weights),
             )
         )
-    return Budget(tuple(layers), limit, tuple(unbounded))
+    plans = plan(module.graph, quantize_rest=module.config.quantize_rest)
+    return Budget(tuple(layers), limit, tuple(unbounded), unseen_nodes(module.graph, plans))
 
 
 def _held(module: QuantizedModule, data: AnyArray | tuple[AnyArray, ...]) -> dict[str, Seen]:
     """Run data through a module and return what its layers held."""
     given = data if isinstance(data, tuple) else (data,)
     watch = Watch(module)
-    for batch in batches(check_inputs(module.graph, given, what="data")):
-        watch.run(batch)
+    for call in calls(module.graph, check_inputs(module.graph, given, what="data")):
+        watch.run(call)
     return watch.seen
 
 

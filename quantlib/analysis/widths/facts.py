@@ -11,7 +11,7 @@ import numpy as np
 from quantlib.analysis.widths.sizes import Observed, Probe, Sizes, inferred_sizes, probe
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.tensor import Tensor
-from quantlib.execution.float_run import BATCH
+from quantlib.execution.calls import rows_together
 from quantlib.execution.layer import real_values
 from quantlib.execution.treatments import plan
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp
@@ -170,11 +170,13 @@ class _Walk:
         self.facts: list[LayerFacts] = []
         self.tables: dict[tuple[object, ...], TableRead] = {}
         self.values: dict[str, Value] = {}
-        self.rows = max(BATCH, len(module.calibration[0]))
+        self.rows = rows_together(graph, module.calibration)
         self.probed: Probe | None = None
         self.accumulators: set[str] = set()
         self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
-        for node, decided in zip(graph.nodes, plan(graph), strict=True):
+        for node, decided in zip(
+            graph.nodes, plan(graph, quantize_rest=module.config.quantize_rest), strict=True
+        ):
             self.sources.update(dict.fromkeys(node.outputs, decided.sources))
         for info, grid in zip(graph.inputs, module.inputs, strict=True):
             self.values[info.name] = (
@@ -213,7 +215,7 @@ class _Walk:
     ) -> Value:
         """Keep the facts of an integer operator; return what its output can be."""
         op, grid, name = layer.op, layer.outputs[0], layer.node.outputs[0]
-        assert isinstance(op, MixingOp) and grid is not None
+        assert isinstance(op, MixingOp)
         seen = self._shapes(layer)
         known = tuple(o if r is None else r for r, o in zip(seen.raw, operands, strict=True))
         facts = LayerFacts(
@@ -233,7 +235,9 @@ class _Walk:
             self.coded.add(name)
             return source.with_codes(_with_padding(source))
         if not facts.leaves:
-            return Tensor(grid, values=_ANYTHING)
+            return _ANYTHING if grid is None else Tensor(grid, values=_ANYTHING)
+        if grid is None:  # nobody but a float operator reads it
+            return _ANYTHING
         self.coded.add(name)
         # whoever reads an accumulator puts it on a new grid
         params = UniformQuantizationParameters(np.float64(1.0), np.zeros(1), 0)
