@@ -59,7 +59,7 @@ def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> 
     statistics: dict[str, TensorStatistics] = {}
     for batch in _with_inputs(graph, data, names):
         for name, values in batch.items():
-            if values.dtype.kind != "f":
+            if values.dtype.kind != "f" or not values.size:
                 continue
             seen = _range(name, values)
             ranges[name] = ranges[name].merge(seen) if name in ranges else seen
@@ -110,8 +110,8 @@ class Measured:
         if self._layer.treatment is Treatment.RAW:
             return
         for i, (name, values) in enumerate(zip(self._layer.node.outputs, results, strict=True)):
-            if values is None or values.dtype.kind != "f":
-                continue
+            if values is None or values.dtype.kind != "f" or not values.size:
+                continue  # nothing to measure: what has no elements has no range
             self._real.add(i)
             if name in self._elsewhere.ranges:
                 continue
