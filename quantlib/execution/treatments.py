@@ -62,6 +62,8 @@ def _treat(
     island = NodePlan(Treatment.FLOAT, IslandOp, new)
     if op_class is None or sum(map(bool, node.outputs)) > 1:
         return island
+    if issubclass(op_class, MixingOp) and any(0 in shapes.get(n, ()) for n in node.inputs):
+        return island  # what has no elements has no grid
     on_integers = issubclass(op_class, MixingOp | MovingOp)
     if on_integers and any(of_inputs[1:]) and not op_class.takes_variables:
         return island  # weights, shapes or indices that depend on data

@@ -14,7 +14,7 @@ from onnx import helper
 
 from quantlib.errors import ModelLoadError
 from quantlib.graph.carried import OWN_DOMAIN
-from quantlib.graph.islands import NUMBERS
+from quantlib.graph.islands import NUMBERS, plain_name, runtime_word
 from quantlib.graph.model import Node
 from quantlib.graph.walking import topological_order
 
@@ -39,19 +39,45 @@ def in_words(word: str) -> str:
     return f"of type {word}"
 
 
-def check_inputs(model: onnx.ModelProto, words: Mapping[str, str], label: str) -> None:
+def check_inputs(model: onnx.ModelProto, label: str) -> None:
     """Raise ModelLoadError when inputs are no tensors of numbers; all are named in one message."""
     stored = {tensor.name for tensor in model.graph.initializer}
-    found = [
-        f"{value.name!r} ({in_words(words[value.name])})"
-        for value in model.graph.input
-        if value.name not in stored and words[value.name] not in NUMBERS
-    ]
-    if found:
+    lists, narrow = [], []
+    for value in model.graph.input:
+        if value.name in stored:
+            continue
+        word = _word_of(value.type)
+        if word and word not in NUMBERS:
+            lists.append(f"{value.name!r} ({in_words(word)})")
+        elif word in NUMBERS and plain_name(NUMBERS[word]) != _numpy_name(NUMBERS[word]):
+            narrow.append(f"{value.name!r} ({word[7:-1]})")
+    if lists:
         raise ModelLoadError(
             f"{label}: inputs that are no tensors of numbers cannot be quantized: "
-            f"{', '.join(found)}; turn them into numbers outside the model and export the rest."
+            f"{', '.join(lists)}; turn them into numbers outside the model and export the rest."
         )
+    if narrow:
+        raise ModelLoadError(
+            f"{label}: data of these types cannot be given: {', '.join(narrow)}; let the inputs "
+            "be float32 or int8, with a Cast behind them."
+        )
+
+
+def _numpy_name(kind: int) -> str:
+    return str(helper.tensor_dtype_to_np_dtype(kind))
+
+
+def _word_of(kind: onnx.TypeProto) -> str:
+    """Return ONNX Runtime's word for a type; empty where the file does not say one."""
+    which = kind.WhichOneof("value")
+    if which == "tensor_type":
+        element = kind.tensor_type.elem_type
+        return runtime_word(element) if element in onnx.TensorProto.DataType.values() else ""
+    inner = {"sequence_type": "seq", "map_type": "map", "optional_type": "optional",
+             "sparse_tensor_type": "sparse_tensor"}.get(which or "", which or "")  # fmt: skip
+    if which == "sequence_type" and kind.sequence_type.elem_type.HasField("map_type"):
+        return "seq(map)"
+    return f"{inner}()" if inner else ""
 
 
 def keep_number_outputs(model: onnx.ModelProto, words: Mapping[str, str], label: str) -> list[str]:
@@ -175,7 +201,7 @@ def _close(group: list[int], sources: Sequence[Iterable[int]]) -> bool:
         sizes.setdefault(_root(group, i), []).append(i)
     changed = False
     for root, members in sizes.items():
-        if len(members) < 2:  # noqa: PLR2004 - a path cannot come back to one node
+        if len(members) < 2:
             continue
         inside = set(members)
         after = set(inside)

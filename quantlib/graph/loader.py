@@ -20,8 +20,8 @@ from quantlib.graph.batch import free_batch
 from quantlib.graph.islands import NUMBERS, plain, plain_name, with_plain_tensors
 from quantlib.graph.lowering import lower_quantizers
 from quantlib.graph.model import Graph, Node, TensorInfo
-from quantlib.graph.parsing import first_line, parse
-from quantlib.graph.runtime import open_session
+from quantlib.graph.parsing import parse
+from quantlib.graph.runtime import open_session, reason
 from quantlib.graph.shapes import infer_shapes, shape_of
 from quantlib.graph.versions import check_versions, import_domains, modernize
 from quantlib.graph.walking import read_by
@@ -103,10 +103,10 @@ def _loaded(model: onnx.ModelProto, data: bytes, label: str, *, convert: bool) -
     originals.update(unfold.expand(model))
     operators.refuse_unknown(model, label)
     operators.check_nodes(model, label)
+    lists.check_inputs(model, label)
     _check_sizes(model, label)
     notes += [*converted, *_check(model, label)]
     words = _words(model, label)
-    lists.check_inputs(model, words, label)
     notes += lists.keep_number_outputs(model, words, label)
     graph = _graph_of(free_batch(model), data, label, words, originals)
     nodes = tuple(
@@ -136,13 +136,13 @@ def _check(model: onnx.ModelProto, label: str) -> list[str]:
                 if notes:
                     continue
             raise ModelLoadError(
-                f"{label}: the model breaks a rule of ONNX: {first_line(error)} Export it again."
+                f"{label}: the model breaks a rule of ONNX: {reason(error)}. Export it again."
             ) from None
         except UnicodeDecodeError:
             raise
         except Exception as error:
             raise ModelLoadError(
-                f"{label}: the model cannot be checked: {first_line(error)} Export it again."
+                f"{label}: the model cannot be checked: {reason(error)}. Export it again."
             ) from None
         break
     return notes
@@ -181,15 +181,13 @@ def _check_sizes(model: onnx.ModelProto, label: str) -> None:
     for value in model.graph.input:
         if value.name in stored:
             continue
-        if not value.name or not value.HasField("type"):
+        if not value.name or not value.type.WhichOneof("value"):
             raise ModelLoadError(
                 f"{label}: input {value.name!r} has no {'type' if value.name else 'name'}; say "
                 "what it holds and export the model again."
             )
-        if not value.type.HasField("tensor_type"):
-            continue
         tensor = value.type.tensor_type
-        if tensor.elem_type and not tensor.HasField("shape"):
+        if not tensor.HasField("shape"):
             raise ModelLoadError(
                 f"{label}: input {value.name!r} does not say how many axes it has; write its "
                 "shape into the model (sizes may stay free)."
@@ -203,7 +201,8 @@ def _check_sizes(model: onnx.ModelProto, label: str) -> None:
 
 
 _NOT_IMPLEMENTED = re.compile(
-    r"implementation for (?P<op>\S+?)\((?P<version>\d+)\) node with name '(?P<name>.*)'"
+    r"(?:implementation|kernel) for (?P<op>[\w.]+)\((?P<version>\d+)\)"
+    r"(?: node with name '(?P<name>[^']*)'| \(node:'(?P<node>[^']*)')"
 )
 
 
@@ -228,7 +227,7 @@ def _words(model: onnx.ModelProto, label: str) -> dict[str, str]:
                 node_name=found["name"],
             ) from None
         raise ModelLoadError(
-            f"{label}: ONNX Runtime does not load the model: {first_line(error)} Export it again."
+            f"{label}: ONNX Runtime does not load the model: {reason(error)}. Export it again."
         ) from None
     words = {v.name: v.type for v in (*session.get_inputs(), *session.get_outputs())}
     for tensor in model.graph.initializer:
@@ -277,7 +276,7 @@ def _weight(tensor: onnx.TensorProto, label: str) -> AnyArray:
     except (ValueError, TypeError) as error:
         raise ModelLoadError(
             f"{label}: weight {tensor.name!r} of shape {' x '.join(map(str, tensor.dims))} cannot "
-            f"be read ({first_line(error)}) Export or download it again."
+            f"be read ({reason(error)}); export or download it again."
         ) from None
     return values if "int" in values.dtype.name else plain(values)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -83,7 +84,7 @@ def lower_quantizers(
     lowered.opset_import.extend(e for e in model.opset_import if e.domain not in QONNX_DOMAINS)
     originals: dict[str, onnx.NodeProto] = {}
     bodies: dict[str, onnx.GraphProto] = {}
-    widths = {t.name: float(numpy_helper.to_array(t)) for t in _small_constants(model)}
+    widths = _single_numbers(model)
     for node in model.graph.node:
         if is_quantizer(node):
             group = _Group(node, version, widths)
@@ -99,17 +100,19 @@ def lower_quantizers(
     return lowered, originals, bodies
 
 
-def _small_constants(model: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Return the stored tensors of one number, named after what they are read as."""
-    found = [t for t in model.graph.initializer if np.prod(t.dims, dtype=np.float64) == 1]
+def _single_numbers(model: onnx.ModelProto) -> dict[str, float]:
+    """Return the stored tensors of one number, by the name they are read by."""
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in model.graph.node:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].HasField("t"):
-            tensor = onnx.TensorProto()
-            tensor.CopyFrom(node.attribute[0].t)
-            tensor.name = node.output[0]
-            found += [tensor] if np.prod(tensor.dims, dtype=np.float64) == 1 else []
-    numbers = (onnx.TensorProto.STRING, onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
-    return [tensor for tensor in found if tensor.data_type not in numbers]
+            stored[node.output[0]] = node.attribute[0].t
+    found: dict[str, float] = {}
+    for name, tensor in stored.items():
+        if len(tensor.dims) <= 1 and all(size == 1 for size in tensor.dims):
+            # what cannot be read is refused by name where all tensors are
+            with contextlib.suppress(ValueError, TypeError):
+                found[name] = float(numpy_helper.to_array(tensor).item())
+    return found
 
 
 class _Group:
@@ -260,7 +263,7 @@ def _write_float(group: _Group, attributes: Mapping[str, str | int]) -> None:
     x, scale, exponent_bits, mantissa_bits, bias, largest = group.node.input
     one, two = group.number(1.0), group.number(2.0)
     values = group.add("Div", x, scale)
-    size = group.add("Add", group.add("Abs", values), group.number(np.finfo(np.float32).tiny))
+    size = group.add("Add", group.add("Abs", values), group.number(float(np.finfo(np.float32).tiny)))
     power = group.add("Div", group.add("Log", size), group.number(float(np.log(2.0))))
     power = group.add("Floor", power)
     # the quotient of logarithms may lie just beside an integer: compare with the powers

@@ -18,7 +18,6 @@ from quantlib.graph.shapes import shape_of
 from quantlib.graph.walking import (
     all_graphs,
     all_nodes,
-    all_nodes,
     bodies,
     given_in,
     read_by,
@@ -139,10 +138,10 @@ def _sort(graph: onnx.GraphProto, outside: Collection[str], label: str) -> list[
     order, misplaced = topological_order(reads, [node.output for node in graph.node])
     if len(order) < len(reads):
         stuck = sorted(set(range(len(reads))).difference(order))
-        names = ", ".join(repr(graph.node[i].name) for i in stuck[:5])
+        some = ", ".join(repr(graph.node[i].name) for i in stuck[:5])
         raise ModelLoadError(
             f"{label}: nodes read each other's results in a circle, or wait for such nodes "
-            f"({names}); export the model again."
+            f"({some}); export the model again."
         )
     early = [graph.node[i].name for i in misplaced]
     if early:

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 
 from quantlib.errors import UnsupportedOpError
 from quantlib.graph.islands import given_as, plain, single_node_model, with_plain_outputs
-from quantlib.graph.runtime import open_session
+from quantlib.graph.runtime import open_session, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,10 +143,9 @@ class RuntimeFunction:
 
 def _failure(node: Node, feeds: Mapping[str, AnyArray], error: Exception) -> UnsupportedOpError:
     shapes = ", ".join(str(np.shape(value)) for value in feeds.values())
-    reason = " ".join(str(error).split())[:300]
     return UnsupportedOpError(
         f"node {node.name!r}: operator {node.op_type!r} fails on inputs of shape {shapes} "
-        f"({reason}); check the model and the shape of the data.",
+        f"({reason(error)}); check the model and the shape of the data.",
         op_type=node.op_type,
         node_name=node.name,
     )

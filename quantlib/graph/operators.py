@@ -76,7 +76,7 @@ def refuse_unknown(model: onnx.ModelProto, label: str) -> None:
                 f"{label}: node {node.name!r} names no operator; export the model again."
             )
         key = node.domain, node.op_type
-        if key in _known_to_runtime() or onnx.defs.has(node.op_type, node.domain):
+        if key in _known_to_runtime():
             since = _since(node)
             if since > opsets.get(node.domain, since) and not is_extension(node, opsets):
                 newer.setdefault(node.op_type, since)

@@ -9,6 +9,7 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from quantlib.errors import ModelLoadError
+from quantlib.graph.runtime import reason
 from quantlib.graph.walking import all_graphs, all_nodes, bodies
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def parse(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
         if start.lstrip().startswith(signature):
             raise ModelLoadError(f"{label}: this is {what}, not an ONNX model; give a .onnx file.")
     try:
-        model = onnx.ModelProto.FromString(data)
+        model: onnx.ModelProto = onnx.ModelProto.FromString(data)
     except DecodeError:
         raise ModelLoadError(
             f"{label}: not an ONNX model, or cut short; export or download it again."
@@ -90,7 +91,7 @@ def _read_outside_tensors(model: onnx.ModelProto, label: str, folder: Path | Non
             onnx.load_external_data_for_model(model, str(folder))
         except Exception as error:
             raise ModelLoadError(
-                f"{label}: the tensors beside the file cannot be read: {first_line(error)}"
+                f"{label}: the tensors beside the file cannot be read: {reason(error)}."
             ) from None
 
 
@@ -130,9 +131,3 @@ def _check_types(model: onnx.ModelProto, label: str) -> None:
                 f"{label}: tensor {tensor.name!r} has the element type number {tensor.data_type}, "
                 "which ONNX does not define; export or download the model again."
             )
-
-
-def first_line(error: Exception) -> str:
-    """Return what a library says about a fault, on one line of bounded length."""
-    text = " ".join(str(error).split())
-    return text[:300].rstrip(".") + "."

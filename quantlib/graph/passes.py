@@ -230,7 +230,7 @@ def _matmul_and_bias(
         weight = graph.constants.get(matmul.inputs[1])
         if weight is None or weight.ndim != 2 or matmul.inputs[0] in graph.constants:
             continue
-        if len(graph.shapes.get(matmul.inputs[0], (None, None))) < 2:  # noqa: PLR2004
+        if len(graph.shapes.get(matmul.inputs[0], (None, None))) < 2:
             continue  # a vector; Gemm wants a matrix
         shape = graph.constants[bias].shape
         if (

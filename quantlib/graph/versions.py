@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 OLDEST = 7
 """Oldest operator set of ONNX's own domain that ONNX Runtime runs."""
 
+_IR_WITH_FREE_INITIALIZERS = 4
+"""The converter writes initializers that are no inputs."""
+
 CONVERTED_TO = 13
 """Operator set that older models are converted to."""
 
@@ -27,7 +30,7 @@ def check_versions(model: onnx.ModelProto, label: str) -> None:
             f"{onnx.IR_VERSION}; export it with an older exporter, or update onnx and onnxruntime."
         )
     versions = {entry.domain: entry.version for entry in model.opset_import}
-    if model.ir_version < 3 and not versions:  # noqa: PLR2004 - opset_import came with IR 3
+    if model.ir_version < 3 and not versions:
         versions[""] = 1
         model.opset_import.append(onnx.helper.make_opsetid("", 1))
     if "" not in versions and any(not node.domain for node in model.graph.node):
@@ -90,4 +93,5 @@ def modernize(
             f"converted ({' '.join(str(error).split())[:200]}); export it for operator set "
             f"{CONVERTED_TO} or newer."
         ) from None
+    converted.ir_version = max(converted.ir_version, _IR_WITH_FREE_INITIALIZERS)
     return converted, [f"operator set {version} was converted to {CONVERTED_TO}."]
