@@ -70,13 +70,15 @@ def apart(work: Callable[[], Verdict]) -> Verdict:
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.close(reader)
-        signal.alarm(LIMIT_S)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            verdict = work()
-        os.write(writer, pickle.dumps((verdict.kind, verdict.reason[:4000])))
-        os._exit(0)
+        try:
+            os.close(reader)
+            signal.alarm(LIMIT_S)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                verdict = work()
+            os.write(writer, pickle.dumps((verdict.kind, verdict.reason[:4000])))
+        finally:
+            os._exit(0)  # whatever happens, the child is not a second pytest
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         data = stream.read()

@@ -263,7 +263,9 @@ def _write_float(group: _Group, attributes: Mapping[str, str | int]) -> None:
     x, scale, exponent_bits, mantissa_bits, bias, largest = group.node.input
     one, two = group.number(1.0), group.number(2.0)
     values = group.add("Div", x, scale)
-    size = group.add("Add", group.add("Abs", values), group.number(float(np.finfo(np.float32).tiny)))
+    size = group.add(
+        "Add", group.add("Abs", values), group.number(float(np.finfo(np.float32).tiny))
+    )
     power = group.add("Div", group.add("Log", size), group.number(float(np.log(2.0))))
     power = group.add("Floor", power)
     # the quotient of logarithms may lie just beside an integer: compare with the powers

@@ -22,6 +22,7 @@ from quantlib.graph.islands import plain
 from quantlib.graph.mending import unique
 from quantlib.graph.model import Node
 from quantlib.graph.node_functions import RuntimeFunction, serialize_node
+from quantlib.graph.normalization import fuse_layer_normalization
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
@@ -33,7 +34,8 @@ def simplify(graph: Graph) -> Graph:
     """Fold constants, join quantizer pairs, fuse MatMul + Add and Pad + Conv, drop the rest."""
     joined = join_quantizer_pairs(fold_constants(graph, quantizers=False))
     folded = check_quantizers(fold_constants(joined))
-    fused = drop_unused(fuse_pad(fuse_matmul_add(folded)))
+    fused = fuse_pad(fuse_matmul_add(fuse_layer_normalization(drop_unused(folded))))
+    fused = drop_unused(fused)
     return fix_constants(plain_integers(fused))
 
 
