@@ -78,7 +78,7 @@ def tally_of(layer: QuantizedLayer, run: LayerRun, exact: AnyArray | None) -> Ta
     """Return the figures of one run; `exact` is the float model's output, where it is known."""
     tally = Tally()
     if run.accumulator is not None and isinstance(layer.op, MixingOp):
-        accumulator = run.accumulator
+        accumulator = np.atleast_1d(run.accumulator)  # a single number has no axis to count along
         axis = channel_axis(layer, accumulator.ndim)
         kept = -1 if axis is None else axis % accumulator.ndim
         others = tuple(i for i in range(accumulator.ndim) if i != kept)

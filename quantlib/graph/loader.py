@@ -81,14 +81,8 @@ def load_model(
             raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
         data, stem, folder = path.read_bytes(), path.stem, path.parent
     label = name or stem
-    try:
-        model = parse(data, label, folder)
-        return _loaded(model, data, label, convert=trusted if convert is None else convert)
-    except UnicodeDecodeError as error:
-        raise ModelLoadError(
-            f"{label}: a name inside the model is no text ({error.object[:40]!r} is not UTF-8); "
-            "export it with plain names."
-        ) from None
+    model = parse(data, label, folder)
+    return _loaded(model, data, label, convert=trusted if convert is None else convert)
 
 
 def _loaded(model: onnx.ModelProto, data: bytes, label: str, *, convert: bool) -> Graph:
@@ -108,7 +102,9 @@ def _loaded(model: onnx.ModelProto, data: bytes, label: str, *, convert: bool) -
     notes += [*converted, *_check(model, label)]
     words = _words(model, label)
     notes += lists.keep_number_outputs(model, words, label)
-    graph = _graph_of(free_batch(model), data, label, words, originals)
+    model = free_batch(model)
+    notes += mending.name_squeezed_axes(model)
+    graph = _graph_of(model, data, label, words, originals)
     nodes = tuple(
         dataclasses.replace(node, body=bodies[node.name].SerializeToString())
         if node.name in bodies
@@ -138,8 +134,6 @@ def _check(model: onnx.ModelProto, label: str) -> list[str]:
             raise ModelLoadError(
                 f"{label}: the model breaks a rule of ONNX: {reason(error)}. Export it again."
             ) from None
-        except UnicodeDecodeError:
-            raise
         except Exception as error:
             raise ModelLoadError(
                 f"{label}: the model cannot be checked: {reason(error)}. Export it again."

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from quantlib.errors import ModelLoadError
-from quantlib.graph.shapes import shape_of
+from quantlib.graph.shapes import infer_shapes, shape_of
 from quantlib.graph.walking import (
     all_graphs,
     all_nodes,
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 MAX_DENSE_VALUES = 2**27
 """Values that a sparse tensor may take once its zeros are written out."""
+
+_AXES_AS_INPUT = 13
+"""Operator set from which Squeeze has its axes as an input."""
 
 _FIRST_FREE_INITIALIZERS = 4
 """IR version from which initializers need not be inputs too."""
@@ -177,6 +180,38 @@ def _dense(tensor: onnx.SparseTensorProto, label: str) -> onnx.TensorProto:
     raise ModelLoadError(
         f"{label}: sparse tensor {name!r} {fault}; store it as an ordinary tensor."
     )
+
+
+def name_squeezed_axes(model: onnx.ModelProto) -> list[str]:
+    """Write down which axes a Squeeze without axes removes, in place; return notes.
+
+    Left as it is, it would remove the samples' axis too when there is one sample. Axes are
+    written down where all sizes but the first are known.
+    """
+    nodes = [n for n in model.graph.node if n.op_type == "Squeeze" and not n.domain]
+    nodes = [n for n in nodes if not n.attribute and not any(n.input[1:])]
+    if not nodes:
+        return []
+    shapes = infer_shapes(model)
+    version = next((e.version for e in model.opset_import if not e.domain), 0)
+    notes = []
+    for node in nodes:
+        first, *sizes = shapes.get(node.input[0], (0,))
+        if isinstance(first, int) or not all(isinstance(size, int) for size in sizes):
+            continue
+        axes = [i for i, size in enumerate(sizes, 1) if size == 1]
+        if version < _AXES_AS_INPUT:
+            node.attribute.append(helper.make_attribute("axes", axes))
+        else:
+            name = f"{node.name}/axes"
+            array = np.array(axes, dtype=np.int64)
+            model.graph.initializer.append(numpy_helper.from_array(array, name))
+            node.input[1:] = [name]
+        notes.append(
+            f"node {node.name!r} (Squeeze) names no axes and would remove that of the samples "
+            f"when there is one; read as axes {axes}."
+        )
+    return notes
 
 
 def drop_contradictions(model: onnx.ModelProto) -> list[str]:

@@ -64,9 +64,50 @@ def parse(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
         ) from None
     if not model.HasField("graph") or not model.graph.node:
         raise ModelLoadError(f"{label}: the model has no nodes; export it again.")
+    _check_text(model, label)
     _read_outside_tensors(model, label, folder)
     _check_types(model, label)
     return model
+
+
+def _check_text(model: onnx.ModelProto, label: str) -> None:
+    """Raise ModelLoadError for names that are no text: protobuf hands such over as bytes."""
+    for word in _words_of(model):
+        if not isinstance(word, str):
+            raise ModelLoadError(
+                f"{label}: a name inside the model is no text ({bytes(word)[:40]!r} is not UTF-8); "
+                "export it with plain names."
+            )
+
+
+def _words_of(model: onnx.ModelProto) -> Iterator[str | bytes]:
+    """Yield every name in a model."""
+    graphs, nodes = list(all_graphs(model.graph)), list(all_nodes(model.graph))
+    for entry in model.opset_import:
+        yield entry.domain
+    for function in model.functions:
+        yield from (function.domain, function.name, function.overload)
+        yield from (*function.input, *function.output, *function.attribute)
+        nodes += function.node
+        for node in function.node:
+            for body in bodies(node):
+                graphs += all_graphs(body)
+                nodes += all_nodes(body)
+    for node in nodes:
+        yield from (node.name, node.op_type, node.domain, node.overload)
+        yield from (*node.input, *node.output)
+        for attribute in node.attribute:
+            yield from (attribute.name, attribute.ref_attr_name)
+    for graph in graphs:
+        yield graph.name
+        for tensor in graph.initializer:
+            yield tensor.name
+        for sparse in graph.sparse_initializer:
+            yield sparse.values.name
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            yield value.name
+            for size in value.type.tensor_type.shape.dim:
+                yield size.dim_param
 
 
 def _read_outside_tensors(model: onnx.ModelProto, label: str, folder: Path | None) -> None:

@@ -259,9 +259,7 @@ def fused_convolution_without_an_import() -> Any:
         node("Gemm", ["f", "v"], ["y"]),
     ]  # fmt: skip
     constants = {"w": normal(4, 2, 3, 3), "b": normal(4), "v": normal(4, 3)}
-    model = build(
-        nodes, inputs={"x": ["n", 2, 6, 6]}, outputs=["y"], opset=14, constants=constants
-    )
+    model = build(nodes, inputs={"x": ["n", 2, 6, 6]}, outputs=["y"], opset=14, constants=constants)
     return model, (normal(16, 2, 6, 6),)
 
 

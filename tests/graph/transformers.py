@@ -36,7 +36,9 @@ class Encoder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, Any] = {}
 
-    def op(self, op_type: str, *inputs: str, outputs: int = 1, domain: str = "", **named: Any) -> Any:
+    def op(
+        self, op_type: str, *inputs: str, outputs: int = 1, domain: str = "", **named: Any
+    ) -> Any:
         names = [f"{op_type.lower()}_{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(
             helper.make_node(op_type, list(inputs), names, f"/{op_type}_{len(self.nodes)}",
@@ -72,10 +74,14 @@ class Encoder:
         return helper.make_model(graph, opset_imports=imports, ir_version=8)
 
     def embedded(self) -> str:
-        words = self.op("Gather", self.const(self.rng.normal(size=(VOCABULARY, WIDTH))), "input_ids")
+        words = self.op(
+            "Gather", self.const(self.rng.normal(size=(VOCABULARY, WIDTH))), "input_ids"
+        )
         places = self.const(0.3 * self.rng.normal(size=(TOKENS, WIDTH)))
         if self.style == "torchscript":  # the first rows of a table, as many as there are tokens
-            length = self.op("Gather", self.op("Shape", "input_ids"), self.const(np.array(1)), axis=0)
+            length = self.op(
+                "Gather", self.op("Shape", "input_ids"), self.const(np.array(1)), axis=0
+            )
             end = self.op("Unsqueeze", length, self.const(np.array([0])))
             zero = self.const(np.array([0]))
             places = self.op("Slice", places, zero, end, zero)
