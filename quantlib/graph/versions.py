@@ -8,6 +8,7 @@ import onnx
 import onnx.version_converter
 
 from quantlib.errors import ModelLoadError
+from quantlib.graph.shapes import infer_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -86,7 +87,7 @@ def modernize(
             f"newer; {remedy}. load_model(..., convert=True) converts files that you trust."
         )
     try:
-        converted = onnx.version_converter.convert_version(model, CONVERTED_TO)
+        converted = _converted(model)
     except Exception as error:
         raise ModelLoadError(
             f"{label}: the model uses operator set {version}, older than {OLDEST}, and cannot be "
@@ -95,3 +96,66 @@ def modernize(
         ) from None
     converted.ir_version = max(converted.ir_version, _IR_WITH_FREE_INITIALIZERS)
     return converted, [f"operator set {version} was converted to {CONVERTED_TO}."]
+
+
+def _converted(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Convert a model whose free sizes may stay free: the converter itself wants numbers."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    del fixed.graph.value_info[:]
+    for value in [*fixed.graph.input, *fixed.graph.output]:
+        for size in value.type.tensor_type.shape.dim:
+            if not size.HasField("dim_value"):
+                size.dim_value = 1
+    _spell_broadcasts(fixed)
+    converted: onnx.ModelProto = onnx.version_converter.convert_version(fixed, CONVERTED_TO)
+    del converted.graph.value_info[:]
+    for before, after in (
+        (model.graph.input, converted.graph.input),
+        (model.graph.output, converted.graph.output),
+    ):
+        declared = {value.name: value for value in before}
+        for value in after:
+            if value.name in declared:
+                value.CopyFrom(declared[value.name])
+    return converted
+
+
+def _spell_broadcasts(model: onnx.ModelProto) -> None:
+    """Give second operands that broadcast from an `axis` on the axes that follow, in place.
+
+    Before operator set 7 the second operand's first axis meets the first one's `axis`; the
+    converter counts the axes wrongly.
+    """
+    nodes = [
+        node
+        for node in model.graph.node
+        if {"broadcast", "axis"} <= {attribute.name for attribute in node.attribute}
+    ]
+    if not nodes:
+        return
+    shapes = infer_shapes(model)
+    wider: dict[str, onnx.NodeProto] = {}
+    for node in nodes:
+        ranks = [len(shapes.get(name, ())) for name in node.input]
+        (axis,) = (attribute.i for attribute in node.attribute if attribute.name == "axis")
+        if not ranks[0] or ranks[1] != len(shapes.get(node.input[1], (None,))):
+            raise ValueError(f"the axes of {node.input[0]!r} or {node.input[1]!r} are not known")
+        missing = ranks[0] - axis % ranks[0] - ranks[1]
+        kept = [attribute for attribute in node.attribute if attribute.name != "axis"]
+        copies = [onnx.AttributeProto.FromString(a.SerializeToString()) for a in kept]
+        del node.attribute[:]
+        node.attribute.extend(copies)
+        if missing > 0:
+            name = f"{node.name}/aligned"
+            axes = list(range(ranks[1], ranks[1] + missing))
+            wider[node.name] = onnx.helper.make_node(
+                "Unsqueeze", [node.input[1]], [name], name, axes=axes
+            )
+            node.input[1] = name
+    ordered: list[onnx.NodeProto] = []
+    for node in model.graph.node:
+        ordered += [wider[node.name]] if node.name in wider else []
+        ordered.append(onnx.NodeProto.FromString(node.SerializeToString()))
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)

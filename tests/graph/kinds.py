@@ -513,3 +513,55 @@ def a_product_over_nothing() -> Any:
                  "one": np.array([1])}  # fmt: skip
     model = build(nodes, inputs={"x": ["n", 4]}, outputs=["y"], opset=17, constants=constants)
     return model, (normal(30, 4),)
+
+
+# Grids in ONNX Runtime's own domain
+
+
+def quantized(kind: int, weight_kind: int, *, low: int, high: int, scale: float) -> Any:
+    domain = "com.microsoft"
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"], "q", domain=domain),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"], "dq", domain=domain),
+        node("DequantizeLinear", ["w", "sw", "zw"], ["wd"], "dw", domain=domain),
+        node("MatMul", ["d", "wd"], ["y"], "mm"),
+    ]
+    model = build(nodes, inputs={"x": ["n", 6]}, outputs=["y"], opset=13,
+                  domains=[(domain, 1)])  # fmt: skip
+    codes = np.random.default_rng(3).integers(low, high + 1, size=(6, 4))
+    model.graph.initializer.extend([
+        helper.make_tensor("s", TensorProto.FLOAT, [], [scale]),
+        helper.make_tensor("z", kind, [], [3]),
+        helper.make_tensor("sw", TensorProto.FLOAT, [], [0.125]),
+        helper.make_tensor("zw", weight_kind, [], [0]),
+        helper.make_tensor("w", weight_kind, codes.shape, codes.ravel().tolist()),
+    ])  # fmt: skip
+    return model, (normal(40, 6),)
+
+
+@made
+def grids_of_16_bits_of_the_runtime() -> Any:
+    return quantized(TensorProto.UINT16, TensorProto.INT16, low=-900, high=900, scale=1e-3)
+
+
+@made
+def grids_of_4_bits_of_the_runtime() -> Any:
+    return quantized(TensorProto.UINT4, TensorProto.INT4, low=-8, high=7, scale=0.5)
+
+
+@made
+def integer_weights_of_the_runtime_in_blocks() -> Any:
+    rng = np.random.default_rng(0)
+    nodes = [
+        node("MatMulNBits", ["x", "w", "s"], ["h"], domain="com.microsoft", K=32, N=5, bits=4,
+             block_size=16),
+        node("Gemm", ["h", "v"], ["y"]),
+    ]  # fmt: skip
+    constants = {
+        "w": rng.integers(0, 256, size=(5, 2, 8)).astype(np.uint8),
+        "s": rng.uniform(0.1, 0.2, size=(10,)).astype(np.float32),
+        "v": normal(5, 3),
+    }
+    model = build(nodes, inputs={"x": ["n", 32]}, outputs=["y"], opset=17, constants=constants,
+                  domains=[("com.microsoft", 1)])  # fmt: skip
+    return model, (normal(40, 32),)
