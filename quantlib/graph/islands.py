@@ -6,6 +6,7 @@ tensors are float32 and 8-bit integers on this side, and what the model says ins
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -38,6 +39,7 @@ def plain(array: AnyArray) -> AnyArray:
     return array
 
 
+@cache
 def plain_kind(kind: int) -> int:
     """Return the ONNX element type of what `plain` makes of tensors of another."""
     try:

@@ -260,7 +260,8 @@ def _write_float(group: _Group, attributes: Mapping[str, str | int]) -> None:
     Values below the smallest normal number are multiples of the smallest subnormal one. The
     definition does not look at ``has_subnormal``, and neither is it here.
     """
-    x, scale, exponent_bits, mantissa_bits, bias, largest = group.node.input
+    x, scale, *numbers = group.node.input
+    exponent_bits, mantissa_bits, bias, largest = map(group.real, numbers)
     one, two = group.number(1.0), group.number(2.0)
     values = group.add("Div", x, scale)
     size = group.add(
