@@ -204,7 +204,9 @@ class Calibration:
         grids = self._output_grids(layer, measured, results, on_integers=on_integers)
         layer = dataclasses.replace(layer, outputs=grids)
         if in_float:
-            outputs = self._shelved(self._wrapped(layer, results))
+            # nothing rounds an island's result before an integer operator reads it
+            rounded = layer.treatment is not Treatment.FLOAT
+            outputs = self._shelved(self._wrapped(layer, results), rounded=rounded)
             return _Done(layer, outputs, measured.statistics)
         layer, outputs = self._integers(layer, results)
         return _Done(layer, outputs, measured.statistics)

@@ -109,8 +109,8 @@ class Measured:
         if self._layer.treatment is Treatment.RAW:
             return
         for i, (name, values) in enumerate(zip(self._layer.node.outputs, results, strict=True)):
-            if values is None or values.dtype.kind != "f":
-                continue
+            if values is None or values.dtype.kind != "f" or not values.size:
+                continue  # nothing to measure: what has no elements has no range
             self._real.add(i)
             if name in self._elsewhere.ranges:
                 continue

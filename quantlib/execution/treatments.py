@@ -64,9 +64,10 @@ def plan(graph: Graph, *, quantize_rest: bool | None = None) -> tuple[NodePlan, 
     """
     sources = {info.name: frozenset([info.name]) for info in graph.inputs}
     alone, own = runs_alone(graph, quantize_rest), OwnGrids(graph)
+    normalized = _only_normalized(graph)
     plans = []
     for node in graph.nodes:
-        decided = _treat(node, sources, graph.shapes)
+        decided = _treat(node, sources, graph.shapes, normalized)
         on_integers = issubclass(decided.op_class, MixingOp | MovingOp)
         covered = on_integers and own.covers(node, decided.op_class)
         own.note(node, decided.op_class, covered=covered)
@@ -77,8 +78,36 @@ def plan(graph: Graph, *, quantize_rest: bool | None = None) -> tuple[NodePlan, 
     return tuple(plans)
 
 
+NORMALIZERS = frozenset(
+    ["GroupNormalization", "InstanceNormalization", "LayerNormalization", "LogSoftmax",
+     "RMSNormalization", "SimplifiedLayerNormalization", "Softmax"]
+)  # fmt: skip
+"""Operators that bring what they read to a common scale, in float."""
+
+
+def _only_normalized(graph: Graph) -> frozenset[str]:
+    """Return the tensors that nothing but a normalizing operator reads.
+
+    What is added just before belongs to it, as in ONNX Runtime's fused SkipLayerNormalization:
+    a grid between the two would serve nobody. Attention adds 0 to its scores, or -10000 and
+    less to what must have no weight; one grid for both would leave the scores a handful of codes.
+    """
+    normalized: set[str] = set()
+    others = set(graph.output_names)
+    for node in graph.nodes:
+        if node.op_type in NORMALIZERS and not node.domain:
+            normalized.update(node.inputs[:1])
+            others.update(node.inputs[1:])
+        else:
+            others.update(node.inputs)
+    return frozenset(normalized - others)
+
+
 def _treat(
-    node: Node, sources: Mapping[str, frozenset[str]], shapes: Mapping[str, Shape]
+    node: Node,
+    sources: Mapping[str, frozenset[str]],
+    shapes: Mapping[str, Shape],
+    normalized: frozenset[str],
 ) -> NodePlan:
     """Decide one node from what its inputs are computed from."""
     of_inputs = [sources.get(name, frozenset()) for name in node.inputs]
@@ -93,12 +122,16 @@ def _treat(
     island = NodePlan(Treatment.FLOAT, IslandOp, new)
     if op_class is None or sum(map(bool, node.outputs)) > 1:
         return island
+    if issubclass(op_class, MixingOp) and any(0 in shapes.get(n, ()) for n in node.inputs):
+        return island  # what has no elements has no grid
     on_integers = issubclass(op_class, MixingOp | MovingOp)
     if on_integers and any(of_inputs[1:]) and not op_class.takes_variables:
         return island  # weights, shapes or indices that depend on data
     if issubclass(op_class, MixingOp):
         if op_class.fuses and len(read) == 1:
             return NodePlan(Treatment.LOOKUP, FloatOp, read)
+        if op_class.fuses and node.outputs[0] in normalized:
+            return island
         ranks = [len(shapes[name]) for name in node.inputs[:2] if name in shapes]
         if min(ranks, default=op_class.fewest_axes) < op_class.fewest_axes:
             return island

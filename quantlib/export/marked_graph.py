@@ -14,7 +14,7 @@ from quantlib.export.formats import Refusal
 from quantlib.export.marks import Mark, Placement, Role, Seen, grid_key, upright, values_of
 from quantlib.graph import unfold
 from quantlib.graph.batch import BATCH
-from quantlib.graph.passes import unique
+from quantlib.graph.mending import unique
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

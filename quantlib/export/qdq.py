@@ -14,7 +14,7 @@ from quantlib.export.formats import Refusal, raise_refusals
 from quantlib.export.marks import Role
 from quantlib.export.onnx_files import finish, raised
 from quantlib.export.placement import place
-from quantlib.graph.passes import unique
+from quantlib.graph.mending import unique
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

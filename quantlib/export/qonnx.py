@@ -14,7 +14,7 @@ from quantlib.export.formats import raise_refusals
 from quantlib.export.onnx_files import finish, raised
 from quantlib.export.placement import place
 from quantlib.graph.lowering import OLDEST_OPSET
-from quantlib.graph.passes import unique
+from quantlib.graph.mending import unique
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray

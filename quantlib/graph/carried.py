@@ -144,6 +144,9 @@ def _int_quant(node: Node, parameters: list[AnyArray]) -> UniformQuantizer:
     signed = bool(node.attributes.get("signed", 1))
     narrow = bool(node.attributes.get("narrow", 0))
     n_bits = _whole(node, width, "bit width")
+    if signed and n_bits == 1:  # as QONNX executes it: -1 and 1, like BipolarQuant
+        options = QuantizationOptions(1, is_signed=True)
+        return _grid(node, options, scale, zero_point, rounding=Rounding.SIGN, code_range=(-1, 1))
     options = QuantizationOptions(n_bits, is_signed=signed, is_narrow=signed and narrow)
     word = str(node.attributes.get("rounding_mode", "ROUND")).upper()
     aliases = {"HALF_EVEN": "ROUND", "ROUND_TO_ZERO": "DOWN"}

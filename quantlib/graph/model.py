@@ -97,6 +97,14 @@ class Node:
         Plain Python values and arrays.
     proto : bytes
         The serialized ONNX node, for whoever executes it as it is.
+    body : bytes
+        A serialized ONNX graph that computes the node where no runtime knows its operator;
+        tensors have the names they have outside. Empty for all others.
+    kinds : mapping of str to int
+        ONNX element types of its inputs and outputs in the model, as far as they are known.
+    fixed : mapping of str to array
+        The inputs that are constants, for whoever runs the node alone: shapes, axes and sizes
+        decide what it is.
     """
 
     name: str
@@ -106,6 +114,9 @@ class Node:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     proto: bytes
+    body: bytes = b""
+    kinds: Mapping[str, int] = field(default_factory=dict)
+    fixed: Mapping[str, AnyArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +146,8 @@ class Graph:
         Grids that came with the model, of constants that lie on one.
     batch : Batch
         How samples reach the model.
+    notes : tuple of str
+        What was mended, left out or converted while loading, one sentence each.
 
     Notes
     -----
@@ -160,6 +173,7 @@ class Graph:
     digest: str
     grids: Mapping[str, UniformQuantizer] = field(default_factory=dict)
     batch: Batch = field(default_factory=Batch)
+    notes: tuple[str, ...] = ()
     _facts: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     def fact(self, key: Any, compute: Callable[[], _T]) -> _T:

@@ -16,8 +16,11 @@ from quantlib.graph.carried import (
     quantize_values,
 )
 from quantlib.graph.integers import spell_out_integers
+from quantlib.graph.islands import plain
+from quantlib.graph.mending import unique
 from quantlib.graph.model import Node
 from quantlib.graph.node_functions import RuntimeFunction, serialize_node
+from quantlib.graph.normalization import fuse_layer_normalization
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
@@ -29,7 +32,8 @@ def simplify(graph: Graph) -> Graph:
     """Fold constants, spell integers out, fuse MatMul + Add and Pad + Conv, drop the rest."""
     spelled = spell_out_integers(fold_constants(graph, quantizers=False))
     folded = check_quantizers(fold_constants(spelled))
-    return plain_integers(drop_unused(fuse_pad(fuse_matmul_add(folded))))
+    fused = fuse_pad(fuse_matmul_add(fuse_layer_normalization(drop_unused(folded))))
+    return fix_constants(plain_integers(drop_unused(fused)))
 
 
 def fold_constants(graph: Graph, *, quantizers: bool = True) -> Graph:
@@ -54,7 +58,9 @@ def fold_constants(graph: Graph, *, quantizers: bool = True) -> Graph:
         if grid is not None and is_carrier(node):
             values: tuple[AnyArray, ...] = (_on_grid(node, grid, arguments),)
         else:
-            values = RuntimeFunction(node, graph.opsets)(*map(_runnable, arguments))
+            fixed = {n: constants[n] for n in node.inputs if n}
+            alone = dataclasses.replace(node, fixed=fixed)
+            values = RuntimeFunction(alone, graph.opsets)(*arguments)
         for name, value in zip(node.outputs, values, strict=True):
             if name:
                 constants[name] = read_only(value)
@@ -97,22 +103,25 @@ def _on_grid(node: Node, grid: UniformQuantizer, arguments: list[AnyArray | None
     return quantize_values(node, grid, values, given).astype(np.float32)
 
 
-def _runnable(value: AnyArray | None) -> AnyArray | None:
-    """Widen 2- and 4-bit integers, which ONNX Runtime takes from nobody but itself."""
-    if value is None or value.dtype.kind != "V" or "int" not in value.dtype.name:
-        return value
-    return value.astype(np.uint8 if value.dtype.name.startswith("u") else np.int8)
-
-
 def _is_integer(value: AnyArray | None) -> bool:
     return value is not None and value.dtype.kind in "iuV"
 
 
 def plain_integers(graph: Graph) -> Graph:
     """Widen what is left of 2- and 4-bit integer constants."""
-    constants = {n: v if (w := _runnable(v)) is v or w is None else read_only(w)
-                 for n, v in graph.constants.items()}  # fmt: skip
+    constants = {n: v if (w := plain(v)) is v else read_only(w) for n, v in graph.constants.items()}
     return dataclasses.replace(graph, constants=constants)
+
+
+def fix_constants(graph: Graph) -> Graph:
+    """Let every node know which of its inputs are constants, for whoever runs it alone."""
+    nodes = tuple(
+        dataclasses.replace(
+            node, fixed={n: graph.constants[n] for n in node.inputs if n in graph.constants}
+        )
+        for node in graph.nodes
+    )
+    return dataclasses.replace(graph, nodes=nodes)
 
 
 def check_quantizers(graph: Graph) -> Graph:
@@ -179,6 +188,8 @@ def _matmul_and_bias(
         weight = graph.constants.get(matmul.inputs[1])
         if weight is None or weight.ndim != 2 or matmul.inputs[0] in graph.constants:
             continue
+        if len(graph.shapes.get(matmul.inputs[0], (None, None))) < 2:
+            continue  # a vector; Gemm wants a matrix
         shape = graph.constants[bias].shape
         if (
             shape[-1:] == weight.shape[-1:]
@@ -233,13 +244,3 @@ def _zero_padding(graph: Graph, pad: Node) -> tuple[int, ...] | None:
     if half < 3 or min(flat) < 0 or any(flat[:2]) or any(flat[half : half + 2]):
         return None
     return (*flat[2:half], *flat[half + 2 :])
-
-
-def unique(name: str, taken: set[str]) -> str:
-    """Return `name`, with a number if it is taken, and mark it as taken."""
-    candidate, count = name, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    taken.add(candidate)
-    return candidate

@@ -83,4 +83,6 @@ def _observe(module: QuantizedModule, count: int) -> Probe:
 
 
 def _agreed(one: Sizes, two: Sizes) -> Sizes:
+    if len(one) != len(two):  # a Squeeze that removes the axis of a single sample
+        return (None,) * len(two)
     return tuple(a if a == b else None for a, b in zip(one, two, strict=True))
