@@ -50,7 +50,7 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
         unseen = wording.names([node.name for node in found.unseen])
         say(f"Products inside {unseen} are not looked into: no limit can be confirmed over them.")
     for node in found.conventions:
-        say(f"{node.name} ({node.op_type}): {node.convention}; --conventions onnx does not do it.")
+        say(f"{node.op_type} {node.name}: {node.convention}; --conventions onnx does not do it.")
     say(_verdict(found))
 
 
