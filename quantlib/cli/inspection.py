@@ -24,6 +24,8 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     say(f"{graph.name}: {graph.n_parameters} parameters, {len(graph.nodes)} nodes")
     say(f"inputs   {', '.join(map(_tensor, graph.inputs))}")
     say(f"outputs  {', '.join(map(_tensor, graph.outputs))}")
+    if graph.batch.words:
+        say(f"samples  {graph.batch.words}")
     say()
     columns: dict[str, list[str]] = {
         "node": [node.name for node in found.nodes],

@@ -15,7 +15,7 @@ import onnx
 import onnxruntime as ort
 
 from quantlib.errors import OptionsError
-from quantlib.execution.calls import joined_samples, n_samples, samples_of
+from quantlib.execution.calls import calls, joined_samples, n_samples, samples_of
 from quantlib.export.agreement import agreement, wrong_outputs
 from quantlib.export.formats import Proof
 from quantlib.export.marks import Role, Seen
@@ -190,7 +190,9 @@ def quantized_statically(
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             names = [info.name for info in module.graph.inputs]
-            self.batches = iter([dict(zip(names, module.calibration, strict=True))])
+            graph, data = module.graph, module.calibration
+            every = calls(graph, data, n_samples(graph, data))
+            self.batches = iter([dict(zip(names, call, strict=True)) for call in every])
 
         def get_next(self) -> Any:
             return next(self.batches, None)
