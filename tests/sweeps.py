@@ -33,8 +33,8 @@ ORDER = (
 
 
 def result(config: ql.QuantizationConfig, *figures: float | None) -> SweepResult:
-    """Return a result with these figures, in `ORDER`."""
-    return SweepResult(config, dict(zip(ORDER, figures, strict=True)))
+    """Return a result with these figures, in `ORDER`, of a model that was looked into."""
+    return SweepResult(config, {**dict(zip(ORDER, figures, strict=True)), "n_unseen": 0})
 
 
 def changed(result: SweepResult, **figures: float | None) -> SweepResult:

@@ -59,6 +59,16 @@ def test_a_model_runs_as_it_was_meant(number: str) -> None:
     assert found.sqnr_db == pytest.approx(decibel(y, module_of(graph, x).forward(*x)), abs=0.1)
 
 
+@pytest.mark.parametrize(
+    ("number", "words"), [("01", "one sample at a time"), ("19", "run together"), ("17", "")]
+)
+def test_the_command_says_how_samples_reach_it(number: str, words: str) -> None:
+    path, _, _ = case(number)
+    written = run("inspect", path).stdout
+    assert ("samples  " in written) == bool(words)
+    assert words in written
+
+
 @pytest.mark.parametrize("number", ["01", "18", "23"])
 def test_generated_data_fit_it(number: str) -> None:
     path, _, _ = case(number)

@@ -36,6 +36,8 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
         "opsets": dict(graph.opsets),
         "inputs": [_tensor(info) for info in graph.inputs],
         "outputs": [_tensor(info) for info in graph.outputs],
+        "samples_per_call": graph.batch.size,
+        "mixes_samples": graph.batch.mixes,
         "n_parameters": graph.n_parameters,
         "refusal": found.refusal,
         "nodes": [

@@ -24,6 +24,8 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     say(f"{graph.name}: {graph.n_parameters} parameters, {len(graph.nodes)} nodes")
     say(f"inputs   {', '.join(map(_tensor, graph.inputs))}")
     say(f"outputs  {', '.join(map(_tensor, graph.outputs))}")
+    if graph.batch.words:
+        say(f"samples  {graph.batch.words}")
     say()
     columns: dict[str, list[str]] = {
         "node": [node.name for node in found.nodes],
@@ -50,7 +52,7 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
         unseen = wording.names([node.name for node in found.unseen])
         say(f"Products inside {unseen} are not looked into: no limit can be confirmed over them.")
     for node in found.conventions:
-        say(f"{node.name} ({node.op_type}): {node.convention}; --conventions onnx does not do it.")
+        say(f"{node.op_type} {node.name}: {node.convention}; --conventions onnx does not do it.")
     say(_verdict(found))
 
 

@@ -120,7 +120,7 @@ def quantize(
         _show(found, title=f"{bench.graph.name} on {bench.data.name}")
         if chosen.conventions == "concrete-ml":
             for layer in inspect_model(bench.graph).conventions:
-                note(f"{layer.name} ({layer.op_type}): {layer.convention}")
+                note(f"{layer.op_type} {layer.name}: {layer.convention}")
     if save_config is not None:
         write_text(save_config, chosen.to_json() + "\n")
     if check and not found.fits:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.tensor import Tensor
+from quantlib.execution.calls import calls, n_samples
 from quantlib.export.marks import Seen
 
 if TYPE_CHECKING:
@@ -93,13 +94,12 @@ def agreement(
     found = Agreement()
     checked = [mark for mark in marks if mark.reals is not None]
     names = [info.name for info in module.graph.inputs]
-    for start in range(0, len(inputs[0]), BATCH):
-        part = [array[start : start + BATCH] for array in inputs]
+    for part in calls(module.graph, inputs, BATCH):
         seen = Seen(module, part)
         wanted = [*(mark.output for mark in checked), *module.graph.output_names]
         results = run(wanted, dict(zip(names, part, strict=True)))
         made = dict(zip(wanted, results, strict=True))
-        _compare(module, checked, seen, made, len(part[0]), found)
+        _compare(module, checked, seen, made, n_samples(module.graph, part), found)
         if watch is not None:
             watch(part, seen, made)
     return found

@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quantlib.core.tensor import Tensor
+from quantlib.execution.calls import samples_of
 from quantlib.export.formats import Refusal
 from quantlib.export.marks import Mark, Placement, Role, Seen, grid_key, upright, values_of
 from quantlib.graph import unfold
@@ -44,7 +45,8 @@ class MarkedGraph:
     def __init__(self, module: QuantizedModule) -> None:
         self.module = module
         graph = self.graph = module.graph
-        self.seen = Seen(module, [array[:1] for array in module.calibration])
+        one = slice(0, graph.batch.size or 1)
+        self.seen = Seen(module, samples_of(graph, module.calibration, one))
         self.taken = {"", *(name for node in graph.nodes for name in (*node.inputs, *node.outputs))}
         self.taken |= {info.name for info in (*graph.inputs, *graph.outputs)}
         self.nodes: list[onnx.NodeProto] = []

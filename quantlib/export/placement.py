@@ -31,7 +31,7 @@ from quantlib.export.marks import (
 )
 from quantlib.ops.arithmetic import Add, Div, Mul
 from quantlib.ops.base import MixingOp, MovingOp, WeightedOp
-from quantlib.ops.carried import CarriedQuantizer
+from quantlib.ops.carried import CarriedQuantizer, DynamicQuantizer
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat, Pad
 from quantlib.ops.pooling import MaxPool
@@ -83,6 +83,10 @@ class _Layers(MarkedGraph):
         elif isinstance(op, MovingOp):
             operands = [self.operand(layer, i) for i in range(len(node.inputs))]
             self._moving(layer, operands)
+        elif isinstance(op, DynamicQuantizer):
+            self.refuse(layer.name, "rounds to another grid in every call",
+                        "export the model with a constant scale")  # fmt: skip
+            self.note_result(node, self.real_name(node.inputs[0]))
         elif isinstance(op, CarriedQuantizer) and self._carried(layer):
             pass
         else:
@@ -167,6 +171,8 @@ class _Layers(MarkedGraph):
         """Round both summands to the scale on which they are added, without clipping."""
         run = self.seen.runs[layer.name]
         params = layer.leaving_params(run.operands) or layer.output_grid()
+        if params is None and isinstance(layer.op, MixingOp):  # on grids of the model's own
+            params = layer.op.output_params(*run.operands)  # type: ignore[arg-type]
         assert params is not None
         scale = np.float64(params.scale)
         found = []
@@ -219,7 +225,7 @@ class _Layers(MarkedGraph):
         x = self.seen.runs[layer.name].operands[0]
         assert isinstance(x, Tensor)
         below_zero = x.quantizer.qmin < int(np.min(x.quantizer.zero_point))
-        return below_zero and any(op.window.pads_for(x.shape[2:]))
+        return op.pads_zero and below_zero and any(op.window.pads_for(x.shape[2:]))
 
     def _padded_pool(self, layer: QuantizedLayer, op: MaxPool, source: str) -> None:
         """Pad with 0.0 before the maximum is taken."""
@@ -388,7 +394,7 @@ class _Layers(MarkedGraph):
         assert isinstance(op, CarriedQuantizer)
         x = self.seen.tensors.get(node.inputs[0])
         grid = op.quantizer([layer.constants.get(i) for i in range(1, len(node.inputs))])
-        if grid is None or not isinstance(x, Tensor):
+        if grid is None or x is None or not (isinstance(x, Tensor) or x.dtype.kind == "f"):
             return False
         if grid.no_clipping or node.op_type == "Trunc":
             self.refuse(layer.name, f"{node.op_type} divides codes by a power of two",

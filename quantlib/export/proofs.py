@@ -15,6 +15,7 @@ import onnx
 import onnxruntime as ort
 
 from quantlib.errors import OptionsError
+from quantlib.execution.calls import calls, joined_samples, n_samples, samples_of
 from quantlib.export.agreement import agreement, wrong_outputs
 from quantlib.export.formats import Proof
 from quantlib.export.marks import Role, Seen
@@ -53,12 +54,12 @@ def prove_qdq(
     optimized = _optimized(model)
     names = module.graph.output_names
     counts = {"equal": 0, "as plain": 0}
-    others: list[list[AnyArray]] = []
+    others: list[tuple[AnyArray, ...]] = []
 
     def watch(part: Sequence[AnyArray], seen: Seen, made: Mapping[str, AnyArray]) -> None:
         feeds = dict(zip(seen.inputs, part, strict=True))
         fast = dict(zip(names, optimized.run(list(names), feeds), strict=True))
-        rows = len(part[0])
+        rows = n_samples(module.graph, part)
         wrong = wrong_outputs(module, seen, fast, rows)
         same = np.ones(rows, dtype=bool)
         for name in names:
@@ -67,7 +68,9 @@ def prove_qdq(
         counts["equal"] += int((~wrong).sum())
         counts["as plain"] += int((wrong & same).sum())
         if (wrong & ~same).any():
-            others.append([array[wrong & ~same] for array in part])
+            alone = module.graph.batch.is_free or module.graph.batch.size == 1
+            rows_again = np.flatnonzero(wrong & ~same) if alone else np.arange(rows)
+            others.append(samples_of(module.graph, part, rows_again))
 
     plain = agreement(module, marks, _run_all(model, marks), inputs, watch=watch)
 
@@ -77,7 +80,7 @@ def prove_qdq(
     if counts["as plain"]:
         said += f"; {counts['as plain']} as without optimizations"
     if others:
-        rest = [np.concatenate(parts) for parts in zip(*others, strict=True)]
+        rest = joined_samples(module.graph, others)
         run = _run_all(model, marks, optimized=True)
         again = agreement(module, marks, run, rest)
         said += f"; the others again, grid by grid: {_sentence(again)}"
@@ -110,7 +113,7 @@ def prove_qonnx(
         outputs = again.forward(*part)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         named = dict(zip(module.graph.output_names, outputs, strict=True))
-        equal += int((~wrong_outputs(module, seen, named, len(part[0]))).sum())
+        equal += int((~wrong_outputs(module, seen, named, n_samples(module.graph, part))).sum())
 
     found = agreement(module, marks, _run_all(lowered, marks), inputs, watch=watch)
     inside = {mark.role for mark in marks} & {Role.SUMMAND, Role.INVERSE, Role.ROUNDED}
@@ -187,7 +190,9 @@ def quantized_statically(
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
             names = [info.name for info in module.graph.inputs]
-            self.batches = iter([dict(zip(names, module.calibration, strict=True))])
+            graph, data = module.graph, module.calibration
+            every = calls(graph, data, n_samples(graph, data))
+            self.batches = iter([dict(zip(names, call, strict=True)) for call in every])
 
         def get_next(self) -> Any:
             return next(self.batches, None)

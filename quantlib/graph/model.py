@@ -75,6 +75,17 @@ class Batch:
         """Whether samples can be run together in any number, each as if it were alone."""
         return self.size is None and not self.mixes
 
+    @property
+    def words(self) -> str:
+        """What is out of the ordinary, in a sentence; empty where samples are free."""
+        if self.mixes:
+            return "Samples depend on one another: all of them are run together."
+        if self.size == 1:
+            return "It runs one sample at a time: samples that run together change one another."
+        if self.size is not None:
+            return f"It runs {self.size} samples at a time, the number it was exported for."
+        return ""
+
     def axis_of(self, name: str) -> int | None:
         """Return the axis of the samples of an input or output; None without."""
         return self.input_axes.get(name, self.output_axes.get(name, 0))

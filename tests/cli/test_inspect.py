@@ -31,6 +31,8 @@ def test_the_document_says_what_the_library_reports(name: str) -> None:
             n.macs,
             n.refusal,
             n.carried_bits,
+            n.unseen,
+            n.convention,
         )
         for n in found.nodes
     ]

@@ -64,6 +64,7 @@ def test_figures_are_those_of_the_evaluation_the_budget_and_the_cost() -> None:
         "bit_operations": costs.bit_operations,
         "table_lookups": costs.n_lookups,
         "elapsed_s": 0.0,
+        "n_unseen": 0,
     }
     assert result["headroom_bits"] == min(layer.headroom_bits for layer in budget.layers)
 
