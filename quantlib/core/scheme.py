@@ -53,7 +53,7 @@ class Scheme:
     estimator: Estimator = MIN_MAX
 
     def __post_init__(self) -> None:
-        check_n_bits(self.n_bits)
+        object.__setattr__(self, "n_bits", check_n_bits(self.n_bits))
         if self.symmetric and self.signed is False:
             raise OptionsError("symmetric needs signed codes; set signed to auto or yes.")
         if self.symmetric and self.n_bits == 1:

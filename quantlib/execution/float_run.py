@@ -73,7 +73,11 @@ def float_batches(
     wanted = tuple(dict.fromkeys(tensors))
     session = _session(graph.source, wanted)
     for call in calls(graph, inputs):
-        feeds = {info.name: array for info, array in zip(graph.inputs, call, strict=True)}
+        # float64 data are kept for the integers; this model has a precision of its own
+        feeds = {
+            info.name: array.astype(info.dtype, copy=False)
+            for info, array in zip(graph.inputs, call, strict=True)
+        }
         try:
             results = session.run(list(wanted), feeds)
         except Exception as error:  # ONNX Runtime's own kinds share no base class
