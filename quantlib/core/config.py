@@ -10,7 +10,7 @@ from typing import Any
 from quantlib.core import config_json
 from quantlib.core.estimator import MIN_MAX
 from quantlib.core.options import MAX_BITS, check_n_bits
-from quantlib.core.scheme import NO_OVERRIDE, LayerOverride, Scheme
+from quantlib.core.scheme import NO_OVERRIDE, LayerOverride, Scheme, check_weights
 from quantlib.errors import OptionsError
 
 CALIBRATE_ON = ("quantized", "float")
@@ -93,7 +93,8 @@ class QuantizationConfig:
     Raises
     ------
     OptionsError
-        A width out of range, contradicting signs, or `output_bits` below the activations'.
+        A width out of range, contradicting signs, `output_bits` below the activations', or a
+        range of weights that would need samples.
 
     Examples
     --------
@@ -126,6 +127,7 @@ class QuantizationConfig:
             raise OptionsError(
                 f"conventions is {self.conventions!r}; give {' or '.join(CONVENTIONS)}."
             )
+        check_weights(self.weights)
         if self.activations.per_channel:
             raise OptionsError("activations have one grid per tensor; set per_channel to no.")
         for name in ("input_bits", "output_bits", "limit_bits", "rounding_threshold_bits"):
