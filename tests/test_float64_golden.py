@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 import quantlib as ql
+from quantlib.data import load_data
+from quantlib.export.formats import Subject
+from quantlib.export.offers import FORMATS
 from tests import processors, reference
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -88,3 +93,32 @@ def test_the_float_model_runs_in_its_own_precision() -> None:
         assert a.outputs[0] is not None
         assert b.outputs[0] is not None
         assert a.outputs[0].quant_stats == b.outputs[0].quant_stats
+
+
+def float64_bench(name: str) -> ql.Workbench:
+    stream = io.BytesIO()
+    np.savez(stream, calibration=ARRAYS[f"{name}_c"], evaluation=ARRAYS[f"{name}_e"])
+    graph = reference.model(name).graph
+    return ql.Workbench(graph, load_data(stream.getvalue(), graph, name=name))
+
+
+def test_float64_data_are_evaluated_against_a_float_model_that_takes_float32() -> None:
+    bench = float64_bench("digits_mlp")
+    assert bench.data.calibration[0].dtype == np.float64
+    found = ql.evaluate(bench, ql.QuantizationConfig.from_n_bits(8))
+    assert found.sqnr_db > 20
+    (name,) = bench.graph.output_names
+    session = ort.InferenceSession(bench.graph.source, providers=["CPUExecutionProvider"])
+    single = bench.data.evaluation[0].astype(np.float32)
+    (expected,) = session.run([name], {bench.graph.inputs[0].name: single})
+    assert np.allclose(bench.float_model.output(), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["qdq", "qonnx"])
+def test_an_export_is_proved_on_float64_data(name: str) -> None:
+    bench = float64_bench("digits_mlp")
+    module = bench.module(ql.QuantizationConfig.from_n_bits(8))
+    form = FORMATS[name]
+    assert not form.refusals(module)
+    proof = form.prove(form.export(Subject(module, "m", bench)), module, bench.data.evaluation)
+    assert proof.holds

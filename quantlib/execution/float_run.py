@@ -9,6 +9,7 @@ import onnx
 
 from quantlib.errors import UnsupportedOpError
 from quantlib.execution.calls import calls, joined
+from quantlib.execution.inputs import in_model_precision
 from quantlib.graph.runtime import open_session
 
 if TYPE_CHECKING:
@@ -73,11 +74,8 @@ def float_batches(
     wanted = tuple(dict.fromkeys(tensors))
     session = _session(graph.source, wanted)
     for call in calls(graph, inputs):
-        # float64 data are kept for the integers; this model has a precision of its own
-        feeds = {
-            info.name: array.astype(info.dtype, copy=False)
-            for info, array in zip(graph.inputs, call, strict=True)
-        }
+        names = (info.name for info in graph.inputs)
+        feeds = dict(zip(names, in_model_precision(graph, call), strict=True))
         try:
             results = session.run(list(wanted), feeds)
         except Exception as error:  # ONNX Runtime's own kinds share no base class

@@ -65,6 +65,17 @@ def check_inputs(
     return checked
 
 
+def in_model_precision(graph: Graph, arrays: Sequence[AnyArray]) -> tuple[AnyArray, ...]:
+    """Return checked inputs in the dtypes that the model declares.
+
+    For whatever runs the model itself: it takes no float64 where it declares float32.
+    """
+    return tuple(
+        array.astype(info.dtype, copy=False)
+        for array, info in zip(arrays, graph.inputs, strict=True)
+    )
+
+
 def _fit(array: AnyArray, info: TensorInfo, batch: Batch, what: str) -> AnyArray:
     wanted = np.dtype(info.dtype)
     label = f"{what} for input {info.name!r}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.tensor import Tensor
+from quantlib.execution.inputs import in_model_precision
 from quantlib.export.marks import Seen
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def agreement(
     checked = [mark for mark in marks if mark.reals is not None]
     names = [info.name for info in module.graph.inputs]
     for start in range(0, len(inputs[0]), BATCH):
-        part = [array[start : start + BATCH] for array in inputs]
+        rows = [array[start : start + BATCH] for array in inputs]
+        # the file takes what the model takes; the module then sees the very same numbers
+        part = in_model_precision(module.graph, rows)
         seen = Seen(module, part)
         wanted = [*(mark.output for mark in checked), *module.graph.output_names]
         results = run(wanted, dict(zip(names, part, strict=True)))

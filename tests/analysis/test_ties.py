@@ -146,6 +146,12 @@ def test_calibration_rounds_more_than_a_run_and_its_ties_are_counted_so() -> Non
     assert ran.decided_inside > 1000
 
 
+def test_a_linear_graph_is_calibrated_without_rounding() -> None:
+    module = given("cancer_linear", "c10")
+    assert count_ties(module).integers > 0
+    assert count_ties(module, calibrating=True).integers == 0
+
+
 def test_batches_count_as_all_samples_at_once() -> None:
     found, module = reference.model("digits_cnn"), given("digits_cnn", "c6")
     data = np.concatenate([found.evaluation] * 3)
