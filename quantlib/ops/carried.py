@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quantlib.core.arguments import as_float
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
-from quantlib.core.quantizer import UniformQuantizer, as_float
+from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.rounding import Rounding
 from quantlib.graph.carried import DYNAMIC, carried_quantizer, quantize_values
 from quantlib.graph.node_functions import RuntimeFunction
