@@ -54,8 +54,19 @@ class DynamicQuantizer(FloatOp):
         """Round real values to their own grid."""
         (x,) = inputs
         assert x is not None
-        grid = self.grid_of(x)
-        return (grid.dequant(grid.quant(as_float(x).astype(np.float32))).astype(x.dtype),)
+        ((reals, grid),) = self.roundings(x, output=None)
+        return (grid.dequant(grid.quant(reals)).astype(x.dtype),)
+
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return the values in float32 and their own grid."""
+        del output
+        (x,) = inputs
+        assert isinstance(x, np.ndarray)
+        return ((as_float(x).astype(np.float32), self.grid_of(x)),)
 
 
 @register_op(
