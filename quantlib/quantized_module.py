@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
+from quantlib.core.arguments import as_numbers
 from quantlib.core.array import QuantizedArray
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
@@ -272,15 +273,15 @@ class QuantizedModule:
         """Return given input codes, or raise TensorError for what are none."""
         if len(q_x) != len(self.inputs):
             raise TensorError(f"got {len(q_x)} arrays; the model has {len(self.inputs)} inputs.")
-        for codes, quantizer in zip(q_x, self.inputs, strict=True):
-            if quantizer is not None and np.asarray(codes).dtype.kind not in "iu":
+        arrays = tuple(as_numbers(codes, what="codes") for codes in q_x)
+        for codes, quantizer in zip(arrays, self.inputs, strict=True):
+            if quantizer is not None and codes.dtype.kind not in "iu":
                 raise TensorError(
-                    f"quantized_forward takes integers, got {np.asarray(codes).dtype}; "
+                    f"quantized_forward takes integers, got {codes.dtype}; "
                     "quantize_input makes them."
                 )
-        arrays = tuple(np.asarray(codes) for codes in q_x)
         check_inputs(self.graph, arrays, what="codes")
-        for codes, quantizer in zip(q_x, self.inputs, strict=True):
+        for codes, quantizer in zip(arrays, self.inputs, strict=True):
             if quantizer is not None and (
                 np.min(codes) < quantizer.qmin or np.max(codes) > quantizer.qmax
             ):

@@ -11,13 +11,13 @@ from pages.ui.home import samples
 from quantlib import wording
 from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON
-from quantlib.core.estimator import ESTIMATORS
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
 
 _WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] + 1)]
 _EDGE_BITS = [state.AUTO, *_WIDTHS]
 _ROUNDING = ["off", *_WIDTHS]
-_ESTIMATORS = [*ESTIMATORS, "percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
+_MORE_ESTIMATORS = ["percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
 _CALIBRATED = {"quantized": "quantized path", "float": "float model"}
 
 
@@ -179,7 +179,10 @@ def _estimator(label: str, key: str) -> None:
     """Draw the choice of a range estimator; other parameters can be typed."""
     st.selectbox(
         label,
-        _ESTIMATORS,
+        [
+            *(WEIGHT_ESTIMATORS if key == state.KEYS["weights_range"] else ESTIMATORS),
+            *_MORE_ESTIMATORS,
+        ],
         key=key,
         bind="query-params",
         accept_new_options=True,

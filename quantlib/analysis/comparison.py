@@ -97,6 +97,8 @@ class Comparison:
         ``10 log10(sum y² / sum (y - ŷ)²)`` with y before, dB.
     agreement : float or None
         Share of samples with the same class; None for outputs that are no scores.
+    divergence : Divergence or None
+        Of the outputs after from those before, as distributions over the classes; likewise.
     confusion : ConfusionChange or None
         By label where there are class labels.
     margins : tuple of MarginBin
@@ -110,9 +112,17 @@ class Comparison:
     max_error: float
     sqnr_db: float
     agreement: float | None
+    divergence: metrics.Divergence | None
     confusion: ConfusionChange | None
     margins: tuple[MarginBin, ...]
     flips: tuple[Flip, ...]
+
+    @property
+    def agreement_interval(self) -> tuple[float, float] | None:
+        """Wilson interval (95 %) of the agreement; None for outputs that are no scores."""
+        if self.agreement is None:
+            return None
+        return metrics.wilson_interval(self.agreement, self.n_samples)
 
 
 def compare_outputs(
@@ -150,6 +160,7 @@ def compare_outputs(
         max_error=metrics.max_abs_error(before, after),
         sqnr_db=metrics.sqnr_db(before, after),
         agreement=metrics.top1_agreement(before, after) if scores else None,
+        divergence=metrics.kl_divergence(before, after) if scores else None,
         confusion=confusion_change(before, after, labels) if scores else None,
         margins=agreement_by_margin(before, after, bins=bins) if scores else (),
         flips=flips_of(before, after, labels) if scores else (),

@@ -111,6 +111,8 @@ def evaluate_module(
         max_error=outputs.known(figures.max_error),
         cosine=outputs.known(figures.cosine),
         agreement=figures.agreement,
+        divergence=figures.divergence,
+        n_answers=figures.n_answers,
         score=figures.score,
         weight_bytes=-(-weight_bits // 8),
         float_weight_bytes=float_bits // 8,

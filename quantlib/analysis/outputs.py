@@ -140,13 +140,14 @@ def _compared(
         summary = OutputSummary(name, OutputKind.NOT_COMPARED, reason=reason)
         return ComparedOutput(summary, y_float, y, step, ())
     classes = _holds_classes(y_float)
-    agreement = None
+    agreement, divergence, answers = None, None, 0
     before, after = y_float, y
     if classes:
-        agreement = float(np.mean(y_float == y)) if y.size else 1.0
+        agreement, answers = float(np.mean(y_float == y)) if y.size else 1.0, y.size
         before, after = _indicators(y_float, y)
     elif _holds_scores(y_float, n_samples):
-        agreement = metrics.top1_agreement(y_float, y)
+        agreement, answers = metrics.top1_agreement(y_float, y), len(y)
+        divergence = metrics.kl_divergence(y_float, y)
     if before.dtype.kind in "iub":
         before, after = before.astype(np.float64), after.astype(np.float64)
     summary = OutputSummary(
@@ -157,6 +158,8 @@ def _compared(
         max_error=metrics.max_abs_error(before, after),
         cosine=metrics.cosine_similarity(before, after),
         agreement=agreement,
+        n_answers=answers,
+        divergence=divergence,
     )
     return ComparedOutput(summary, y_float, y, step, ())
 

@@ -6,22 +6,47 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from quantlib.core.metrics import wilson_interval
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from quantlib.analysis.observation import Seen
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
+    from quantlib.core.metrics import Divergence
     from quantlib.core.quantizer import UniformQuantizer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """How well outputs match labels: ``name`` is accuracy or R²; NaN-free."""
+    """How well outputs match labels; NaN-free.
+
+    Parameters
+    ----------
+    name : str
+        Accuracy or R².
+    float_value, quantized_value : float
+        Of the float model, and of the quantized one.
+    n_labels : int or None
+        Labels that an accuracy counts; None for R², which is no share of them.
+    """
 
     name: str
     float_value: float
     quantized_value: float
+    n_labels: int | None = None
+
+    @property
+    def intervals(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Wilson intervals (95 %) of both accuracies, float first; None for R²."""
+        if self.n_labels is None:
+            return None
+        first, later = (
+            wilson_interval(value, self.n_labels)
+            for value in (self.float_value, self.quantized_value)
+        )
+        return first, later
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,6 +127,10 @@ class OutputSummary:
     agreement : float or None
         Share of samples with the float model's class: of class numbers, and of scores by their
         largest; None for other values.
+    n_answers : int
+        Classes that `agreement` counts; 0 where there are none.
+    divergence : Divergence or None
+        Of scores from the float model's, as distributions over the classes; None for others.
     score : Score or None
         Against the labels, where they fit this output.
     reason : str
@@ -115,8 +144,15 @@ class OutputSummary:
     max_error: float | None = None
     cosine: float | None = None
     agreement: float | None = None
+    n_answers: int = 0
+    divergence: Divergence | None = None
     score: Score | None = None
     reason: str = ""
+
+    @property
+    def agreement_interval(self) -> tuple[float, float] | None:
+        """Wilson interval (95 %) of the agreement; None for outputs without classes."""
+        return _interval(self.agreement, self.n_answers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +190,10 @@ class Evaluation:
         That output against the float model.
     agreement : float or None
         Share of samples with the same class; None for outputs that are no scores.
+    divergence : Divergence or None
+        Of the outputs from the float model's, as distributions over the classes; likewise.
+    n_answers : int
+        Classes that `agreement` counts; 0 where there are none.
     score : Score or None
         Against the labels, where there are any.
     weight_bytes, float_weight_bytes : int
@@ -191,6 +231,8 @@ class Evaluation:
     max_error: float
     cosine: float
     agreement: float | None
+    divergence: Divergence | None
+    n_answers: int
     score: Score | None
     weight_bytes: int
     float_weight_bytes: int
@@ -200,6 +242,11 @@ class Evaluation:
     error_counts: AnyArray
     error_std: float
     flips: tuple[Flip, ...]
+
+    @property
+    def agreement_interval(self) -> tuple[float, float] | None:
+        """Wilson interval (95 %) of the agreement; None for outputs without classes."""
+        return _interval(self.agreement, self.n_answers)
 
     @property
     def widest(self) -> LayerSummary | None:
@@ -216,3 +263,7 @@ class Evaluation:
         widest = self.widest
         within = widest is None or (widest.width_bits or 0) <= self.config.limit_bits
         return None if within and self.unseen else within
+
+
+def _interval(share: float | None, count: int) -> tuple[float, float] | None:
+    return wilson_interval(share, count) if share is not None and count else None

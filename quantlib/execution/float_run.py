@@ -9,6 +9,7 @@ import onnx
 
 from quantlib.errors import UnsupportedOpError
 from quantlib.execution.calls import calls, joined
+from quantlib.execution.inputs import in_model_precision
 from quantlib.graph.runtime import open_session
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def float_batches(
     wanted = tuple(dict.fromkeys(tensors))
     session = _session(graph.source, wanted)
     for call in calls(graph, inputs):
-        feeds = {info.name: array for info, array in zip(graph.inputs, call, strict=True)}
+        names = (info.name for info in graph.inputs)
+        feeds = dict(zip(names, in_model_precision(graph, call), strict=True))
         try:
             results = session.run(list(wanted), feeds)
         except Exception as error:  # ONNX Runtime's own kinds share no base class

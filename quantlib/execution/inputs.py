@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.core.arguments import as_numbers
 from quantlib.core.stats import check_finite
 from quantlib.errors import TensorError
 
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 def check_inputs(
     graph: Graph, arrays: Sequence[AnyArray], *, what: str = "data"
 ) -> tuple[AnyArray, ...]:
-    """Return `arrays` in the dtypes of the model's inputs, or say what does not fit.
+    """Return `arrays` in the precision they are computed in, or say what does not fit.
+
+    That is the dtype of the model's input, but float64 data for a float input stay float64, as in
+    Concrete ML: statistics, ties and the first operator then follow float64.
 
     Parameters
     ----------
@@ -34,7 +38,7 @@ def check_inputs(
     ------
     TensorError
         Wrong number of arrays, wrong shape, no samples, unequal numbers of samples, NaN or
-        infinite values, or a dtype that is no number.
+        infinite values, or no numbers (text, complex numbers, rows of unequal length).
     """
     if len(arrays) != len(graph.inputs):
         names = ", ".join(info.name for info in graph.inputs)
@@ -44,7 +48,7 @@ def check_inputs(
         )
     batch = graph.batch
     checked = tuple(
-        _fit(np.asarray(array), info, batch, what)
+        _fit(as_numbers(array, what=f"{what} for input {info.name!r}"), info, batch, what)
         for array, info in zip(arrays, graph.inputs, strict=True)
     )
     counts = {
@@ -61,11 +65,20 @@ def check_inputs(
     return checked
 
 
+def in_model_precision(graph: Graph, arrays: Sequence[AnyArray]) -> tuple[AnyArray, ...]:
+    """Return checked inputs in the dtypes that the model declares.
+
+    For whatever runs the model itself: it takes no float64 where it declares float32.
+    """
+    return tuple(
+        array.astype(info.dtype, copy=False)
+        for array, info in zip(arrays, graph.inputs, strict=True)
+    )
+
+
 def _fit(array: AnyArray, info: TensorInfo, batch: Batch, what: str) -> AnyArray:
     wanted = np.dtype(info.dtype)
     label = f"{what} for input {info.name!r}"
-    if array.dtype.kind not in "fiub":
-        raise TensorError(f"{label} has dtype {array.dtype}; give numbers.")
     if wanted.kind in "iu" and array.dtype.kind == "f":
         raise TensorError(f"{label} has dtype {array.dtype}; the model wants {wanted}.")
     axis = batch.axis_of(info.name)
@@ -92,8 +105,10 @@ def _fit(array: AnyArray, info: TensorInfo, batch: Batch, what: str) -> AnyArray
     with np.errstate(over="ignore"):
         converted = np.asarray(array, dtype=wanted, order="C")
     check_finite(array, what=label)
+    # the float model runs in its own precision, whatever the data's
     check_finite(converted, what=f"{label}, as {wanted},")
-    return converted
+    keeps = wanted.kind == "f" and array.dtype == np.float64
+    return np.asarray(array, order="C") if keeps else converted
 
 
 def _repair(array: AnyArray, info: TensorInfo, axis: int | None) -> str:

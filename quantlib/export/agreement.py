@@ -10,6 +10,7 @@ import numpy as np
 
 from quantlib.core.tensor import Tensor
 from quantlib.execution.calls import calls, n_samples
+from quantlib.execution.inputs import in_model_precision
 from quantlib.export.marks import Seen
 
 if TYPE_CHECKING:
@@ -94,7 +95,9 @@ def agreement(
     found = Agreement()
     checked = [mark for mark in marks if mark.reals is not None]
     names = [info.name for info in module.graph.inputs]
-    for part in calls(module.graph, inputs, BATCH):
+    for rows in calls(module.graph, inputs, BATCH):
+        # the file takes what the model takes; the module then sees the very same numbers
+        part = in_model_precision(module.graph, rows)
         seen = Seen(module, part)
         wanted = [*(mark.output for mark in checked), *module.graph.output_names]
         results = run(wanted, dict(zip(names, part, strict=True)))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.core.arguments import as_float
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
-from quantlib.core.quantizer import UniformQuantizer, as_float
+from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.rounding import Rounding, round_codes
 from quantlib.errors import OptionsError, UnsupportedOpError
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quantlib.core.arguments import as_float
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
-from quantlib.core.quantizer import UniformQuantizer, as_float
+from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.rounding import Rounding
 from quantlib.graph.carried import DYNAMIC, carried_quantizer, quantize_values
 from quantlib.graph.node_functions import RuntimeFunction
@@ -53,8 +54,19 @@ class DynamicQuantizer(FloatOp):
         """Round real values to their own grid."""
         (x,) = inputs
         assert x is not None
-        grid = self.grid_of(x)
-        return (grid.dequant(grid.quant(as_float(x).astype(np.float32))).astype(x.dtype),)
+        ((reals, grid),) = self.roundings(x, output=None)
+        return (grid.dequant(grid.quant(reals)).astype(x.dtype),)
+
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return the values in float32 and their own grid."""
+        del output
+        (x,) = inputs
+        assert isinstance(x, np.ndarray)
+        return ((as_float(x).astype(np.float32), self.grid_of(x)),)
 
 
 @register_op(

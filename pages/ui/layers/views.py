@@ -11,7 +11,7 @@ from pages.ui.charts import searches, theme
 from pages.ui.layers import editing
 from pages.ui.layers import tables as layer_tables
 from quantlib.analysis.attribution.sensitivity import Part
-from quantlib.core.estimator import ESTIMATORS
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
 from quantlib.questions import compare, layers
 
@@ -87,7 +87,7 @@ def table(current: Current) -> None:
             ["weights signed", "weights symmetric", "activations signed", "activations symmetric"],
             words,
         ),
-        "weights range": list(ESTIMATORS),
+        "weights range": list(WEIGHT_ESTIMATORS),
         "activations range": list(ESTIMATORS),
     }
     columns: dict[str, Any] = {
