@@ -161,7 +161,7 @@ def qdq_model(module: QuantizedModule, *, two_bits: bool = False) -> QdqModel:
     model = raised(placed.model, OPSET_OF_2_BITS if narrow else OPSET)
     writer = _Pairs(model, placed.marks, stored)
     finish(model)
-    return QdqModel(model, placed.marks, tuple(dict.fromkeys(writer.notes)))
+    return QdqModel(model, placed.marks, tuple(dict.fromkeys((*placed.notes, *writer.notes))))
 
 
 def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
