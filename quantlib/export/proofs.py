@@ -141,18 +141,21 @@ def prove_overrides(
     del inputs  # scales do not depend on them
     start = time.perf_counter()
     (content,) = files.values()
-    asked = read_overrides(content)
-    made = quantized_statically(module, asked, overrides(module).options)
+    asked, told = read_overrides(content), overrides(module)
+    made = quantized_statically(module, asked, told.options)
+    right = read_overrides(told.text)
     constants = {
         tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in made.graph.initializer
     }
     wrong = []
-    for name, entries in asked.items():
-        pair = [np.ravel([e[key] for e in entries]) for key in ("scale", "zero_point")]
-        given = [constants.get(f"{name}{tail}") for tail in ("_scale", "_zero_point")]
+    for name in asked:
+        pairs = [
+            ([entry[key] for entry in right.get(name, ())], constants.get(f"{name}_{key}"))
+            for key in ("scale", "zero_point")
+        ]
         if not all(
-            g is not None and np.array_equal(np.ravel(g).astype(p.dtype), p)
-            for g, p in zip(given, pair, strict=True)
+            found is not None and np.array_equal(np.ravel(wanted), np.ravel(found).astype(kind))
+            for (wanted, found), kind in zip(pairs, (np.float32, np.int64), strict=True)
         ):
             wrong.append(name)
     equal = len(asked) - len(wrong)
