@@ -266,12 +266,9 @@ class _Pairs:
     def _number(self, name: str, values: AnyArray, data_type: int = TensorProto.FLOAT) -> str:
         """Write a constant under a new name."""
         name = self._new(name)
-        array = np.asarray(values)
-        if data_type == TensorProto.FLOAT:
-            tensor = numpy_helper.from_array(array.astype(np.float32), name)
-        else:
-            tensor = helper.make_tensor(name, data_type, array.shape, array.astype(int).ravel())
-        self.graph.initializer.append(tensor)
+        kind = helper.tensor_dtype_to_np_dtype(data_type)
+        array = np.asarray(values).astype(np.float64).astype(kind)
+        self.graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 
     def _parameters(self, mark: Mark, held: Storage) -> list[str]:

@@ -234,6 +234,18 @@ def test_weights_are_stored_as_the_module_s_integers_and_biases_as_they_are(
             assert any(np.array_equal(np.ravel(v), np.ravel(bias)) for v in stored.values())
 
 
+@pytest.mark.parametrize("n_bits", [3, 4, 8])
+def test_stored_integers_take_their_bits_and_no_more(n_bits: int) -> None:
+    module = sample_module("digits_mlp", ql.QuantizationConfig.from_n_bits(n_bits))
+    model = qdq_model(module).model
+    stored = [t for t in model.graph.initializer if t.name.endswith("_quantized")]
+    assert len(stored) == 3
+    for tensor in stored:
+        n_bytes = int(np.prod(tensor.dims)) * (4 if n_bits <= 4 else 8) // 8
+        assert len(tensor.raw_data) == n_bytes
+    assert len(model.SerializeToString()) < len(sample("digits_mlp").graph.source)
+
+
 def test_two_bits_are_stored_in_two_bits_where_asked_for() -> None:
     module = sample_module("digits_mlp", CONFIGS["2 bits"])
     found = qdq_model(module, two_bits=True)
