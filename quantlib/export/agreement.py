@@ -10,7 +10,7 @@ import numpy as np
 
 from quantlib.core.tensor import Tensor
 from quantlib.core.ties import decided_by_the_last_bit
-from quantlib.export.marks import Seen
+from quantlib.export.marks import Seen, fixed_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -96,8 +96,9 @@ def agreement(
     found = Agreement()
     checked = [mark for mark in marks if mark.reals is not None]
     names = [info.name for info in module.graph.inputs]
-    for start in range(0, len(inputs[0]), BATCH):
-        part = [array[start : start + BATCH] for array in inputs]
+    rows = fixed_rows(module.graph) or BATCH
+    for start in range(0, len(inputs[0]), rows):
+        part = [array[start : start + rows] for array in inputs]
         seen = Seen(module, part)
         wanted = [*(mark.output for mark in checked), *module.graph.output_names]
         results = run(wanted, dict(zip(names, part, strict=True)))

@@ -11,7 +11,16 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantlib.core.tensor import Tensor
 from quantlib.export.formats import Refusal
-from quantlib.export.marks import Mark, Placement, Role, Seen, grid_key, upright, values_of
+from quantlib.export.marks import (
+    Mark,
+    Placement,
+    Role,
+    Seen,
+    fixed_rows,
+    grid_key,
+    upright,
+    values_of,
+)
 from quantlib.graph import unfold
 from quantlib.graph.batch import BATCH
 from quantlib.graph.passes import unique
@@ -44,7 +53,8 @@ class MarkedGraph:
     def __init__(self, module: QuantizedModule) -> None:
         self.module = module
         graph = self.graph = module.graph
-        self.seen = Seen(module, [array[:1] for array in module.calibration])
+        rows = fixed_rows(graph) or 1
+        self.seen = Seen(module, [array[:rows] for array in module.calibration])
         self.taken = {"", *(name for node in graph.nodes for name in (*node.inputs, *node.outputs))}
         self.taken |= {info.name for info in (*graph.inputs, *graph.outputs)}
         self.nodes: list[onnx.NodeProto] = []

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
     from quantlib.export.formats import Refusal
-    from quantlib.graph.model import Shape
+    from quantlib.graph.model import Graph, Shape
     from quantlib.ops.base import MixingOp
     from quantlib.quantized_module import QuantizedModule
 
@@ -141,6 +141,13 @@ class Seen:
 
 if TYPE_CHECKING:
     Reals = Callable[[Seen], FloatArray]
+
+
+def fixed_rows(graph: Graph) -> int | None:
+    """Return the number of samples that a model is fixed to; None where any number will do."""
+    sizes = [info.shape[0] for info in graph.inputs if info.shape]
+    fixed = [size for size in sizes if isinstance(size, int)]
+    return fixed[0] if fixed else None
 
 
 def channel_axis(quantizer: UniformQuantizer) -> int | None:

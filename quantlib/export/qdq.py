@@ -168,8 +168,8 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
     """Return how each mark's codes are stored, by the mark's output.
 
     Some types that ONNX allows take a wider one, because ONNX Runtime 1.32's optimizer makes of
-    them what it cannot run: MaxPool on 4 bits, QLinearConv on 4-bit inputs and 8-bit weights, and
-    8-bit signed tensors that are moved without a pair behind.
+    them what it cannot run: MaxPool on 4 bits, QLinearConv on 4-bit inputs and 8-bit weights,
+    QLinearAveragePool with dilations, and 8-bit signed tensors moved without a pair behind.
     """
     stored = {
         mark.output: storage(mark.quantizer, clips=mark.clips, narrowest=narrowest)
@@ -186,6 +186,9 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
         wanted = narrowest
         if (node.op_type == "Conv" and widths == [4, 8]) or node.op_type == "MaxPool":
             wanted = 8
+        dilated = any(a.name == "dilations" and max(a.ints) > 1 for a in node.attribute)
+        if node.op_type == "AveragePool" and dilated:
+            wanted = 16
         if node.op_type in _PROPAGATED and node.output[0] not in settled:
             wanted = 16
         if widths[0] < wanted:
