@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.tensor import Tensor
+from quantlib.core.ties import decided_by_the_last_bit
 from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.inputs import in_model_precision
 from quantlib.export.marks import Seen
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from quantlib.arrays import AnyArray, FloatArray
-    from quantlib.core.quantizer import UniformQuantizer
     from quantlib.export.marks import Mark
     from quantlib.quantized_module import QuantizedModule
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _FLOAT64 = 2.0**-36
 """Distance from the middle between two codes that float64 itself leaves, in codes."""
+
+ULPS = 32.0
+"""How many units in the last place of float32 a real value may be off: sums of many products."""
 
 BATCH = 64
 """Samples per run: every tensor of both sides is in memory at once."""
@@ -89,8 +92,8 @@ def agreement(
     Notes
     -----
     Real values that both sides compute differ in the last bits of float32, and ONNX rounds before
-    it adds a zero point. Either can only move a value that lies between two codes: `tie_gap` says
-    how near the middle it must be to count as a tie.
+    it adds a zero point. Either can only move a value that lies between two codes: what counts as
+    such is told by `quantlib.core.ties.decided_by_the_last_bit`.
     """
     found = Agreement()
     checked = [mark for mark in marks if mark.reals is not None]
@@ -106,17 +109,6 @@ def agreement(
         if watch is not None:
             watch(part, seen, made)
     return found
-
-
-def tie_gap(quantizer: UniformQuantizer) -> float:
-    """Return how far from the middle between two codes float32 may carry a value, in codes.
-
-    2**-19 of the grid's reach from its zero point (eight units in the last place of float32),
-    and 2**-9 at least.
-    """
-    points = np.ravel(quantizer.zero_point)
-    reach = max(quantizer.qmax - points.min(), points.max() - quantizer.qmin)
-    return max(2.0**-9, 2.0**-19 * float(reach))
 
 
 def _compare(
@@ -141,7 +133,8 @@ def _compare(
             continue
         position = reals.astype(np.float64) / grid.scale + grid.zero_point
         gap = np.abs(position - np.floor(position) - 0.5)
-        at_tie = (np.abs(codes - other) == 1) & (gap <= tie_gap(grid))
+        loose = decided_by_the_last_bit(reals, grid, precision=np.float32, ulps=ULPS)
+        at_tie = (np.abs(codes - other) == 1) & loose
         at_tie, gaps = _by_sample(at_tie, rows), _by_sample(gap, rows)
         first = wrong & clean[:, None]
         found.tied_codes += int((first & at_tie).sum())

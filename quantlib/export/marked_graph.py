@@ -12,7 +12,15 @@ from onnx import TensorProto, helper, numpy_helper
 from quantlib.core.tensor import Tensor
 from quantlib.execution.calls import samples_of
 from quantlib.export.formats import Refusal
-from quantlib.export.marks import Mark, Placement, Role, Seen, grid_key, upright, values_of
+from quantlib.export.marks import (
+    Mark,
+    Placement,
+    Role,
+    Seen,
+    grid_key,
+    upright,
+    values_of,
+)
 from quantlib.graph import unfold
 from quantlib.graph.batch import BATCH
 from quantlib.graph.mending import unique
@@ -53,6 +61,7 @@ class MarkedGraph:
         self.constants: dict[str, onnx.TensorProto] = {}
         self.marks: list[Mark] = []
         self.refusals: list[Refusal] = []
+        self.notes: list[str] = []
         self.real: dict[str, str] = {}
         self.as_codes: set[str] = set()
         self.spans: dict[str, tuple[int, int]] = {}
@@ -97,9 +106,13 @@ class MarkedGraph:
                     values_of(info.name), tensor=info.name,
                 )  # fmt: skip
             kind = helper.np_dtype_to_tensor_dtype(np.dtype(info.dtype))
-            floats = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
-            if kind in floats and isinstance(value, Tensor):
+            if isinstance(value, Tensor) and kind == TensorProto.DOUBLE:
                 name = self.add("Cast", [name], f"{info.name}_cast", to=kind)
+            elif isinstance(value, Tensor) and kind != TensorProto.FLOAT:
+                self.notes.append(
+                    f"output {info.name!r} is float32: {info.dtype} does not hold its integers."
+                )
+                kind = TensorProto.FLOAT
             fixed = name in renamed or name in self.constants or name in self.seen.inputs
             if fixed or not any(name in node.output for node in self.nodes):
                 name = self.add("Identity", [name], f"{info.name}_copy", like=info.name)
@@ -134,7 +147,9 @@ class MarkedGraph:
         )
         shapes.update((info.name, info.shape) for info in self.graph.inputs)
         shapes.update((m.output, shapes[m.source]) for m in marks if m.source in shapes)
-        return Placement(model, tuple(marks), tuple(self.refusals), shapes, self.moved)
+        return Placement(
+            model, tuple(marks), tuple(self.refusals), shapes, self.moved, tuple(self.notes)
+        )
 
     def _is_real(self, name: str) -> bool:
         """Tell whether a tensor holds real values."""

@@ -102,6 +102,8 @@ class Placement:
         Shapes of tensors that hold real values, where they are known; the batch axis is a symbol.
     moved : mapping of str to (UniformQuantizer, str)
         Grids of moved tensors, which need no mark, and the node that moves them.
+    notes : tuple of str
+        What was decided.
     """
 
     model: onnx.ModelProto
@@ -109,6 +111,7 @@ class Placement:
     refusals: tuple[Refusal, ...]
     shapes: Mapping[str, Shape]
     moved: Mapping[str, tuple[UniformQuantizer, str]]
+    notes: tuple[str, ...]
 
 
 class Seen:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from quantlib.export import interchange
+import importlib
+import pkgutil
+
+import quantlib.export
 from quantlib.export.formats import FORMATS
 
-__all__ = ["FORMATS", "interchange"]
+__all__ = ["FORMATS"]
+
+# a module offers its formats when it is imported; the order of names is the order of offers
+for _found in pkgutil.iter_modules(quantlib.export.__path__):
+    importlib.import_module(f"quantlib.export.{_found.name}")

@@ -161,15 +161,15 @@ def qdq_model(module: QuantizedModule, *, two_bits: bool = False) -> QdqModel:
     model = raised(placed.model, OPSET_OF_2_BITS if narrow else OPSET)
     writer = _Pairs(model, placed.marks, stored)
     finish(model)
-    return QdqModel(model, placed.marks, tuple(dict.fromkeys(writer.notes)))
+    return QdqModel(model, placed.marks, tuple(dict.fromkeys((*placed.notes, *writer.notes))))
 
 
 def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
     """Return how each mark's codes are stored, by the mark's output.
 
     Some types that ONNX allows take a wider one, because ONNX Runtime 1.32's optimizer makes of
-    them what it cannot run: MaxPool on 4 bits, QLinearConv on 4-bit inputs and 8-bit weights, and
-    8-bit signed tensors that are moved without a pair behind.
+    them what it cannot run: MaxPool on 4 bits, QLinearConv on 4-bit inputs and 8-bit weights,
+    QLinearAveragePool with dilations, and 8-bit signed tensors moved without a pair behind.
     """
     stored = {
         mark.output: storage(mark.quantizer, clips=mark.clips, narrowest=narrowest)
@@ -186,6 +186,9 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
         wanted = narrowest
         if (node.op_type == "Conv" and widths == [4, 8]) or node.op_type == "MaxPool":
             wanted = 8
+        dilated = any(a.name == "dilations" and max(a.ints) > 1 for a in node.attribute)
+        if node.op_type == "AveragePool" and dilated:
+            wanted = 16
         if node.op_type in _PROPAGATED and node.output[0] not in settled:
             wanted = 16
         if widths[0] < wanted:
@@ -266,12 +269,9 @@ class _Pairs:
     def _number(self, name: str, values: AnyArray, data_type: int = TensorProto.FLOAT) -> str:
         """Write a constant under a new name."""
         name = self._new(name)
-        array = np.asarray(values)
-        if data_type == TensorProto.FLOAT:
-            tensor = numpy_helper.from_array(array.astype(np.float32), name)
-        else:
-            tensor = helper.make_tensor(name, data_type, array.shape, array.astype(int).ravel())
-        self.graph.initializer.append(tensor)
+        kind = helper.tensor_dtype_to_np_dtype(data_type)
+        array = np.asarray(values).astype(np.float64).astype(kind)
+        self.graph.initializer.append(numpy_helper.from_array(array, name))
         return name
 
     def _parameters(self, mark: Mark, held: Storage) -> list[str]:

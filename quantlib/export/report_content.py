@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import onnx
 import onnxruntime
 
 import quantlib
+from quantlib import wording
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.preflight import inspect_model
 from quantlib.analysis.widths.budget import bit_width_budget
@@ -19,16 +19,12 @@ from quantlib.export.report import Section, Table, report_html
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.analysis.reports import Evaluation, LayerSummary, Score
     from quantlib.analysis.widths.budget import Budget
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
-    from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.core.scheme import Scheme
     from quantlib.export.formats import Proof
     from quantlib.export.report import Figure
-
-NOTHING = "–"
 
 
 def configuration_report(
@@ -110,19 +106,27 @@ def _verdict(found: Evaluation) -> str:
 
 
 def _headlines(found: Evaluation) -> Table:
-    rows = [("SQNR of the output", _decibel(found.sqnr_db))]
+    rows = [("SQNR of the output", wording.decibel(found.sqnr_db))]
     if found.score is not None:
         score = found.score
-        rows.append((score.name, f"{score.quantized_value:.4f} (float {score.float_value:.4f})"))
+        rows.append((score.name, _scores(score)))
     if found.agreement is not None:
-        rows.append(("same class as in float", f"{100 * found.agreement:.1f} %"))
+        rows.append(("same class as in float", wording.share(found.agreement)))
         rows.append(("samples whose class changes", str(len(found.flips))))
+    sizes = [wording.size(n) for n in (found.weight_bytes, found.float_weight_bytes)]
     rows += [
-        ("largest error", f"{found.max_error:.4g}"),
-        ("mean squared error", f"{found.mse:.4g}"),
-        ("weights", f"{_size(found.weight_bytes)} (float32 {_size(found.float_weight_bytes)})"),
+        ("largest error", wording.number(found.max_error)),
+        ("mean squared error", wording.number(found.mse)),
+        ("weights", f"{sizes[0]} (float32 {sizes[1]})"),
     ]
     return Table(("figure", "value"), tuple(rows), words=("figure", "value"))
+
+
+def _scores(score: Score) -> str:
+    value, float_value = (
+        wording.score(v, name=score.name) for v in (score.quantized_value, score.float_value)
+    )
+    return f"{value} (float {float_value})"
 
 
 def _widths(budget: Budget) -> Table:
@@ -132,7 +136,7 @@ def _widths(budget: Budget) -> Table:
             layer.op_type,
             f"{layer.types.width_bits}",
             f"{layer.weights.width_bits}",
-            NOTHING if layer.seen is None else f"{layer.seen.width_bits}",
+            wording.NOTHING if layer.seen is None else f"{layer.seen.width_bits}",
             f"{layer.headroom_bits:.2f}",
             "yes" if layer.fits else "no",
         )
@@ -151,23 +155,22 @@ def _layers(found: Evaluation) -> Table:
 
 
 def _layer(layer: LayerSummary) -> tuple[str, ...]:
-    span = layer.accumulator
     return (
         layer.name,
         layer.op_type,
         layer.treatment,
-        _grid(layer.input_grid),
-        _grid(layer.weight_grid),
-        NOTHING if span is None else f"{span[0]} … {span[1]}",
-        _decibel(layer.sqnr_db),
+        wording.grid(layer.input_grid),
+        wording.grid(layer.weight_grid),
+        wording.span(layer.accumulator),
+        wording.decibel(layer.sqnr_db),
     )
 
 
 def _choices(config: QuantizationConfig) -> Table:
     rounding = config.rounding_threshold_bits
     rows = [
-        ("weights", _scheme(config.weights)),
-        ("activations", _scheme(config.activations)),
+        ("weights", wording.scheme(config.weights)),
+        ("activations", wording.scheme(config.activations)),
         ("model inputs", f"{config.input_bits} bits"),
         ("outputs of operators", f"{config.output_bits} bits"),
         ("rounding", "off" if rounding is None else f"to {rounding} bits"),
@@ -176,7 +179,7 @@ def _choices(config: QuantizationConfig) -> Table:
     ]
     for layer, override in config.overrides:
         parts = [
-            f"{name} {_scheme(scheme)}"
+            f"{name} {wording.scheme(scheme)}"
             for name, scheme in (
                 ("weights", override.weights),
                 ("activations", override.activations),
@@ -200,7 +203,7 @@ def _model_lines(bench: Workbench) -> tuple[str, ...]:
 def _nodes(bench: Workbench) -> Table:
     found = inspect_model(bench.graph)
     rows = tuple(
-        (node.name, node.op_type, str(node.treatment), node.refusal or NOTHING)
+        (node.name, node.op_type, str(node.treatment), node.refusal or wording.NOTHING)
         for node in found.nodes
     )
     columns = ("node", "operator", "treatment", "Concrete ML would refuse: why")
@@ -239,39 +242,6 @@ def _versions(bench: Workbench) -> Table:
         ("Python", platform.python_version()),
         ("processor", platform.machine()),
         ("model, SHA-256", bench.graph.digest),
-        ("data, SHA-256", bench.data.digest or NOTHING),
+        ("data, SHA-256", bench.data.digest or wording.NOTHING),
     )
     return Table(("what", "value"), rows, words=("what", "value"))
-
-
-def _scheme(scheme: Scheme) -> str:
-    told = {None: "auto", True: "yes", False: "no"}
-    parts = [f"{scheme.n_bits} bits", f"signed {told[scheme.signed]}",
-             f"symmetric {told[scheme.symmetric]}"]  # fmt: skip
-    flags = {"narrow": scheme.narrow, "power of two": scheme.power_of_two,
-             "per channel": scheme.per_channel}  # fmt: skip
-    parts += [name for name, chosen in flags.items() if chosen]
-    return ", ".join([*parts, f"{scheme.estimator.words} range"])
-
-
-def _grid(quantizer: UniformQuantizer | None) -> str:
-    if quantizer is None:
-        return NOTHING
-    kind = f"{'int' if quantizer.is_signed else 'uint'}{quantizer.n_bits}"
-    several = np.size(quantizer.scale)
-    return f"{kind}, one per channel ({several})" if several > 1 else kind
-
-
-def _decibel(value: float | None) -> str:
-    if value is None:
-        return NOTHING
-    if math.isinf(value):
-        return "exact" if value > 0 else "no signal"
-    return f"{value:.1f} dB"
-
-
-def _size(n_bytes: int) -> str:
-    for unit, scale in (("MiB", 2**20), ("KiB", 2**10)):
-        if n_bytes >= scale:
-            return f"{n_bytes / scale:.1f} {unit}"
-    return f"{n_bytes} B"
