@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 node = helper.make_node
-X = {"x": ["n", 4]}
+X: dict[str, list[int | str]] = {"x": ["n", 4]}
 
 
 def chain(*nodes: onnx.NodeProto, opset: int = 17, **constants: Any) -> onnx.ModelProto:
@@ -97,7 +97,7 @@ def dropout(training: Any, ratio: float = 0.5) -> onnx.ModelProto:
 
 
 def training_normalization() -> onnx.ModelProto:
-    constants = {name: np.ones(4, np.float32) for name in ("g", "b", "m", "v")}
+    constants: dict[str, Any] = {name: np.ones(4, np.float32) for name in ("g", "b", "m", "v")}
     return chain(node("BatchNormalization", ["x", *constants], ["y", "rm", "rv"], "bn",
                       training_mode=1), **constants)  # fmt: skip
 
