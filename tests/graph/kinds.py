@@ -143,8 +143,7 @@ def stale_shapes_of_convolutions() -> Any:
         nodes, inputs={"x": ["n", 2, 6, 6]}, outputs=["y"], constants={"w": normal(3, 2, 3, 3)}
     )
     model.graph.value_info.extend(
-        helper.make_tensor_value_info(name, 1, shape)
-        for name, shape in list(STALE.items())[:3]
+        helper.make_tensor_value_info(name, 1, shape) for name, shape in list(STALE.items())[:3]
     )
     return model, (normal(20, 2, 6, 6),)
 
