@@ -43,8 +43,10 @@ def sqnr_db(expected: Any, actual: Any) -> float:
         finite = np.isfinite(right)
         if not np.array_equal(right[~finite], found[~finite], equal_nan=True):
             return -np.inf
-        signal_power += float(np.sum(right[finite] ** 2))
-        noise += float(np.sum((right[finite] - found[finite]) ** 2))
+        largest = np.max(np.abs(right[finite]), initial=0.0)
+        unit = 1.0 if 1e-150 < largest < 1e150 else largest or 1.0  # squares stay finite
+        signal_power += float(np.sum((right[finite] / unit) ** 2))
+        noise += float(np.sum((right[finite] / unit - found[finite] / unit) ** 2))
     if noise == 0.0:
         return np.inf
     return float(10 * np.log10(signal_power / noise)) if signal_power else -np.inf

@@ -15,7 +15,16 @@ from onnx import numpy_helper
 
 from quantlib.arrays import AnyArray, read_only
 from quantlib.errors import ModelLoadError, UnsupportedOpError
-from quantlib.graph import channels_last, functions, lists, mending, operators, passes, unfold
+from quantlib.graph import (
+    channels_last,
+    functions,
+    lists,
+    masks,
+    mending,
+    operators,
+    passes,
+    unfold,
+)
 from quantlib.graph.batch import settle_batch
 from quantlib.graph.islands import NUMBERS, plain, plain_name, with_plain_tensors
 from quantlib.graph.lowering import lower_quantizers
@@ -121,6 +130,7 @@ def _loaded(
     notes += [*converted, *_check(model, label)]
     words = _words(model, label)
     notes += lists.keep_number_outputs(model, words, label)
+    notes += masks.finite_masks(model)
     model, batch = settle_batch(model, axes=batch_axes)
     notes += mending.name_squeezed_axes(model)
     graph = _graph_of(model, data, label, words, originals, batch)
@@ -232,12 +242,13 @@ def _words(model: onnx.ModelProto, label: str) -> dict[str, str]:
     except Exception as error:
         found = _NOT_IMPLEMENTED.search(str(error))
         if found:
+            where = found["name"] or found["node"] or ""
             raise UnsupportedOpError(
-                f"{label}: node {found['name']!r}: ONNX Runtime cannot run {found['op']} of "
+                f"{label}: node {where!r}: ONNX Runtime cannot run {found['op']} of "
                 f"operator set {found['version']} in the element types it has here; use float32, "
                 "or another operator.",
                 op_type=found["op"],
-                node_name=found["name"],
+                node_name=where,
             ) from None
         raise ModelLoadError(
             f"{label}: ONNX Runtime does not load the model: {reason(error)}. Export it again."

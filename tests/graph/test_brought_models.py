@@ -18,7 +18,7 @@ from quantlib.execution.float_run import float_tensors
 from quantlib.graph.runtime import open_session
 from tests.brought import case, quality_db
 from tests.graph.kinds import MADE
-from tests.graph.transformers import Encoder, tokens
+from tests.graph.transformers import TOKENS, Encoder, tokens
 from tests.models import build, normal
 from tests.paths import GOLDEN
 from tests.verdicts import sqnr_db
@@ -272,6 +272,48 @@ def test_a_small_transformer_gives_30_db_at_8_bits_however_it_was_exported(
     model, x = Encoder(opset, style).model(), tokens(16)
     expected = open_session(model.SerializeToString()).run(None, feeds_of(model, x))
     assert quality_db(model, x, tuple(expected)) >= 30
+
+
+class Masked(Encoder):
+    """Masks with minus infinity: chosen by Where, or a constant triangle."""
+
+    causal = False
+
+    def mask(self) -> str:
+        if self.causal:
+            below = np.tril(np.ones((TOKENS, TOKENS))) > 0
+            return str(self.const(np.where(below, 0.0, -np.inf)))
+        wide = self.op("Unsqueeze", "attention_mask", self.const(np.array([1, 2])))
+        there = self.op("Cast", wide, to=TensorProto.BOOL)
+        return str(self.op("Where", there, self.const(0.0), self.const(-np.inf)))
+
+
+@pytest.mark.parametrize("causal", [False, True], ids=["chosen", "causal"])
+@pytest.mark.parametrize("style", ["torchscript", "dynamo"])
+def test_masks_may_hold_minus_infinity(style: str, causal: bool) -> None:
+    encoder = Masked(17, style)
+    encoder.causal = causal
+    model, x = encoder.model(), tokens(16)
+    expected = open_session(model.SerializeToString()).run(None, feeds_of(model, x))
+    assert quality_db(model, x, tuple(expected)) >= 30
+    graph = ql.load_model(model)
+    assert any("minus infinity" in note for note in graph.notes)
+    changed = open_session(graph.source).run(None, feeds_of(model, x))
+    assert np.array_equal(changed[0], expected[0])
+
+
+def test_minus_infinity_that_is_read_elsewhere_stays() -> None:
+    nodes = [
+        node("Add", ["x", "low"], ["a"]),
+        node("Softmax", ["a"], ["p"]),
+        node("Max", ["x", "low"], ["m"]),
+        node("Add", ["p", "m"], ["y"]),
+    ]
+    low = np.array([0, -np.inf, 0, 0], dtype=np.float32)
+    model = build(nodes, inputs={"x": ["n", 4]}, outputs=["y"], constants={"low": low})
+    graph = ql.load_model(model)
+    assert not graph.notes
+    assert np.isneginf(graph.constants["low"]).any()
 
 
 def test_layer_normalization_in_small_operators_is_one_node() -> None:

@@ -12,8 +12,8 @@ from tests.verdicts import Verdict, apart
 SAMPLED = {"pytorch-converted": 8, "pytorch-operator": 5, "simple": 3, "node": 40}
 """One case of so many is tried in every run."""
 
-FEWEST_RIGHT = {"pytorch-converted": 80, "pytorch-operator": 28, "simple": 10, "node": 1050}
-"""Of all cases; measured, minus nothing: a change that loses one must say so."""
+FEWEST_RIGHT = {"pytorch-converted": 81, "pytorch-operator": 32, "simple": 14, "node": 1430}
+"""Of all cases, as measured: a change that loses one must say so."""
 
 
 @pytest.mark.parametrize("suite", SUITES)
