@@ -52,10 +52,13 @@ class Source:
     ----------
     model, data : str
         SHA-256 digests; ``data`` is ``""`` for generated data.
+    output : str
+        The model output that figures are of; ``""`` for the worst.
     """
 
     model: str
     data: str
+    output: str = ""
 
 
 def register(data: bytes, *, name: str) -> str:
@@ -212,10 +215,11 @@ def _bench(source: Source) -> Workbench:
         held = st.session_state.get("engine.bytes", {})
         name, model = held[source.model]
         graph = ql.load_model(model, name=name)
+        output = source.output or None
         if not source.data:
-            return Workbench(graph, synthetic_data(graph))
+            return Workbench(graph, synthetic_data(graph), output=output)
         data_name, content = held[source.data]
-        return Workbench(graph, load_data(content, graph, name=data_name))
+        return Workbench(graph, load_data(content, graph, name=data_name), output=output)
 
     return _remember("bench", source, compute)
 

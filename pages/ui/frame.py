@@ -5,7 +5,7 @@ from __future__ import annotations
 import runpy
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -14,6 +14,7 @@ import streamlit as st
 from pages.ui import engine, inputs, state, text
 from quantlib import wording
 from quantlib.errors import QuantlibError
+from quantlib.questions import evaluations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,15 @@ class Current:
     def ask(self, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return the answer to a question about the current model and data."""
         return engine.ask(self.source, question, *args, **kwargs)
+
+    def led(self) -> engine.Source:
+        """Return the source whose first output is the one that the headline is of."""
+        found = self.evaluation()
+        return replace(self.source, output=found.output) if len(found.outputs) > 1 else self.source
+
+    def ask_of_output(self, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return the answer to a question about the output that the headline is of."""
+        return engine.ask(self.led(), question, *args, **kwargs)
 
     def evaluation(self) -> Evaluation:
         """Return the figures of the current configuration."""
@@ -133,7 +143,9 @@ def _sidebar() -> None:
         found = state.source()
         if found is not None:
             with suppress(QuantlibError):  # the page shows what is wrong
-                st.caption(_data_words(engine.data_card(found)))
+                whole = replace(found, output="")
+                inputs.output_picker(engine.ask(whole, evaluations.output_names))
+                st.caption(_data_words(engine.data_card(whole)))
         inputs.configuration()
         inputs.pin_controls()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
@@ -13,6 +14,9 @@ from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON
 from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] + 1)]
 _EDGE_BITS = [state.AUTO, *_WIDTHS]
@@ -33,6 +37,23 @@ def model_picker() -> None:
         key=state.KEYS["model"],
         bind="query-params",
         help="A sample, or a model uploaded on Home. Changing it keeps the configuration.",
+    )
+
+
+def output_picker(names: Sequence[str]) -> None:
+    """Draw the choice of an output, for models that have several."""
+    key = state.KEYS["output"]
+    if len(names) < 2 or st.session_state.get(key) not in (None, state.WORST, *names):
+        st.session_state.pop(key, None)  # it was another model's
+    if len(names) < 2:
+        return
+    st.selectbox(
+        "Output",
+        [state.WORST, *names],
+        key=key,
+        bind="query-params",
+        help="Which output the figures are of. The worst is the one with the lowest SQNR under "
+        "the present configuration; every screen names it.",
     )
 
 

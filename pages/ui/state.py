@@ -32,6 +32,7 @@ TRISTATE = {AUTO: None, "yes": True, "no": False}
 
 KEYS = {
     "model": "config.model",
+    "output": "config.output",
     "weight_bits": "config.weight_bits",
     "activation_bits": "config.activation_bits",
     "input_bits": "config.input_bits",
@@ -120,9 +121,18 @@ def source() -> engine.Source | None:
     card = samples.cards().get(name)
     if card is not None:
         model = _sample_digest(f"{name}.onnx", card)
-        return engine.Source(model, own_data or _sample_digest(f"{name}.npz", card))
+        return engine.Source(model, own_data or _sample_digest(f"{name}.npz", card), output())
     entry = uploads().get(name)
-    return engine.Source(entry["digest"], own_data or "") if entry else None
+    return engine.Source(entry["digest"], own_data or "", output()) if entry else None
+
+
+WORST = "the worst"
+
+
+def output() -> str:
+    """Return the model output that was chosen, ``""`` for the worst."""
+    chosen = str(st.session_state.get(KEYS["output"]) or WORST)
+    return "" if chosen == WORST else chosen
 
 
 def _sample_digest(file_name: str, card: samples.SampleCard) -> str:

@@ -130,6 +130,12 @@ def evaluation_inputs(bench: Workbench, samples: Sequence[int]) -> AnyArray:
 
 
 @Question
+def output_names(bench: Workbench) -> tuple[str, ...]:
+    """Return the names of the model's outputs."""
+    return bench.graph.output_names
+
+
+@Question
 def input_names(bench: Workbench) -> tuple[str, ...]:
     """Return the names of the model's inputs."""
     return tuple(info.name for info in bench.graph.inputs)

@@ -90,7 +90,7 @@ def search(current: Current) -> None:
             for what in ("weight", "activation")
         }
         plain = current.config.replace(overrides=())
-        question = SearchQuestion(current.source, plain, objective, floor)
+        question = SearchQuestion(current.led(), plain, objective, floor)
         job = state.search_job()
         running = job is not None and job.running
         st.button(
@@ -165,7 +165,7 @@ def _answer(current: Current) -> None:
 
 
 def _is_of_another(question: object, current: Current) -> bool:
-    return not isinstance(question, SearchQuestion) or question.source != current.source
+    return not isinstance(question, SearchQuestion) or question.source != current.led()
 
 
 def _result(current: Current, question: object, found: SearchResult) -> None:

@@ -34,15 +34,15 @@ def sensitivity(current: Current) -> None:
         help="Which of its operands are quantized.",
     )
     part = Part(words) if words in set(Part) else Part.BOTH
-    products = current.ask(compare.ledger_products, current.config)
-    known = engine.is_known(current.source, layers.sensitivity, current.config)
+    products = current.ask_of_output(compare.ledger_products, current.config)
+    known = engine.is_known(current.led(), layers.sensitivity, current.config)
     if products > compare.AT_ONCE and not known:
         seconds = products * compare.SECONDS_PER_PRODUCT
         st.caption(f"This model is large: running each layer alone takes about {seconds:,.0f} s.")
         if not st.button("Run each layer alone", key="layers.run", type="primary"):
             return
     with st.spinner("Running each layer alone"):
-        found = current.ask(layers.sensitivity, current.config)
+        found = current.ask_of_output(layers.sensitivity, current.config)
     st.plotly_chart(
         searches.tornado(found, part, text.places(current.evaluation())),
         key="layers.tornado",
