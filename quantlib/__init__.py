@@ -3,7 +3,7 @@
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.preflight import NodeReport, Preflight, inspect_model
 from quantlib.analysis.reports import Evaluation
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import SearchResult, search
 from quantlib.analysis.sweep.grid import SweepGrid
 from quantlib.analysis.sweep.result import SweepResult

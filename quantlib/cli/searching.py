@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from quantlib import wording
 from quantlib.analysis.search import search as searches
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
 from quantlib.analysis.workbench import Workbench
 from quantlib.cli import options

@@ -8,18 +8,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.arrays import digest_of
-from quantlib.calibration.estimators import estimate_range
 from quantlib.calibration.statistics import measure
-from quantlib.core.estimator import MIN_MAX
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
-from quantlib.core.ranges import fitted
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.input_grids import input_grid
+from quantlib.execution.input_ranges import InputMeasure
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
@@ -43,7 +41,6 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
     from quantlib.calibration.statistics import TensorStatistics
     from quantlib.core.config import QuantizationConfig
-    from quantlib.core.scheme import Scheme
     from quantlib.execution.measured import FloatRanges
     from quantlib.execution.memo import Memo
     from quantlib.execution.pieces import Kept, Shelf
@@ -244,6 +241,9 @@ class Calibration:
         )
         if self.alone or config.conventions == "onnx":
             op = op.as_onnx()
+        measures = self._input_measures(node, op_class)
+        chosen = {i: found.range(scheme, options) for i, found in measures.items()}
+        ranges = {i: stats for i, stats in chosen.items() if stats is not None}
         layer = QuantizedLayer(
             node=node,
             op=op,
@@ -252,7 +252,8 @@ class Calibration:
             input_options=options,
             outputs=(None,) * len(node.outputs),
             is_graph_output=any(name in graph.output_names for name in node.outputs),
-            input_ranges=self._input_ranges(node, op_class, scheme, options),
+            input_ranges=ranges,
+            input_measures=measures,
             key=key,
         )
         if isinstance(layer.op, MixingOp):
@@ -266,22 +267,17 @@ class Calibration:
         values = (kept.get() for kept in self.pieces[name])
         return any(v.values.min(initial=0) < 0 for v in values if isinstance(v, Tensor))
 
-    def _input_ranges(
-        self, node: Node, op_class: type, scheme: Scheme, options: QuantizationOptions
-    ) -> dict[int, MinMaxQuantizationStats]:
-        """Return the ranges of variable inputs that the scheme sees differently."""
-        if scheme.keeps_range or not issubclass(op_class, MixingOp):
+    def _input_measures(self, node: Node, op_class: type) -> dict[int, InputMeasure]:
+        """Return what the variable inputs of an integer operator were measured to hold."""
+        if not issubclass(op_class, MixingOp):
             return {}
-        ranges = {}
+        measures = {}
         for i, name in enumerate(node.inputs):
             value = self.pieces[name][0].get() if name in self.pieces else None
             stats = value.quantizer.quant_stats if isinstance(value, Tensor) else None
-            if stats is None:
-                continue
-            if name in self.measured and scheme.estimator != MIN_MAX:
-                stats = estimate_range(scheme.estimator, self.measured[name], options)
-            ranges[i] = fitted(stats, options, power_of_two=scheme.power_of_two)
-        return ranges
+            if stats is not None:
+                measures[i] = InputMeasure(stats, self.measured.get(name))
+        return measures
 
     def _output_grids(
         self,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from quantlib.core.options import QuantizationOptions
     from quantlib.core.params import UniformQuantizationParameters
     from quantlib.core.stats import MinMaxQuantizationStats
+    from quantlib.execution.input_ranges import InputMeasure
     from quantlib.graph.model import Node
 
 Value: TypeAlias = "Tensor | AnyArray"
@@ -71,6 +72,9 @@ class QuantizedLayer:
     input_ranges : mapping of int to MinMaxQuantizationStats
         Ranges of variable inputs, by position, that differ from what the tensor was measured
         to hold: another estimator's, or one fitted to the grid.
+    input_measures : mapping of int to InputMeasure
+        What the variable inputs, by position, were measured to hold: what `input_ranges` are
+        chosen from, so that the range at another width can be told without data.
     input_grids : tuple of UniformQuantizer
         Grids of the variable inputs as the operator reads them, of integer operators.
     key : str
@@ -87,6 +91,7 @@ class QuantizedLayer:
     is_graph_output: bool
     lsbs_to_remove: int = 0
     input_ranges: Mapping[int, MinMaxQuantizationStats] = field(default_factory=dict)
+    input_measures: Mapping[int, InputMeasure] = field(default_factory=dict)
     input_grids: tuple[UniformQuantizer, ...] = ()
     key: str = ""
 

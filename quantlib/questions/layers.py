@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quantlib.analysis.attribution.sensitivity import Sensitivity
-    from quantlib.analysis.search.program import Objective
+    from quantlib.analysis.search.objective import Objective
     from quantlib.analysis.search.search import Progress, SearchResult
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig

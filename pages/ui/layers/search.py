@@ -11,7 +11,7 @@ from pages.ui import engine, state, tables, text
 from pages.ui.charts import searches, theme
 from pages.ui.layers import tables as layer_tables
 from pages.ui.layers.views import change
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Progress, SearchResult
 from quantlib.analysis.search.tables import DEFAULT_BITS
 from quantlib.questions import layers

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from quantlib import wording
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 
 if TYPE_CHECKING:
     from quantlib.analysis.attribution.sensitivity import Sensitivity

@@ -7,6 +7,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from quantlib.analysis.widths.criterion import Criterion
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -168,6 +170,19 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
                 "headroom_bits", "headroom (bits)", Kind.BITS, True,
                 "Limit less the bits that the weights need; below 0 some input overflows.",
                 optional=True, derive=_headroom,
+            ),
+            Measure(
+                "counted_seen_bits", "counts, seen on the data (bits)", Kind.WIDTH, False,
+                "Widest that counts against the limit on calibration and evaluation data: an "
+                "accumulator, or what rounding leaves of it.",
+                lambda found: found.budget.counted_bits(Criterion.SEEN), optional=True,
+            ),
+            Measure(
+                "counted_any_bits", "counts, any input (bits)", Kind.WIDTH, False,
+                "Widest that counts against the limit for any input on the grid: an accumulator, "
+                "or what rounding leaves of it.",
+                lambda found: found.widest(lambda x: x.counted_bits(Criterion.ANY_INPUT)),
+                optional=True,
             ),
             Measure(
                 "weight_bytes", "weights (bytes)", Kind.BYTES, False,

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 from quantlib.analysis.observation import Seen, Watch
 from quantlib.analysis.widths.bounds import bounds
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.analysis.widths.facts import layer_facts
-from quantlib.analysis.widths.rounding import Rounding, rounding
+from quantlib.analysis.widths.ranges import ChannelRange
+from quantlib.analysis.widths.rounding import Rounding, rounded_range, rounding
 from quantlib.execution.calls import calls
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.treatments import plan, unseen_nodes
@@ -16,9 +18,11 @@ from quantlib.execution.treatments import plan, unseen_nodes
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quantlib.analysis.widths.ranges import ChannelRange
     from quantlib.arrays import AnyArray
     from quantlib.quantized_module import QuantizedModule
+
+SHIFTED = "shifted sum"
+"""The part that rounding rounds instead of the accumulator."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +97,37 @@ class LayerBudget:
         """Whether no input on the grid can take the accumulator beyond the limit."""
         return self.weights.width_bits <= self.limit_bits
 
+    def counted(self, criterion: Criterion) -> ChannelRange | None:
+        """Return the integers that count against the limit; None without data to see.
+
+        The accumulator, or the high bits that rounding leaves of it.
+        """
+        if criterion is Criterion.ANY_INPUT:
+            return self.weights if self.rounding is None else self.rounding.kept
+        if self.seen is None or self.rounding is None:
+            return self.seen
+        shift = next(
+            (p.weights.range[0] - self.weights.range[0] for p in self.parts if p.name == SHIFTED),
+            0,
+        )
+        low, high = self.seen.range
+        shifted = ChannelRange.of(low + shift, high + shift)
+        return rounded_range(shifted, self.rounding.lsbs_to_remove)
+
+    def counted_bits(self, criterion: Criterion) -> int:
+        """Return the width that counts against the limit, bits; 0 without data to see."""
+        found = self.counted(criterion)
+        return 0 if found is None else found.width_bits
+
+    def fits_by(self, criterion: Criterion) -> bool:
+        """Tell whether what counts is within the limit."""
+        return self.counted_bits(criterion) <= self.limit_bits
+
+    def headroom_by(self, criterion: Criterion) -> float | None:
+        """Return the limit less what counts, in fractions of a bit; None without data to see."""
+        found = self.counted(criterion)
+        return None if found is None else found.headroom_bits(self.limit_bits)
+
     @property
     def intermediate_width_bits(self) -> int:
         """Width of the widest of accumulator and parts, for all inputs on the grid."""
@@ -156,15 +191,13 @@ class Budget:
         """The layer that needs the most bits, for all inputs on the grid."""
         return max(self.layers, key=lambda layer: layer.weights.needed_bits, default=None)
 
-    @property
-    def fits(self) -> bool | None:
-        """Whether no input can take an accumulator beyond the limit.
+    def counted_bits(self, criterion: Criterion) -> int:
+        """Return the widest that counts against the limit, bits; 0 without layers."""
+        return max((layer.counted_bits(criterion) for layer in self.layers), default=0)
 
-        None where those with bounds stay within it, and others are left.
-        """
-        if self.over_limit:
-            return False
-        return None if self.unbounded or self.unseen else True
+    def over_limit_by(self, criterion: Criterion) -> tuple[LayerBudget, ...]:
+        """Return the layers of which what counts is beyond the limit."""
+        return tuple(layer for layer in self.layers if not layer.fits_by(criterion))
 
     @property
     def over_limit(self) -> tuple[LayerBudget, ...]:

@@ -12,6 +12,7 @@ from quantlib.analysis.widths.sizes import Observed, Probe, Sizes, inferred_size
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.tensor import Tensor
 from quantlib.execution.calls import rows_together
+from quantlib.execution.input_grids import deciding_reader
 from quantlib.execution.layer import real_values
 from quantlib.execution.treatments import plan
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp
@@ -71,6 +72,9 @@ class LayerFacts:
         Shape of the accumulator.
     rows : int
         Samples that an axis of unknown size is taken to hold.
+    decides : frozenset of int
+        Positions of the model inputs whose grid is the layer's: at another width of the layer
+        they enter the model on another grid.
     """
 
     layer: QuantizedLayer
@@ -81,6 +85,7 @@ class LayerFacts:
     shapes: tuple[Sizes, ...]
     output_shape: Sizes
     rows: int
+    decides: frozenset[int] = frozenset()
 
     @property
     def op(self) -> MixingOp:
@@ -227,6 +232,7 @@ class _Walk:
             shapes=seen.operands,
             output_shape=seen.accumulator,
             rows=self.rows,
+            decides=self._decided(layer),
         )
         self.facts.append(facts)
         self.accumulators.add(name)
@@ -242,6 +248,15 @@ class _Walk:
         # whoever reads an accumulator puts it on a new grid
         params = UniformQuantizationParameters(np.float64(1.0), np.zeros(1), 0)
         return Tensor(dataclasses.replace(grid, quant_params=params), values=_ANYTHING)
+
+    def _decided(self, layer: QuantizedLayer) -> frozenset[int]:
+        """Return the positions of the model inputs that take the layer's grid."""
+        names = {info.name for info in self.module.graph.inputs}
+        return frozenset(
+            i
+            for i, name in enumerate(layer.node.inputs)
+            if name in names and deciding_reader(name, self.module.layers, self.sources) is layer
+        )
 
     def _note_tables(
         self,

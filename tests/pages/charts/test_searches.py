@@ -10,7 +10,7 @@ import pytest
 import quantlib as ql
 from pages.ui.charts import searches
 from quantlib.analysis.attribution.sensitivity import Direction, Effect, Part, Sensitivity
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
 
 PLACES = {"a": 1, "pool": 4, "b": 7}
