@@ -251,7 +251,7 @@ class _Runner:
         """Quantize, bound and evaluate an assignment."""
         config = with_widths(self.tables.base, widths)
         self.runs += 1
-        first = self.bench.graph.output_names[0]  # which the tables predict
+        first = self.bench.graph.lead_output  # which the tables predict
         measured = evaluate(self.bench, config, output=first)
         budget = bit_width_budget(self.bench.module(config))
         for layer in budget.layers:
