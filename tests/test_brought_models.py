@@ -10,6 +10,8 @@ import pytest
 from onnx import helper
 
 import quantlib as ql
+from quantlib.analysis.attribution.ledger import error_ledger
+from quantlib.analysis.comparison import dequantized_outputs
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import OutputKind
 from quantlib.analysis.widths.budget import bit_width_budget
@@ -335,6 +337,18 @@ def test_a_label_before_probabilities_does_not_lead(tmp_path: Any) -> None:
     np.savez(data, calibration=x[0], evaluation=x[0])
     written = run("quantize", path, data, "--bits", "8", "--output", "label").stdout
     assert "label *" in written
+
+
+def test_studies_of_one_output_take_the_first_that_can_be_subtracted() -> None:
+    path, x, (_, p) = case("16")
+    graph = ql.load_model(path)
+    assert (graph.output_names[0], graph.lead_output) == ("label", "p")
+    bench = bench_of(graph, *x)
+    module = module_of(graph, x)
+    error = float(np.mean((np.asarray(module.forward(*x)[1]) - p) ** 2))
+    assert np.array_equal(bench.float_model.output(), p)
+    assert error_ledger(module, bench.float_model).mse == pytest.approx(error, rel=1e-4)
+    assert np.array_equal(dequantized_outputs(module, bench.float_model), module.forward(*x)[1])
 
 
 def test_labels_as_text_are_compared_as_classes() -> None:

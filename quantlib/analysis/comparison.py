@@ -234,12 +234,13 @@ def agreement_by_margin(
 
 
 def dequantized_outputs(module: QuantizedModule, reference: FloatReference) -> FloatArray:
-    """Return a module's first output on the samples of `reference`, batch after batch."""
+    """Return a module's lead output on the samples of `reference`, batch after batch."""
+    lead = module.graph.output_names.index(module.graph.lead_output)
     found = []
     for call in calls(module.graph, reference.inputs):
         outputs = module.forward(*call)
-        found.append(outputs[0] if isinstance(outputs, tuple) else outputs)
-    return joined(module.graph, module.graph.output_names[0], found)
+        found.append(outputs[lead] if isinstance(outputs, tuple) else outputs)
+    return joined(module.graph, module.graph.lead_output, found)
 
 
 def reference_scheme(config: QuantizationConfig) -> QuantizationConfig:

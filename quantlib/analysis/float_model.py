@@ -57,6 +57,6 @@ class FloatReference:
         yield from calls(self.graph, self.inputs)
 
     def output(self, name: str | None = None) -> AnyArray:
-        """Return a model output for all samples; the first when none is named."""
-        name = name or self.graph.output_names[0]
+        """Return a model output for all samples; the lead output when none is named."""
+        name = name or self.graph.lead_output
         return joined(self.graph, name, [batch[name] for _, batch in self.batches()])

@@ -15,6 +15,7 @@ from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.preflight import inspect_model
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.export.report import Section, Table, report_html
+from quantlib.wording import names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,12 +97,13 @@ def _in(drawn: Mapping[str, Figure], *slots: str) -> tuple[Figure, ...]:
 
 def _verdict(found: Evaluation) -> str:
     widest = found.widest
+    unseen = f" Products in {names(found.unseen)} were not looked into." if found.unseen else ""
     if widest is None:
-        return "The model has no integer operator."
-    verb = "fits" if found.fits else "does not fit"
+        return f"The model has no integer operator.{unseen}"
+    verb = {True: "fits", False: "does not fit", None: "is not known to fit"}[found.fits]
     return (
         f"The configuration {verb} {found.config.limit_bits} bits: the widest accumulator, of "
-        f"{widest.name}, holds {widest.width_bits} bits on the data."
+        f"{widest.name}, holds {widest.width_bits} bits on the data.{unseen}"
     )
 
 

@@ -231,7 +231,7 @@ class Graph:
         return sum(a.size for a in self.constants.values() if a.dtype.kind == "f")
 
     def led_by(self, output: str) -> Graph:
-        """Return the graph with one of its outputs first, which studies of one output measure.
+        """Return the graph with one of its outputs first; see `lead_output`.
 
         Raises
         ------
@@ -244,6 +244,16 @@ class Graph:
             raise OptionsError(f"the model has no output {output!r}; its outputs are {known}.")
         others = [info for info in self.outputs if info.name != output]
         return replace(self, outputs=(*first, *others))
+
+    @property
+    def lead_output(self) -> str:
+        """The output that studies of one output measure.
+
+        The first that holds real numbers: class numbers cannot be subtracted. Without one, the
+        first.
+        """
+        real = [info.name for info in self.outputs if info.dtype.startswith("float")]
+        return (real or list(self.output_names))[0]
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ def divergences(
     Parameters
     ----------
     module : QuantizedModule
-        Its first output holds scores, (N, C).
+        Its lead output holds scores, (N, C).
     inputs : sequence of arrays
         Real model inputs; samples along axis 0.
     samples : sequence of int
@@ -82,7 +82,7 @@ def divergences(
         run = PartialRun(module, samples_of(graph, inputs, part))
         if run.exact_output.ndim != 2:
             raise TensorError(
-                f"the first output has the shape {run.exact_output.shape}; only scores of classes, "
+                f"the output has the shape {run.exact_output.shape}; only scores of classes, "
                 "one row per sample, decide anything."
             )
         lost = run.output.argmax(axis=1) != run.exact_output.argmax(axis=1)

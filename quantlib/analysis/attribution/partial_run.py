@@ -131,7 +131,7 @@ class PartialRun:
         Every tensor of the integer run; empty unless kept. Inputs that their readers round are
         there as they came.
     output : float array
-        First output of the integer run, as ``QuantizedModule.forward`` returns it.
+        The graph's lead output of the integer run, as ``QuantizedModule.forward`` returns it.
 
     Notes
     -----
@@ -145,13 +145,14 @@ class PartialRun:
     ) -> None:
         self.module = module
         self.layers = module.layers
-        self.output_name = module.graph.output_names[0]
+        self.output_name = module.graph.lead_output
         self.real: dict[str, Value] = {}
         self._grids: dict[str, UniformQuantizer] = {}
         outputs = module.run(*inputs, observe=lambda layer, run: self._note(layer, run, keep_runs))
-        self.output = forward_values(outputs[0])
-        self._rounds_output = isinstance(outputs[0], Tensor) and not np.array_equal(
-            outputs[0].values, self.output
+        lead = outputs[module.graph.output_names.index(self.output_name)]
+        self.output = forward_values(lead)
+        self._rounds_output = isinstance(lead, Tensor) and not np.array_equal(
+            lead.values, self.output
         )
         constants = module.graph.constants
         self.exact: dict[str, Value] = {
@@ -278,12 +279,12 @@ class PartialRun:
         return different
 
     def leaving(self, *values: Mapping[str, Value]) -> FloatArray:
-        """Return the first output as it leaves an integer run: rounded if the module's is."""
+        """Return the lead output as it leaves an integer run: rounded if the module's is."""
         found = next(v[self.output_name] for v in values if self.output_name in v)
         return forward_values(found) if self.rounds_output else self.output_of(*values)
 
     def output_of(self, *values: Mapping[str, Value]) -> FloatArray:
-        """Return the first output's real values, unrounded; the first mapping that has it."""
+        """Return the lead output's real values, unrounded; the first mapping that has it."""
         found = next(v[self.output_name] for v in values if self.output_name in v)
         array = found.values if isinstance(found, Tensor) else found
         return np.asarray(array, dtype=np.float64)
@@ -309,7 +310,7 @@ class PartialRun:
 
     @property
     def rounds_output(self) -> bool:
-        """Whether the first output is rounded to a grid as it leaves, after its layer."""
+        """Whether the lead output is rounded to a grid as it leaves, after its layer."""
         return self._rounds_output
 
 

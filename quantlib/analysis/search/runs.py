@@ -106,7 +106,7 @@ def measured(bench: Workbench, config: QuantizationConfig, criterion: Criterion)
     """
     try:
         module = bench.module(config)
-        found = evaluate(bench, config)
+        found = evaluate(bench, config, output=bench.graph.lead_output)
     except (OptionsError, TensorError):  # a divisor of 0 on this grid, for one
         return None
     seen = found.seen if criterion is Criterion.SEEN else None

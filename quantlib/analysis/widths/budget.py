@@ -199,6 +199,20 @@ class Budget:
         """Return the layers of which what counts is beyond the limit."""
         return tuple(layer for layer in self.layers if not layer.fits_by(criterion))
 
+    def fits_by(self, criterion: Criterion) -> bool | None:
+        """Tell whether what counts is within the limit in every layer.
+
+        None where it is in those with bounds, and products are left that nobody looked into.
+        """
+        if self.over_limit_by(criterion):
+            return False
+        return None if self.unbounded or self.unseen else True
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether no input can take an accumulator beyond the limit; None where that is open."""
+        return self.fits_by(Criterion.ANY_INPUT)
+
     @property
     def over_limit(self) -> tuple[LayerBudget, ...]:
         """The layers whose accumulator can leave the limit."""

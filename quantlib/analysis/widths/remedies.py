@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from quantlib.analysis.observation import Seen
     from quantlib.analysis.widths.facts import LayerFacts
-    from quantlib.analysis.workbench import Workbench
     from quantlib.analysis.widths.ranges import ChannelRange
+    from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.scheme import Scheme
     from quantlib.quantized_module import QuantizedModule
@@ -187,7 +187,8 @@ def study_remedies(
         The model has no integer operator of that name, or none with a rule.
     """
     started = time.perf_counter()
-    module, found = bench.module(config), evaluate(bench, config)
+    output = bench.graph.lead_output
+    module, found = bench.module(config), evaluate(bench, config, output=output)
     took_s = time.perf_counter() - started
     held = observe(module, bench.data.evaluation, memo=bench.memo)
     proposed = remedies(
@@ -320,7 +321,7 @@ def verify(bench: Workbench, proposed: Sequence[Remedy]) -> tuple[VerifiedRemedy
 
 
 def _verified(bench: Workbench, remedy: Remedy) -> VerifiedRemedy:
-    measured = evaluate(bench, remedy.config)
+    measured = evaluate(bench, remedy.config, output=bench.graph.lead_output)
     layer = bit_width_budget(bench.module(remedy.config), seen=measured.seen)[remedy.layer]
     return VerifiedRemedy(
         remedy=remedy,
