@@ -37,9 +37,10 @@ def inline(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
         _count(key, functions, sizes, label)
     total = _size(all_nodes(model.graph), sizes)
     if total > MAX_NODES:
+        spelled = " once its functions are written out" if functions else ""
         raise ModelLoadError(
-            f"{label}: the model has {total} nodes once its functions are written out, more than "
-            f"the limit of {MAX_NODES}; give a part of it."
+            f"{label}: the model has {total} nodes{spelled}, more than the limit of {MAX_NODES}; "
+            "give a part of it."
         )
     if not functions:
         return model

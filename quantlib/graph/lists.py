@@ -256,7 +256,9 @@ def _composite(nodes: Sequence[Node], needed: set[str]) -> Node:
         inputs=tuple(inputs),
         outputs=outputs,
         attributes={},
-        proto=b"",
+        proto=helper.make_node(
+            title, list(inputs), list(outputs), domain=OWN_DOMAIN
+        ).SerializeToString(),
         body=body.SerializeToString(),
         kinds={name: kinds[name] for name in (*inputs, *outputs) if name in kinds},
     )

@@ -31,7 +31,7 @@ from quantlib.graph.lowering import lower_quantizers
 from quantlib.graph.model import Batch, Graph, Node, TensorInfo
 from quantlib.graph.parsing import parse
 from quantlib.graph.runtime import open_session, reason
-from quantlib.graph.shapes import infer_shapes, shape_of
+from quantlib.graph.shapes import infer_shapes, shape_of, with_shapes
 from quantlib.graph.versions import check_versions, import_domains, modernize
 from quantlib.graph.walking import read_by
 
@@ -191,7 +191,7 @@ def _as_checker_wants(model: onnx.ModelProto) -> onnx.ModelProto:
     for i in foreign:
         copy.graph.node[i].domain = operators.RUNTIME_DOMAIN
     import_domains(copy, operators.runtime_domains())
-    filled: onnx.ModelProto = onnx.shape_inference.infer_shapes(copy)
+    filled = with_shapes(copy)
     known = [v for v in filled.graph.output if v.type.tensor_type.HasField("shape")]
     del filled.graph.output[:]
     filled.graph.output.extend(known)

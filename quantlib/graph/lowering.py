@@ -167,7 +167,9 @@ class _Group:
 
 def _attributes(node: onnx.NodeProto) -> dict[str, str | int]:
     values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {k: v.decode() if isinstance(v, bytes) else v for k, v in values.items()}
+    return {
+        k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()
+    }
 
 
 def _clip(group: _Group, codes: str, width: str, attributes: Mapping[str, str | int]) -> str:

@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from quantlib.errors import ModelLoadError
-from quantlib.graph.shapes import infer_shapes, shape_of
+from quantlib.graph.shapes import infer_shapes, shape_of, with_shapes
 from quantlib.graph.walking import (
     all_graphs,
     all_nodes,
@@ -93,9 +93,10 @@ def mend(model: onnx.ModelProto, label: str) -> list[str]:
                 f"{label}: output {value.name!r} is made by no node; export the model again."
             )
     if early:
-        notes.append(
-            f"{len(early)} nodes stand before what they read, the first is {early[0]!r}; sorted."
-        )
+        which = f"node {early[0]!r} stands before what it reads"
+        if len(early) > 1:
+            which = f"{len(early)} nodes stand before what they read, the first is {early[0]!r}"
+        notes.append(f"{which}; sorted.")
     return notes
 
 
@@ -225,7 +226,7 @@ def drop_contradictions(model: onnx.ModelProto) -> list[str]:
     del bare.graph.value_info[:]
     for value in bare.graph.output:
         value.type.tensor_type.ClearField("shape")
-    inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True).graph
+    inferred = with_shapes(bare).graph
     right = {
         value.name: shape_of(value.type.tensor_type)
         for value in [*inferred.value_info, *inferred.output]

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 RUNTIME_DOMAIN = "com.microsoft"
 """ONNX Runtime's own domain."""
 
+_ANY = 2**31 - 1
+"""What schemas say of an input that may be repeated."""
+
 _POSITIVE = ("group", "strides", "dilations", "kernel_shape")
 _RANDOM = frozenset(
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
@@ -150,17 +153,27 @@ def check_nodes(model: onnx.ModelProto, label: str) -> None:
                     f"{where}: keepdims is {attribute.i}; it is 0 or 1: correct it and export "
                     "again."
                 )
-        _check_blanks(node, opsets, where)
+        _check_inputs(node, opsets, where)
 
 
-def _check_blanks(node: onnx.NodeProto, opsets: Mapping[str, int], where: str) -> None:
-    """Raise ModelLoadError when an input that an operator needs is left out."""
-    if all(node.input) or is_extension(node, opsets):
+def _check_inputs(node: onnx.NodeProto, opsets: Mapping[str, int], where: str) -> None:
+    """Raise ModelLoadError when a node has too few or many inputs, or leaves one it needs blank."""
+    if is_extension(node, opsets):
         return
     try:
         schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
     except onnx.defs.SchemaError:
         return
+    if not schema.min_input <= len(node.input) <= schema.max_input:
+        wanted = f"{schema.min_input} or more"
+        if schema.max_input == schema.min_input:
+            wanted = f"{schema.min_input}"
+        elif schema.max_input < _ANY:
+            wanted = f"{schema.min_input} to {schema.max_input}"
+        raise ModelLoadError(
+            f"{where}: it has {len(node.input)} inputs, the operator takes {wanted}; correct it "
+            "and export again."
+        )
     optional = onnx.defs.OpSchema.FormalParameterOption.Optional
     for i, name in enumerate(node.input):
         formal = schema.inputs[min(i, len(schema.inputs) - 1)] if schema.inputs else None

@@ -12,9 +12,21 @@ if TYPE_CHECKING:
     from quantlib.graph.model import Shape
 
 
+def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the model with the types and shapes that ONNX can infer.
+
+    A model that breaks rules comes back as it is: the checker says which.
+    """
+    try:
+        found: onnx.ModelProto = onnx.shape_inference.infer_shapes(model, data_prop=True)
+    except onnx.shape_inference.InferenceError:
+        return model
+    return found
+
+
 def infer_shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     """Return the shape of every tensor whose rank ONNX can infer."""
-    inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    inferred = with_shapes(model).graph
     found: dict[str, Shape] = {t.name: tuple(t.dims) for t in model.graph.initializer}
     for value in [*inferred.input, *inferred.value_info, *inferred.output]:
         tensor = value.type.tensor_type

@@ -30,11 +30,12 @@ def check_versions(model: onnx.ModelProto, label: str) -> None:
             f"{label}: the file has IR version {model.ir_version}, the newest that is read is "
             f"{onnx.IR_VERSION}; export it with an older exporter, or update onnx and onnxruntime."
         )
-    versions = {entry.domain: entry.version for entry in model.opset_import}
+    short = {"ai.onnx": ""}
+    versions = {short.get(e.domain, e.domain): e.version for e in model.opset_import}
     if model.ir_version < 3 and not versions:
         versions[""] = 1
         model.opset_import.append(onnx.helper.make_opsetid("", 1))
-    if "" not in versions and any(not node.domain for node in model.graph.node):
+    if "" not in versions and any(node.domain in ("", "ai.onnx") for node in model.graph.node):
         raise ModelLoadError(
             f"{label}: the model does not say which operator set of ONNX it uses; export it again."
         )
