@@ -18,6 +18,7 @@ from quantlib.export.marks import (
     Role,
     Seen,
     grid_key,
+    rows_at_once,
     upright,
     values_of,
 )
