@@ -18,7 +18,6 @@ from quantlib.export.marks import (
     Role,
     Seen,
     grid_key,
-    rows_at_once,
     upright,
     values_of,
 )

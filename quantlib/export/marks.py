@@ -14,7 +14,6 @@ from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
-from quantlib.errors import QuantlibError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
