@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pytest
 
 import quantlib as ql
 from tests import models
@@ -32,6 +34,19 @@ CONFIGS = {
 
 UNEVEN = {"average-pool-excluding-pad", "average-pool-ceil"}
 """Means over windows of unequal size: rounded by a step that differs between positions."""
+
+EVERY = 3
+"""One of so many cases runs by default, the others with ``-m exhaustive``."""
+
+
+def sampled(cases: Sequence[Any], *, every: int = EVERY) -> list[Any]:
+    """Return cases as parameters; all but one of `every` are marked."""
+    marks = {False: (), True: (pytest.mark.exhaustive,)}
+    return [
+        pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=marks[i % every > 0])
+        for i, case in enumerate(cases)
+    ]
+
 
 PAIRS = [(case, config) for case in CASES for config in CONFIGS]
 

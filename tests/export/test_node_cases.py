@@ -7,10 +7,11 @@ import pytest
 import quantlib as ql
 from quantlib.export.formats import Subject
 from quantlib.export.interchange import AIMET, QDQ, QONNX
+from tests.export.cases import sampled
 from tests.ops.test_onnx_node_cases import cases, with_constants
 
 
-@pytest.mark.parametrize("name", sorted(cases()))
+@pytest.mark.parametrize("name", sampled(sorted(cases()), every=4))
 def test_a_node_case_of_onnx_is_exported_and_proved(name: str) -> None:
     case = cases()[name]
     inputs, _ = case.data_sets[0]
