@@ -13,8 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from quantlib.arrays import FLOAT32_EXACT, FLOAT64_EXACT
 from quantlib.core.rounding import Rounding
-from quantlib.export.agreeing import compare_integers
 from quantlib.export.formats import ExportFormat, Refusal, raise_refusals, register
+from quantlib.export.integers import compare_integers, island_refusals
 from quantlib.export.onnx_windows import window_index
 from quantlib.graph.runtime import open_session
 from quantlib.program import steps
@@ -48,16 +48,12 @@ def refusals(module: QuantizedModule) -> tuple[Refusal, ...]:
 
 def _refusals(program: IntegerProgram) -> tuple[Refusal, ...]:
     found = [
-        Refusal(s.layer, f"{s.op_type} stays in float ({s.reason})", s.remedy)
-        for s in program.islands
-    ]
-    found += [
         Refusal(s.input_name, f"its grid rounds by the rule {s.rounding}, which ONNX lacks",
                 "round to nearest")
         for s in program.inputs
         if s.rounding not in _ROUNDINGS
     ]  # fmt: skip
-    return tuple(found)
+    return (*island_refusals(program), *found)
 
 
 def integer_model(module: QuantizedModule) -> onnx.ModelProto:
@@ -248,7 +244,7 @@ class _Writer:
         shift = 128 if source.low < 0 else 0
         x = self._unsigned(step.source, shift)
         weights, zero = (self.constant(part.astype(np.uint8)) for part in small)
-        given = [x, weights, self.constant(np.uint8(shift)), zero]
+        given = [x, weights, self.constant(np.asarray(shift, dtype=np.uint8)), zero]
         return self.node(op_type, given, TensorProto.INT32, **attributes)
 
     def _unsigned(self, name: str, shift: int) -> str:
@@ -526,12 +522,12 @@ def _eight_bits(
     Where zero points differ by output channel, `axis` is that of the channels if the operator
     takes several.
     """
-    unsigned = 0 <= source.low and source.high <= 255
-    signed = -128 <= source.low and source.high <= 127
+    unsigned = source.low >= 0 and source.high <= 255
+    signed = source.low >= -128 and source.high <= 127
     if not (unsigned or signed) or step.partial >= _INT32:
         return None
     centred = step.centred
-    if -128 <= centred.min() and centred.max() <= 127:
+    if centred.min() >= -128 and centred.max() <= 127:
         return centred + 128, np.asarray(128)
     low = int(step.weights.min())
     zero = step.weight_zero - low

@@ -337,13 +337,12 @@ class _Builder:
 
         ends = () if stats is None else (float(stats.rmin), float(stats.rmax))
         name = layer.node.inputs[position]
-        return self._read(name, layer.name, layer, codes, (repr(options), ends, *key))
+        return self._read(name, layer.name, codes, (repr(options), ends, *key))
 
     def _read(
         self,
         name: str,
         reader: str,
-        layer: QuantizedLayer | None,
         codes: Callable[[Tensor], Codes],
         key: tuple[Any, ...],
     ) -> str:
@@ -443,7 +442,7 @@ class _Builder:
         if source is not None and source.on_grid:
             tensor = source.tensor
         else:
-            tensor = self._read(name, name, None, lambda v: v.codes, ("output",))
+            tensor = self._read(name, name, lambda v: v.codes, ("output",))
         grid = value.quantizer
         return steps.Output(name, tensor, grid.scale, grid.zero_point)
 

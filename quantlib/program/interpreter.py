@@ -49,7 +49,7 @@ def _(step: steps.PairMatMul, values: Mapping[str, IntArray]) -> IntArray:
     left = values[step.left] if step.weights is None else step.weights
     right = values[step.right]
     if step.square_lsbs is None:
-        return np.matmul(left, right - step.right_zero)
+        return np.asarray(np.matmul(left, right - step.right_zero))
     sums, differences = step.square_lsbs
     product = kernels.product_of_squares(left, right, sum_lsbs=sums, difference_lsbs=differences)
     return np.asarray(product - step.right_zero * left.sum(axis=-1, keepdims=True)).astype(np.int64)
@@ -70,9 +70,9 @@ def _(step: steps.Sum, values: Mapping[str, IntArray]) -> IntArray:
 @run_step.register(steps.Pool)
 def _(step: steps.Pool, values: Mapping[str, IntArray]) -> IntArray:
     pool = kernels.max_pool if step.largest else kernels.sum_pool
-    return pool(
-        values[step.source], kernel=step.kernel, strides=step.strides, dilations=step.dilations
-    )
+    x = values[step.source]
+    made = pool(x, kernel=step.kernel, strides=step.strides, dilations=step.dilations)
+    return np.asarray(made)
 
 
 @run_step.register(steps.Add)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
-    from quantlib.arrays import AnyArray, Codes, IntArray
+    from quantlib.arrays import Codes, IntArray
     from quantlib.execution.layer import QuantizedLayer, Value
 
     class Builder(Protocol):
@@ -349,7 +349,7 @@ def _reduction(
     op = layer.op
     assert isinstance(op, ReduceSum | ReduceMean | GlobalAveragePool)
     rank = len(_tensor(operands[0]).shape)
-    axes = [axis - 1 for axis in op.axes_of(operands, rank)]  # type: ignore[arg-type]
+    axes = [axis - 1 for axis in op.axes_of(operands, rank)]
     if -1 in axes:
         raise _mixes(layer)
     source = builder.operand(layer, 0)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.errors import TensorError
-from quantlib.program import steps
 from quantlib.program.archive import read_program, write_program
 from quantlib.program.interpreter import run_step
+from quantlib.program.steps import Input, Island, Output, Step, Table
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, FloatArray, IntArray
@@ -36,25 +36,25 @@ class IntegerProgram:
     """
 
     name: str
-    steps: tuple[steps.Step, ...]
-    outputs: tuple[steps.Output, ...]
+    steps: tuple[Step, ...]
+    outputs: tuple[Output, ...]
 
     @property
-    def inputs(self) -> tuple[steps.Input, ...]:
+    def inputs(self) -> tuple[Input, ...]:
         """The model's inputs, in order."""
-        return tuple(step for step in self.steps if isinstance(step, steps.Input))
+        return tuple(step for step in self.steps if isinstance(step, Input))
 
     @property
-    def islands(self) -> tuple[steps.Island, ...]:
+    def islands(self) -> tuple[Island, ...]:
         """What stays in float."""
-        return tuple(step for step in self.steps if isinstance(step, steps.Island))
+        return tuple(step for step in self.steps if isinstance(step, Island))
 
     @property
-    def tables(self) -> tuple[steps.Table, ...]:
+    def tables(self) -> tuple[Table, ...]:
         """The tables, in order."""
-        return tuple(step for step in self.steps if isinstance(step, steps.Table))
+        return tuple(step for step in self.steps if isinstance(step, Table))
 
-    def step(self, name: str) -> steps.Step:
+    def step(self, name: str) -> Step:
         """Return the step that makes a tensor."""
         return next(step for step in self.steps if step.name == name)
 
@@ -99,7 +99,7 @@ class IntegerProgram:
         values = self._entered(codes)
         last = self.last_use()
         for i, step in enumerate(self.steps):
-            if not isinstance(step, steps.Input):
+            if not isinstance(step, Input):
                 values[step.name] = run_step(step, values)
             for name in () if keep else step.sources:
                 if last[name] == i:

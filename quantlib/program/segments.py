@@ -132,7 +132,7 @@ def _keeps_order(layer: QuantizedLayer) -> bool:
     slopes = [layer.node.attributes.get(key, 1.0) for key in ("alpha", "gamma")]
     if op_type == "PRelu":
         slopes.append(np.min(np.asarray(layer.constants[1], dtype=np.float64)))
-    return min(slopes) >= 0
+    return bool(min(slopes) >= 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -191,7 +191,8 @@ def tables_of(segment: Segment, shape: tuple[int, ...], low: int, high: int) -> 
         ]
         return np.concatenate(parts)
 
-    if width * rows > _TABULATED and segment.is_monotone:
+    large = width > TABLE_LIMIT or width * rows > _TABULATED
+    if large and segment.is_monotone:
         made = bisect(evaluate, low=low, high=high, rows=rows)
     elif width > TABLE_LIMIT:
         return Refused(

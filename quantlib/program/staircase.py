@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -109,7 +110,7 @@ def bisect(evaluate: Evaluate, *, low: int, high: int, rows: int) -> tuple[Stair
     bounds = np.searchsorted(rows_of, np.arange(rows + 1))
     return tuple(
         Staircase(read_only(first[a + 1 : b]), read_only(value[a:b]))
-        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+        for a, b in itertools.pairwise(bounds)
     )
 
 

@@ -1,4 +1,4 @@
-"""Integers of another machine beside the module's."""
+"""What the formats made of an integer program share: refusals, and equal integers."""
 
 from __future__ import annotations
 
@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.export.formats import Proof
+from quantlib.export.formats import Proof, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from quantlib.arrays import AnyArray
+    from quantlib.program.program import IntegerProgram
     from quantlib.quantized_module import QuantizedModule
+
+
+def island_refusals(program: IntegerProgram) -> tuple[Refusal, ...]:
+    """Return what stays in float: integers alone cannot compute it."""
+    return tuple(
+        Refusal(s.layer, f"{s.op_type} stays in float ({s.reason})", s.remedy)
+        for s in program.islands
+    )
 
 
 def expected_integers(
