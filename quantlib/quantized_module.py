@@ -16,6 +16,7 @@ from quantlib.execution.inputs import check_inputs
 from quantlib.ops.base import MixingOp
 from quantlib.ops.kernels import round_low_bits
 from quantlib.program.build import build_program
+from quantlib.program.view import table_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
     from quantlib.graph.model import Graph
     from quantlib.program.program import IntegerProgram
+    from quantlib.program.view import TableView
 
     Observer: TypeAlias = Callable[[QuantizedLayer, LayerRun], None]
     Execute: TypeAlias = Callable[[QuantizedLayer, Mapping[str, Value]], tuple[Value | None, ...]]
@@ -243,6 +245,16 @@ class QuantizedModule:
         """
         samples = self._probe_codes()
         return build_program(self.graph, self.layers, self.inputs, samples)
+
+    def tables(self, layer: str) -> tuple[TableView, ...]:
+        """Return the tables that a layer's integers enter: staircases, steps, cost.
+
+        Raises
+        ------
+        OptionsError
+            As `program`; or no table begins at a layer of this name.
+        """
+        return table_views(self.program(), layer)
 
     def _probe_codes(self) -> list[AnyArray]:
         """Return codes of the first two calibration samples."""

@@ -73,7 +73,7 @@ class _Emitter:
         memory = [
             "static union {\n"
             + "".join(
-                f"    {kind} {_member(kind)}[{count}];\n" for kind, count in slot.members.items()
+                f"    {kind} {c.short(kind)}[{count}];\n" for kind, count in slot.members.items()
             )
             + f"}} slot{i};"
             for i, slot in enumerate(self.plan.slots)
@@ -161,7 +161,7 @@ class _Emitter:
         root = self.plan.root(name)
         if root in self.plan.given:
             return self.plan.given[root]
-        return f"slot{self.plan.places[root]}.{_member(stored_type(self.program.step(root)))}"
+        return f"slot{self.plan.places[root]}.{c.short(stored_type(self.program.step(root)))}"
 
     def _copies(self) -> list[str]:
         """Copy outputs that others read too."""
@@ -547,10 +547,6 @@ def _shifted(
         f"({made}){c.number(least)}"
     )
     return expression, made
-
-
-def _member(kind: str) -> str:
-    return kind.removesuffix("_t").replace("uint", "u").replace("int", "i")
 
 
 def _index(variable: str, size: int) -> str:

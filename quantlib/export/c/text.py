@@ -105,3 +105,8 @@ def offset(terms: Sequence[tuple[str, int, int]], constant: int = 0) -> str:
 def strides(shape: Sequence[int]) -> list[int]:
     """Return the C-order strides of a shape, in elements."""
     return [int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape))]
+
+
+def short(kind: str) -> str:
+    """Return a type's name as part of others: ``u8``, ``i32``."""
+    return kind.removesuffix("_t").replace("uint", "u").replace("int", "i")
