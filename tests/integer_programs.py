@@ -89,8 +89,9 @@ def extreme_codes(made: ql.QuantizedModule) -> tuple[Any, ...]:
     columns = weights.T if isinstance(first, MatMul) else weights
     for column in columns[:16]:
         positive = np.broadcast_to(_tiled(column, shapes[0]) > 0, shapes[0])
-        for top in (positive, ~positive):
-            patterns.append(np.where(top, grids[0].qmax, grids[0].qmin)[None])
+        patterns += [
+            np.where(top, grids[0].qmax, grids[0].qmin)[None] for top in (positive, ~positive)
+        ]
     return (np.concatenate(patterns),)
 
 

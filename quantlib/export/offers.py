@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from quantlib.export import interchange
+from quantlib.export import interchange, numpy_script, onnx_integers
+from quantlib.export.c import format as c_format
 from quantlib.export.formats import FORMATS
 
-__all__ = ["FORMATS", "interchange"]
+__all__ = ["FORMATS", "c_format", "interchange", "numpy_script", "onnx_integers"]

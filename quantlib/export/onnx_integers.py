@@ -96,7 +96,8 @@ class _Writer:
         inputs = [_info(i.name, i.dtype, i.shape) for i in graph.inputs]
         real, integers = [], []
         for output, info in zip(self.program.outputs, graph.outputs, strict=True):
-            shape = (*info.shape[:1], *self.program.step(output.source).shape)
+            samples = info.shape[0] if info.shape else None
+            shape = (samples, *self.program.step(output.source).shape)
             codes = self.cast(self.tensor(output.source), TensorProto.INT64)
             self.node("Identity", [codes], TensorProto.INT64, name=output.name + SUFFIX)
             shifted = self.op(

@@ -442,7 +442,12 @@ def _div(
     op, a = layer.op, _tensor(operands[0])
     assert isinstance(op, Div) and op.inverse is not None
     za, zv = _zero_point(a), int(np.asarray(op.inverse.zero_point))
-    right = builder.operand(layer, 1, term=op.inverted, key=("inverse", layer.name))
+
+    def inverted(divisor: Tensor) -> Codes:
+        ((values, grid),) = op.roundings(a, divisor, output=None)
+        return grid.quant(values)
+
+    right = builder.operand(layer, 1, term=inverted, key=("inverse", layer.name))
     left = builder.operand(layer, 0)
     return _product(builder, layer, [left, right], (za, zv), 2 * za * zv, shape)
 

@@ -122,8 +122,13 @@ def _view(program: IntegerProgram, table: steps.Table) -> TableView:
         values=tuple(tuple(s.values.tolist()) for s in table.staircases),
         codes=_different([s.values for s in table.staircases]),
         rounded=tuple(
-            _rounded(table.staircases, [e + offset for e in edges],
-                     (low + offset, high + offset), bits, width - bits)
+            _rounded(
+                table.staircases,
+                [e + offset for e in edges],
+                (low + offset, high + offset),
+                bits,
+                width - bits,
+            )
             for bits in range(width, 1, -1)
             if width - bits >= lsbs
         ),
