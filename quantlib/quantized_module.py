@@ -16,6 +16,8 @@ from quantlib.execution.calls import calls, joined_values, n_samples, samples_of
 from quantlib.execution.inputs import check_inputs
 from quantlib.ops.base import MixingOp
 from quantlib.ops.kernels import round_low_bits
+from quantlib.program.build import build_program
+from quantlib.program.view import table_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
     from quantlib.graph.model import Graph
+    from quantlib.program.program import IntegerProgram
+    from quantlib.program.view import TableView
 
     Observer: TypeAlias = Callable[[QuantizedLayer, LayerRun], None]
     Execute: TypeAlias = Callable[[QuantizedLayer, Mapping[str, Value]], tuple[Value | None, ...]]
@@ -231,6 +235,35 @@ class QuantizedModule:
             joined_values(self.graph, name, parts)
             for name, parts in zip(self.graph.output_names, zip(*every, strict=True), strict=True)
         )
+
+    def program(self) -> IntegerProgram:
+        """Return the module written down as integers.
+
+        Raises
+        ------
+        OptionsError
+            The model cannot be computed sample by sample on codes; the message names the place.
+        """
+        samples = self._probe_codes()
+        return build_program(self.graph, self.layers, self.inputs, samples)
+
+    def tables(self, layer: str) -> tuple[TableView, ...]:
+        """Return the tables that a layer's integers enter: staircases, steps, cost.
+
+        Raises
+        ------
+        OptionsError
+            As `program`; or no table begins at a layer of this name.
+        """
+        return table_views(self.program(), layer)
+
+    def _probe_codes(self) -> list[AnyArray]:
+        """Return codes of the first two calibration samples."""
+        first = [np.resize(array[:2], (2, *array.shape[1:])) for array in self.calibration]
+        return [
+            array if quantizer is None else quantizer.quant(array)
+            for array, quantizer in zip(first, self.inputs, strict=True)
+        ]
 
     def bitwidth_and_range_report(self, *inputs: AnyArray) -> dict[str, dict[str, Any]]:
         """Return range and width of each operator's accumulator.

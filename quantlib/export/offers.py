@@ -11,5 +11,5 @@ from quantlib.export.formats import FORMATS
 __all__ = ["FORMATS"]
 
 # a module offers its formats when it is imported; the order of names is the order of offers
-for _found in pkgutil.iter_modules(quantlib.export.__path__):
-    importlib.import_module(f"quantlib.export.{_found.name}")
+for _found in pkgutil.walk_packages(quantlib.export.__path__, "quantlib.export."):
+    importlib.import_module(_found.name)

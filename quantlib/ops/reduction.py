@@ -39,7 +39,8 @@ class _Reduction(MixingOp):
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         return self.function(*inputs)
 
-    def _axes(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+    def axes_of(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+        """Return the axes that are summed, ascending, given the operands and their rank."""
         given = operands[1] if len(operands) > 1 else None
         chosen = self.axes if given is None else tuple(int(i) for i in np.ravel(given))  # type: ignore[arg-type]
         if not chosen:
@@ -54,7 +55,7 @@ class _Reduction(MixingOp):
         assert x is not None
         return kernels.exact_sum(
             x.codes,
-            axis=self._axes(operands, x.codes.ndim),
+            axis=self.axes_of(operands, x.codes.ndim),
             keepdims=self.keepdims,
             magnitude=x.magnitude,
         )
@@ -79,7 +80,7 @@ class _Reduction(MixingOp):
             yield Intermediate("shifted sum", exact_integers(np.asarray(accumulator)) + offset)
 
     def _count(self, operands: tuple[Tensor | None, ...], x: Tensor) -> int:
-        axes = self._axes(operands, x.codes.ndim)
+        axes = self.axes_of(operands, x.codes.ndim)
         return int(np.prod([x.codes.shape[i] for i in axes]))
 
     def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
@@ -140,7 +141,8 @@ class GlobalAveragePool(_Reduction):
         """Take all axes but batch and channel."""
         return cls(NodeFunction(node, opsets), None, True, False, mean=True)
 
-    def _axes(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+    def axes_of(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+        """Return every axis but those of samples and channels."""
         del operands
         return tuple(range(2, ndim))
 
