@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.sweep.measures import Kind
 from quantlib.core.estimator import MIN_MAX
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sweep.measures import Measure
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.estimator import Estimator
@@ -198,3 +200,32 @@ def width(layer: LayerSummary, *, limit_bits: int) -> str:
     if layer.width_bits is None or layer.width_bits <= limit_bits:
         return whole(layer.width_bits)
     return f"{layer.width_bits} > {limit_bits}"
+
+
+OBJECTIVES = {
+    Objective.SIZE: "weight memory",
+    Objective.BIT_OPERATIONS: "bit operations",
+    Objective.LOOKUPS: "cost of table look-ups",
+    Objective.SQNR: "error",
+}
+"""What each objective of a search makes as small as possible."""
+
+
+def verdict_of_search(found: SearchResult) -> str:
+    """Return in a sentence whether a search found better than one width for all layers.
+
+    Both gains are told: what is saved, and the SQNR beside it.
+    """
+    if found.uniform is None:
+        return "No uniform configuration meets limit and floor; this assignment does."
+    if not found.beats_uniform:
+        if found.is_optimal:
+            return "No assignment of the widths offered is better than the best uniform one."
+        return "Nothing that was run is better than the best uniform configuration."
+    if found.objective is Objective.SQNR:
+        return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
+    before, after = decibel(found.uniform.sqnr_db), decibel(found.best.sqnr_db)
+    return (
+        f"{100 * found.gain:.1f} % less {OBJECTIVES[found.objective]} than the best uniform "
+        f"configuration, at {after} beside its {before}."
+    )

@@ -10,6 +10,7 @@ import streamlit as st
 from pages.ui import state, text
 from pages.ui.home import samples
 from quantlib import wording
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON
 from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
@@ -128,6 +129,15 @@ def configuration() -> None:
             bind="query-params",
             help="Widest integer the target takes: 16 for today's Concrete, 8 and 7 for older "
             "versions. It changes no number, only what is marked.",
+        )
+        st.segmented_control(
+            "Counts against the limit",
+            [str(criterion) for criterion in Criterion],
+            default=str(Criterion.SEEN),
+            required=True,
+            key=keys["criterion"],
+            bind="query-params",
+            help="\n".join(f"- **{c}**: {c.explanation}" for c in Criterion),
         )
     _overrides()
 

@@ -9,6 +9,7 @@ import streamlit as st
 
 from pages.ui import engine
 from pages.ui.home import samples
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON, QuantizationConfig
 from quantlib.core.estimator import MIN_MAX, Estimator
@@ -18,6 +19,7 @@ from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
     from quantlib.analysis.attribution.ledger import ErrorLedger
+    from quantlib.analysis.search.fitting import Fit
     from quantlib.analysis.search.search import Progress, SearchResult
     from quantlib.analysis.sweep.result import SweepResult
     from quantlib.export.formats import Proof
@@ -52,6 +54,7 @@ KEYS = {
     "overrides": "config.overrides",
     "rounding": "config.rounding",
     "limit": "config.limit",
+    "criterion": "config.criterion",
 }
 """Widget key of each member; it is also the member's name in a link."""
 
@@ -124,6 +127,12 @@ def source() -> engine.Source | None:
         return engine.Source(model, own_data or _sample_digest(f"{name}.npz", card), output())
     entry = uploads().get(name)
     return engine.Source(entry["digest"], own_data or "", output()) if entry else None
+
+
+def criterion() -> Criterion:
+    """Return which integers of an accumulator count against the limit."""
+    chosen = st.session_state.get(KEYS["criterion"])
+    return Criterion(chosen) if chosen in set(Criterion) else Criterion.SEEN
 
 
 WORST = "the worst"
@@ -346,6 +355,19 @@ def keep_job(started: Job[SweepResult]) -> None:
     if previous is not None:
         previous.cancel()
     st.session_state["state.job"] = started
+
+
+def fit_job() -> Job[Progress | Fit] | None:
+    """Return the search for what makes everything fit that was started last."""
+    return st.session_state.get("state.fit")
+
+
+def keep_fit(started: Job[Progress | Fit]) -> None:
+    """Remember such a search; an earlier one is cancelled."""
+    previous = fit_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.fit"] = started
 
 
 def proof_job() -> Job[Proof] | None:

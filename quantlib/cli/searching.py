@@ -44,14 +44,6 @@ class Wanted(StrEnum):
         }[self.value]
 
 
-COSTS = {
-    Objective.SIZE: "weight bits",
-    Objective.BIT_OPERATIONS: "bit operations",
-    Objective.LOOKUPS: "look-up cost",
-    Objective.SQNR: "mean squared error",
-}
-
-
 def search(
     model: options.Model,
     data: options.Data = None,
@@ -134,29 +126,13 @@ def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> Searc
     raise AssertionError("a search ends with its result")
 
 
-def verdict(found: SearchResult) -> str:
-    """Return in a sentence whether an assignment beats one width for all layers.
-
-    Parameters
-    ----------
-    found : SearchResult
-        What a search found.
-    """
-    if found.uniform is None:
-        return "No uniform configuration meets limit and floor; this assignment does."
-    if not found.beats_uniform:
-        return "It equals the best uniform configuration; no assignment of these widths beats it."
-    if found.objective is Objective.SQNR:
-        return f"It beats the best uniform configuration by {found.gain:.1f} dB."
-    what = COSTS[found.objective]
-    return f"It beats the best uniform configuration: {100 * found.gain:.1f} % less {what}."
-
-
 def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
     """Write widths by layer, figures predicted and measured, and the verdict."""
     floor = "" if found.floor_db is None else f", SQNR at least {found.floor_db:.1f} dB"
     say(title)
-    say(f"smallest {COSTS[found.objective]}, accumulators of at most {limit_bits} bits{floor}")
+    say(
+        f"smallest {wording.OBJECTIVES[found.objective]}, accumulators of at most {limit_bits} bits{floor}"
+    )
     say()
     both = [candidate for candidate in (found.best, found.uniform) if candidate is not None]
     names = ["found", "uniform"][: len(both)]
@@ -172,13 +148,13 @@ def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
     say()
     show_table(("", *names), _figures(found, both), words=("",))
     say()
-    say(f"{verdict(found)} {found.runs} configurations were run.")
+    say(f"{wording.verdict_of_search(found)} {found.runs} configurations were run.")
 
 
 def _figures(found: SearchResult, both: list[Candidate]) -> list[tuple[str, ...]]:
     """Return one row per figure of each candidate."""
     rows = [
-        (COSTS[found.objective], *(f"{c.cost:.6g}" for c in both)),
+        (wording.OBJECTIVES[found.objective], *(f"{c.cost:.6g}" for c in both)),
         ("SQNR, predicted", *(wording.decibel(c.predicted_sqnr_db) for c in both)),
         ("SQNR, measured", *(wording.decibel(c.sqnr_db) for c in both)),
     ]

@@ -6,20 +6,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from quantlib import wording
 from quantlib.analysis.search.objective import Objective
 
 if TYPE_CHECKING:
     from quantlib.analysis.attribution.sensitivity import Sensitivity
     from quantlib.analysis.search.search import SearchResult
-
-
-_COST_WORDS = {
-    Objective.SIZE: "weight memory",
-    Objective.BIT_OPERATIONS: "bit operations",
-    Objective.LOOKUPS: "look-up cost",
-    Objective.SQNR: "error",
-}
 
 
 _COST_TITLES = {
@@ -46,21 +37,6 @@ def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
             "agreement": [e.agreement for e in effects],
             found.score_name or "score": [e.score for e in effects],
         }
-    )
-
-
-def verdict_of_search(found: SearchResult) -> str:
-    """Return in a sentence whether a search found better than one width for all."""
-    if found.uniform is None:
-        return "No uniform configuration meets the conditions; this assignment does."
-    if not found.beats_uniform:
-        return "No assignment of the widths offered is better than the best uniform configuration."
-    if found.objective is Objective.SQNR:
-        return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
-    before, after = wording.decibel(found.uniform.sqnr_db), wording.decibel(found.best.sqnr_db)
-    return (
-        f"{100 * found.gain:.0f} % less {_COST_WORDS[found.objective]} than the best uniform "
-        f"configuration, at {after} instead of {before}."
     )
 
 
