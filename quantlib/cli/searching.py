@@ -64,7 +64,7 @@ def search(
         typer.Option(
             metavar="DB",
             help="SQNR to keep, dB.",
-            show_default="1 dB below the best uniform configuration; none for sqnr",
+            show_default="that of the best uniform configuration; none for sqnr",
         ),
     ] = None,
     weight_bits: Annotated[
@@ -145,7 +145,7 @@ def verdict(found: SearchResult) -> str:
     if found.uniform is None:
         return "No uniform configuration meets limit and floor; this assignment does."
     if not found.beats_uniform:
-        return "It equals the best uniform configuration; no assignment of these widths beats it."
+        return f"It equals the best uniform configuration. {found.tried}"
     if found.objective is Objective.SQNR:
         return f"It beats the best uniform configuration by {found.gain:.1f} dB."
     what = COSTS[found.objective]

@@ -71,7 +71,7 @@ def search(current: Current) -> None:
             "Own floor for the SQNR",
             key="layers.own_floor",
             bind="query-params",
-            help="Otherwise 1 dB below the best uniform configuration that fits.",
+            help="Otherwise that of the best uniform configuration that fits.",
         ):
             floor = float(
                 st.slider("SQNR at least (dB)", 0, 60, 20, key="layers.floor", bind="query-params")

@@ -54,7 +54,7 @@ def verdict_of_search(found: SearchResult) -> str:
     if found.uniform is None:
         return "No uniform configuration meets the conditions; this assignment does."
     if not found.beats_uniform:
-        return "No assignment of the widths offered is better than the best uniform configuration."
+        return f"Nothing better than the best uniform configuration was found. {found.tried}"
     if found.objective is Objective.SQNR:
         return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
     before, after = wording.decibel(found.uniform.sqnr_db), wording.decibel(found.best.sqnr_db)
