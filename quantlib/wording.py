@@ -219,9 +219,7 @@ def verdict_of_search(found: SearchResult) -> str:
     if found.uniform is None:
         return "No uniform configuration meets limit and floor; this assignment does."
     if not found.beats_uniform:
-        if found.is_optimal:
-            return "No assignment of the widths offered is better than the best uniform one."
-        return "Nothing that was run is better than the best uniform configuration."
+        return f"Nothing better than the best uniform configuration was found. {found.tried}"
     if found.objective is Objective.SQNR:
         return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
     before, after = decibel(found.uniform.sqnr_db), decibel(found.best.sqnr_db)

@@ -56,7 +56,7 @@ def search(
         typer.Option(
             metavar="DB",
             help="SQNR to keep, dB.",
-            show_default="1 dB below the best uniform configuration; none for sqnr",
+            show_default="that of the best uniform configuration; none for sqnr",
         ),
     ] = None,
     weight_bits: Annotated[
@@ -131,7 +131,8 @@ def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
     floor = "" if found.floor_db is None else f", SQNR at least {found.floor_db:.1f} dB"
     say(title)
     say(
-        f"smallest {wording.OBJECTIVES[found.objective]}, accumulators of at most {limit_bits} bits{floor}"
+        f"smallest {wording.OBJECTIVES[found.objective]}, "
+        f"accumulators of at most {limit_bits} bits{floor}"
     )
     say()
     both = [candidate for candidate in (found.best, found.uniform) if candidate is not None]

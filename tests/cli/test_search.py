@@ -38,12 +38,13 @@ def test_the_cost_is_the_memory_of_the_weights_and_the_uniform_one_is_no_smaller
     written = document("search", *DIGITS, *FEW, "--json")
     graph = ql.load_model(DIGITS[0])
     names = {node.name: node.inputs[1] for node in graph.nodes if node.op_type == "Gemm"}
+    biases = sum(graph.constants[n.inputs[2]].size for n in graph.nodes if n.op_type == "Gemm")
     for candidate in (written["best"], written["uniform"]):
         sizes = [
             math.prod(graph.constants[names[layer]].shape) * bits["weight_bits"]
             for layer, bits in candidate["widths"].items()
         ]
-        assert candidate["cost"] == sum(sizes)
+        assert candidate["cost"] == sum(sizes) + 32 * biases
         assert candidate["sqnr_db"] >= written["floor_db"]
         assert candidate["widest_bits"] <= 16
     pairs = {tuple(bits.values()) for bits in written["uniform"]["widths"].values()}
@@ -72,7 +73,8 @@ def test_each_objective_has_widths_figures_and_a_verdict(objective: str, heading
 
 
 def test_the_verdict_says_beats_exactly_when_the_document_does() -> None:
-    words = ("search", *DIGITS, "--weight-bits", "2-6", "--activation-bits", "4-6")
+    widths = ("search", *DIGITS, "--weight-bits", "2-6", "--activation-bits", "4-6")
+    words = (*widths, "--floor", document(*widths, "--json")["floor_db"] - 1)
     written, said = document(*words, "--json"), run(*words).stdout
     assert written["beats_uniform"] is True
     assert f"{100 * written['gain']:.1f} % less weight bits" in said

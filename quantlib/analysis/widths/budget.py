@@ -214,6 +214,16 @@ class Budget:
         return self.fits_by(Criterion.ANY_INPUT)
 
     @property
+    def fits(self) -> bool | None:
+        """Whether no input can take an accumulator beyond the limit.
+
+        None where those with bounds stay within it, and others are left.
+        """
+        if self.over_limit:
+            return False
+        return None if self.unbounded or self.unseen else True
+
+    @property
     def over_limit(self) -> tuple[LayerBudget, ...]:
         """The layers whose accumulator can leave the limit."""
         return tuple(layer for layer in self.layers if not layer.fits)

@@ -37,10 +37,11 @@ if TYPE_CHECKING:
 AT_ONCE_S = 1.0
 """A model that one configuration takes less time than this is measured instead of predicted, s."""
 
-PREDICTION_ERROR_DB = 4.0
+PREDICTION_ERROR_DB = 4.5
 """Nine of ten predicted SQNRs are this close to the measured ones, dB.
 
-Of 534 remedies of all layers of six sample models at 3 to 8 bits; the mean distance is 1.6 dB.
+Of 845 remedies of all layers of six sample models at 3 to 8 bits; the mean distance is 1.8 dB,
+the largest 9.1 dB.
 """
 
 

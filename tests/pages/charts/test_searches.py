@@ -57,9 +57,8 @@ def result(*, uniform: bool) -> SearchResult:
 
     found = candidate({"a": (3, 5), "pool": (0, 6), "b": (8, 4)})
     same = candidate({"a": (5, 5), "pool": (0, 5), "b": (5, 5)})
-    return SearchResult(
-        Objective.SIZE, 20.0, found, same if uniform else None, 3, 49, Ending.STOPPED
-    )
+    uniform_one = same if uniform else None
+    return SearchResult(Objective.SIZE, 20.0, found, uniform_one, 3, 64, Ending.NOTHING_PROMISED)
 
 
 @pytest.mark.parametrize("uniform", [True, False])
