@@ -14,6 +14,7 @@ from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.errors import TensorError
+from quantlib.graph.float_definitions import divide
 from quantlib.ops import kernels
 from quantlib.ops.base import MixingOp
 from quantlib.ops.registry import register_op
@@ -195,8 +196,9 @@ class Div(MixingOp):
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         a, b = inputs
+        assert a is not None and b is not None
         with np.errstate(all="ignore"):
-            return (np.asarray(a / b),)  # type: ignore[operator]
+            return (divide(a, b),)
 
     def calibrated(self, *inputs: AnyArray | None, output_bits: int) -> Div:
         """Measure ``1 / B`` and the value of B that is nearest to 0.
