@@ -32,3 +32,21 @@ def carrier(bound: int) -> npt.DTypeLike:
     if bound < FLOAT32_EXACT:
         return np.float32
     return np.float64 if bound < FLOAT64_EXACT else np.int64
+
+
+INT64_SAFE = 2**62
+"""Bounds beyond this magnitude are kept as Python ints."""
+
+
+def exact_kind(bound: int) -> type:
+    """Return the dtype that is exact for sums of two integers up to `bound`: int64 or object."""
+    return np.int64 if bound < INT64_SAFE else object
+
+
+def exact_integers(values: AnyArray) -> AnyArray:
+    """Return integer-valued numbers of any carrier as int64, or as Python ints beyond it."""
+    if values.dtype.kind == "i" or values.size == 0:
+        return values.astype(np.int64)
+    if float(np.abs(values).max()) < INT64_SAFE:
+        return values.astype(np.int64)
+    return np.array([int(v) for v in values.ravel()], dtype=object).reshape(values.shape)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from quantlib.analysis.widths.bounds import bounds
 from quantlib.analysis.widths.facts import layer_facts
-from quantlib.analysis.widths.rounding import Rounding, rounding
+from quantlib.analysis.widths.ranges import Part
+from quantlib.analysis.widths.rounding import Rounding, rounded_range, rounding
 from quantlib.analysis.widths.seen import Seen, observe
 
 if TYPE_CHECKING:
@@ -187,6 +188,10 @@ def bit_width_budget(
             unbounded.append(layer.name)
             continue
         on_data = seen.get(layer.name)
+        taken = rounding(facts, found.weights)
+        parts = found.parts
+        if taken is not None:
+            parts = (*parts, Part("rounded", rounded_range(facts, found.weights)))
         layers.append(
             LayerBudget(
                 name=layer.name,
@@ -195,13 +200,12 @@ def bit_width_budget(
                 weights=found.weights,
                 seen=on_data.accumulator if on_data else None,
                 parts=tuple(
-                    PartBudget(part.name, part.weights, _part(on_data, part.name))
-                    for part in found.parts
+                    PartBudget(part.name, part.weights, _part(on_data, part.name)) for part in parts
                 ),
                 limit_bits=limit,
                 exact=found.exact,
                 enters_table=not facts.leaves,
-                rounding=rounding(facts, found.weights),
+                rounding=taken,
             )
         )
     return Budget(tuple(layers), limit, tuple(unbounded))

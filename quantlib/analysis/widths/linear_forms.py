@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.widths.ranges import ChannelRange, exact_integers, exact_kind
+from quantlib.analysis.widths.ranges import ChannelRange
+from quantlib.arrays import exact_integers, exact_kind
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer

@@ -7,14 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.arrays import read_only
+from quantlib.arrays import exact_kind, read_only
 from quantlib.core.widths import bit_width, bit_widths, needed_bits
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, IntArray
-
-_INT64_SAFE = 2**62
-"""Bounds beyond this magnitude are kept as Python ints."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,7 +92,14 @@ class Part:
     name : str
         ``"product"`` of codes and weight codes, ``"input sum"``, ``"zero-point term"`` (the
         input sum times minus the weights' zero point), ``"first term"`` and ``"second term"`` of
-        a sum, ``"shifted sum"`` (a sum of codes less their zero points).
+        a sum, ``"shifted sum"`` (a sum of codes less their zero points). Of two encrypted
+        matrices also ``"factors' sum"`` and ``"factors' difference"``, ``"square of the sum"``
+        and ``"square of the difference"`` (a quarter of each), ``"column sum"`` of the second
+        factor, ``"column term"`` (times the first one's zero point), and ``"shifted product"``
+        and ``"whole product"`` (with the constant terms). Of two encrypted tensors also
+        ``"first zero-point term"``, ``"centred product"`` (less that term),
+        ``"second zero-point term"`` and ``"whole product"``. ``"rounded"`` is the accumulator with
+        its low bits rounded off.
     weights : ChannelRange
         What the actual weights allow.
     """
@@ -124,17 +128,3 @@ class Bounds:
     weights: ChannelRange
     parts: tuple[Part, ...] = ()
     exact: bool = True
-
-
-def exact_kind(bound: int) -> type:
-    """Return the dtype that is exact for sums of two integers up to `bound`: int64 or object."""
-    return np.int64 if bound < _INT64_SAFE else object
-
-
-def exact_integers(values: AnyArray) -> AnyArray:
-    """Return integer-valued numbers of any carrier as int64, or as Python ints beyond it."""
-    if values.dtype.kind == "i" or values.size == 0:
-        return values.astype(np.int64)
-    if float(np.abs(values).max()) < _INT64_SAFE:
-        return values.astype(np.int64)
-    return np.array([int(v) for v in values.ravel()], dtype=object).reshape(values.shape)

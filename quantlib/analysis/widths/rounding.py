@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.widths.ranges import ChannelRange, exact_integers
+from quantlib.analysis.widths.ranges import ChannelRange
+from quantlib.arrays import exact_integers
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import WeightedOp
 from quantlib.ops.kernels import round_low_bits
@@ -91,6 +92,13 @@ def offset_range(facts: LayerFacts, accumulator: ChannelRange) -> ChannelRange:
         return ChannelRange.of(low + min(ends), high + max(ends))
     offset = int(np.ravel(op.rounding_offset(*facts.at_zero()))[0])  # type: ignore[arg-type]
     return ChannelRange.of(low + offset, high + offset)
+
+
+def rounded_range(facts: LayerFacts, accumulator: ChannelRange) -> ChannelRange:
+    """Return the range of an accumulator after it was rounded, in its own steps."""
+    ends = exact_integers(np.array(offset_range(facts, accumulator).range, dtype=object))
+    low, high = (int(end) for end in round_low_bits(ends, facts.layer.lsbs_to_remove))
+    return ChannelRange.of(low, high)
 
 
 def rounded_width(accumulator: ChannelRange, lsbs_to_remove: int) -> int:

@@ -8,22 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.analysis.widths.facts import channel_axis
-from quantlib.analysis.widths.intervals import has_zero_point, weight_zero_points
-from quantlib.analysis.widths.ranges import ChannelRange, exact_integers
+from quantlib.analysis.widths.ranges import ChannelRange
+from quantlib.arrays import exact_integers
 from quantlib.core.tensor import Tensor
 from quantlib.execution.float_run import BATCH
 from quantlib.execution.inputs import check_inputs
-from quantlib.ops import kernels
-from quantlib.ops.arithmetic import Add, Mul
-from quantlib.ops.conv import Conv
-from quantlib.ops.linear import Gemm
-from quantlib.ops.reduction import GlobalAveragePool, ReduceMean, ReduceSum
-from quantlib.ops.windows import Window
+from quantlib.execution.intermediates import intermediates
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from quantlib.arrays import AnyArray, Codes
+    from quantlib.arrays import AnyArray
     from quantlib.execution.layer import LayerRun, QuantizedLayer
     from quantlib.quantized_module import QuantizedModule
 
@@ -82,7 +77,7 @@ class _Tally:
         axis = channel_axis(layer, accumulator.ndim)
         found = _range(accumulator, axis)
         self.accumulator = found if self.accumulator is None else self.accumulator.merge(found)
-        for name, values in _parts(layer, run):
+        for name, values, _ in intermediates(layer, run):
             part = _range(values, axis)
             self.parts[name] = self.parts[name].merge(part) if name in self.parts else part
         variables = [
@@ -148,69 +143,3 @@ def _range(values: AnyArray, axis: int | None) -> ChannelRange:
         others = tuple(i for i in range(values.ndim) if i != axis % values.ndim)
         low, high = values.min(axis=others), values.max(axis=others)
     return ChannelRange(exact_integers(np.asarray(low)), exact_integers(np.asarray(high)))
-
-
-def _parts(layer: QuantizedLayer, run: LayerRun) -> Iterator[tuple[str, AnyArray]]:
-    """Yield the integers on the way to an accumulator, where there are any."""
-    op = layer.op
-    if isinstance(op, ReduceSum | ReduceMean | GlobalAveragePool):
-        offset = op.rounding_offset(*run.operands)  # type: ignore[arg-type]
-        if offset:
-            yield "shifted sum", exact_integers(np.asarray(run.accumulator)) + offset
-        return
-    first, second = run.operands[0], run.operands[1] if len(run.operands) > 1 else None
-    if not (isinstance(first, Tensor) and isinstance(second, Tensor)):
-        return
-    if isinstance(op, Gemm | Conv):
-        if 0 in layer.constants or not np.any(second.quantizer.zero_point):
-            return
-        sums = _input_sums(op, first, second)
-        axis = 0 if isinstance(op, Conv) or op.transB else -1
-        zero_points = (
-            weight_zero_points(second, axis)
-            if 1 in layer.constants
-            else np.ravel(second.quantizer.zero_point)
-        )
-        if isinstance(op, Conv):
-            zero_points = zero_points.reshape(-1, *(1,) * (sums.ndim - 2))
-        term = sums * -zero_points
-        yield "product", exact_integers(np.asarray(run.accumulator)) - term
-        yield "input sum", np.broadcast_to(sums, term.shape)
-        yield "zero-point term", term
-    elif isinstance(op, Mul) and has_zero_point(first, second):
-        left, right = (
-            kernels.round_low_bits(exact_integers(x.codes), lsbs)
-            for x, lsbs in zip((first, second), op.factor_lsbs, strict=True)
-        )
-        yield "product", left * right
-    elif isinstance(op, Add):
-        for name, pair in (
-            ("first term", (first, _at_zero(second))),
-            ("second term", (_at_zero(first), second)),
-        ):
-            yield name, op.accumulate(*pair, output=layer.output_grid())
-
-
-def _input_sums(op: Gemm | Conv, x: Tensor, w: Tensor) -> AnyArray:
-    """Return the sum of the codes that meet each accumulator, int64, broadcastable to it."""
-    if isinstance(op, Gemm):
-        codes = exact_integers(x.codes.T if op.transA else x.codes)
-        return np.asarray(codes.sum(axis=-1, keepdims=True))
-    window = Window.from_attributes(op.attributes, w.shape[2:])
-    fill = int(np.asarray(x.quantizer.zero_point))
-    magnitude = max(x.magnitude, abs(fill))
-    sums: Codes = kernels.convolve(
-        kernels.pad_spatial(x.codes, window.pads_for(x.shape[2:]), fill),
-        np.ones((op.group, *w.shape[1:]), dtype=np.float32),
-        strides=window.strides,
-        dilations=window.dilations,
-        group=op.group,
-        bound=kernels.product_bound(magnitude, op.fan_in(w.shape)),
-    )
-    return np.repeat(exact_integers(sums), len(w.codes) // op.group, axis=1)
-
-
-def _at_zero(x: Tensor) -> Tensor:
-    """Return a tensor of real zeros on the grid of `x`."""
-    code = np.asarray(x.quantizer.zero_point, dtype=x.codes.dtype)
-    return Tensor(x.quantizer, codes=np.broadcast_to(code, x.shape))

@@ -1,4 +1,4 @@
-"""Record what the compiler's optimizer says one table look-up costs, by the width that enters it."""
+"""Record what the optimizer of Concrete says one look-up costs, by the width that enters it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compile small graphs, without and with rounded accumulators, and record what the circuits hold."""
+"""Compile small graphs, unrounded and rounded, and record what the circuits hold."""
 
 from __future__ import annotations
 
@@ -163,10 +163,25 @@ def tables(mlir):
     pattern = r'"FHE(?:Linalg)?\.(\w+)"\(.*?\).*?: \((?:tensor<([\dx]*)x!|!)FHE\.e(s?)int<(\d+)>>?'
     for line in mlir.splitlines():
         found = re.search(pattern, line)
-        if found and ("lookup" in found[1] or found[1] in ("round", "lsb", "mul_eint", "maxpool2d")):
+        if found and re.search("lookup|round|lsb|mul_eint$|maxpool", found[1]):
             elements = prod(map(int, found[2].split("x"))) if found[2] else 1
             counted[f"{found[1]} {found[4]}"] += elements
     return dict(counted)
+
+
+def described(module, circuit):
+    """Return what a compiled circuit tells."""
+    return {
+        "report": {
+            k: {"range": [int(end) for end in v["range"]], "bitwidth": v["bitwidth"]}
+            for k, v in module.bitwidth_and_range_report().items()
+        },
+        "maximum_integer_bit_width": circuit.graph.maximum_integer_bit_width(),
+        "programmable_bootstraps": circuit.programmable_bootstrap_count,
+        "bootstraps_by_tag": circuit.programmable_bootstrap_count_per_tag,
+        "complexity": circuit.complexity,
+        "tables": tables(circuit.mlir),
+    }
 
 
 def main():
@@ -199,15 +214,7 @@ def main():
                     "n_bits": n_bits,
                     "rounding": method and {"n_bits": 4 + i, "method": method},
                     "compile_samples": COMPILED,
-                    "report": {
-                        k: {"range": [int(end) for end in v["range"]], "bitwidth": v["bitwidth"]}
-                        for k, v in module.bitwidth_and_range_report().items()
-                    },
-                    "maximum_integer_bit_width": circuit.graph.maximum_integer_bit_width(),
-                    "programmable_bootstraps": circuit.programmable_bootstrap_count,
-                    "bootstraps_by_tag": circuit.programmable_bootstrap_count_per_tag,
-                    "complexity": circuit.complexity,
-                    "tables": tables(circuit.mlir),
+                    **described(module, circuit),
                 })  # fmt: skip
     save("circuits_rounded", cases, arrays)
 
