@@ -48,6 +48,7 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
                 "macs": node.macs,
                 "refusal": node.refusal,
                 "carried_bits": node.carried_bits,
+                "departure": node.departure,
             }
             for node in found.nodes
         ],

@@ -31,7 +31,7 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
         "fan-in": [words.whole(node.fan_in) for node in found.nodes],
         "MACs": [words.whole(node.macs) for node in found.nodes],
         "own grid": [words.whole(node.carried_bits) for node in found.nodes],
-        "Concrete ML": [node.refusal or "accepts it" for node in found.nodes],
+        "Concrete ML": [node.verdict for node in found.nodes],
     }
     if not found.carried:
         del columns["own grid"]

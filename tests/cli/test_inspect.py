@@ -30,6 +30,7 @@ def test_the_document_says_what_the_library_reports(name: str) -> None:
             n.macs,
             n.refusal,
             n.carried_bits,
+            n.departure,
         )
         for n in found.nodes
     ]
