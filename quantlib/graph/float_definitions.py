@@ -149,6 +149,7 @@ def where(condition: AnyArray, chosen: AnyArray, other: AnyArray) -> AnyArray:
 
 DEFINITIONS: Mapping[str, Callable[..., AnyArray]] = {
     "Celu": celu,
+    "Div": divide,
     "Elu": elu,
     "Erf": erf,
     "HardSigmoid": hard_sigmoid,

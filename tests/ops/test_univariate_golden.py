@@ -23,7 +23,8 @@ def integers(case: dict[str, Any]) -> tuple[Any, Any]:
     calibration, x = (ARRAYS[f"data.{part}"] * scale for part in "ce")
     graph = ARRAYS[f"{name}.model"].tobytes()
     module = ql.PostTrainingAffineQuantization(case["n_bits"], graph).quantize_module(calibration)
-    return module.quantized_forward(module.quantize_input(x)), ARRAYS[f"{name}.y"][case["row"]]
+    codes = np.asarray(module.quantize_input(x))
+    return module.quantized_forward(codes), ARRAYS[f"{name}.y"][case["row"]]
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from common import integers, model, narrow, packed, quantized, save
 from onnx import helper
+from scipy import special
 
 FUNCTIONS = {
     "Erf": [{}],
@@ -51,6 +52,8 @@ def main():
     weights = {k: rng.normal(0, 0.6, shape).astype(np.float32) for k, shape in shapes.items()}
     base = {part: rng.normal(size=(SAMPLES, 4)).astype(np.float32) for part in "ce"}
     arrays = {f"data.{part}": x for part, x in base.items()}
+    points = np.concatenate([rng.normal(0, 2, 600), rng.uniform(-1, 1, 300), [-7.0, 0.0, 7.0]])
+    arrays |= {"erf.x": points, "erf.y": special.erf(points)}
     cases = []
     for op_type, choices in FUNCTIONS.items():
         for i, attributes in enumerate(choices):
