@@ -2,13 +2,16 @@
 
 import streamlit as st
 
-from pages.ui import frame, tables, text, width_studies, width_tables, width_views
+from pages.ui import frame, tables, text
+from pages.ui.bitwidths import tables as width_tables
+from pages.ui.bitwidths import views as width_views
 from pages.ui.charts import budgets, theme
+from quantlib.questions import bitwidths
 
 current = frame.begin(
     "bitwidths", "Why is each accumulator as wide as it is, and what must change to fit?"
 )
-found = width_studies.budget(current.source, current.config)
+found = current.ask(bitwidths.budget, current.config)
 limit = found.limit_bits
 if not found.layers:
     st.info("This model has no integer operator. Choose a sample, or a model with Gemm or Conv.")
@@ -18,23 +21,33 @@ places = text.places(current.evaluation())
 names = [f"{places[layer.name]} {layer.name}" for layer in found.layers]
 widest = max(range(len(names)), key=lambda i: found.layers[i].weights.needed_bits)
 st.plotly_chart(
-    budgets.budget_bars(found, places), key="bitwidths.bars", config=theme.CONFIG,
-    on_select=lambda: width_views.pick(names), selection_mode="points",
+    budgets.budget_bars(found, places),
+    key="bitwidths.bars",
+    config=theme.CONFIG,
+    on_select=lambda: width_views.pick(names),
+    selection_mode="points",
     alt="Accumulator width of each integer operator against the limit",
-)  # fmt: skip
+)
 over = len(found.over_limit)
 st.caption(
-    (f"{over} of {len(names)} accumulators can exceed {limit} bits" if over
-     else f"No input can take any of {len(names)} accumulators beyond {limit} bits")
+    (
+        f"{over} of {len(names)} accumulators can exceed {limit} bits"
+        if over
+        else f"No input can take any of {len(names)} accumulators beyond {limit} bits"
+    )
     + ". At the right the headroom to the limit, for any input on the grid; one bit doubles the "
     "largest integer."
-)  # fmt: skip
+)
 
 layer_column, view_column = st.columns([3, 2], vertical_alignment="bottom")
 name = layer_column.selectbox(
-    "Layer", names, index=widest, key="bitwidths.layer", bind="query-params",
+    "Layer",
+    names,
+    index=widest,
+    key="bitwidths.layer",
+    bind="query-params",
     help="Its width taken apart. At first the widest; a click on a bar chooses.",
-)  # fmt: skip
+)
 layer = found.layers[names.index(name) if name in names else widest]
 shows = {
     "width": lambda: width_views.width(current, layer),
@@ -42,15 +55,22 @@ shows = {
     "cost": lambda: width_views.cost(current),
 }
 chosen = view_column.segmented_control(
-    "Show", list(shows), default="width", required=True, key="bitwidths.view",
-    bind="query-params", help="Of this layer: its parts and remedies, or the widths that fit. Of "
+    "Show",
+    list(shows),
+    default="width",
+    required=True,
+    key="bitwidths.view",
+    bind="query-params",
+    help="Of this layer: its parts and remedies, or the widths that fit. Of "
     "the model: look-ups, products, memory.",
-)  # fmt: skip
+)
 shows.get(str(chosen), shows["width"])()
 
 table = width_tables.budget_table(found)
 tables.show(table, alt="Width, range and headroom of each accumulator")
 tables.download(
-    table, key="bitwidths.csv", label="Accumulators",
+    table,
+    key="bitwidths.csv",
+    label="Accumulators",
     content=f"widths-{text.file_tag(current.config)}",
-)  # fmt: skip
+)

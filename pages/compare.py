@@ -2,7 +2,9 @@
 
 import streamlit as st
 
-from pages.ui import comparison_views, decision_views, frame
+from pages.ui import frame
+from pages.ui.compare import decisions as decision_views
+from pages.ui.compare import views as comparison_views
 
 current = frame.begin("compare", "What the model answers in float, and what it answers quantized.")
 shows = {
@@ -12,9 +14,14 @@ shows = {
     "against": comparison_views.show_against,
 }
 chosen = st.segmented_control(
-    "Show", list(shows), default="outputs", required=True, key="compare.show",
-    bind="query-params", label_visibility="collapsed",
+    "Show",
+    list(shows),
+    default="outputs",
+    required=True,
+    key="compare.show",
+    bind="query-params",
+    label_visibility="collapsed",
     help="Output errors; answers that change; where the error comes from; the reference scheme.",
-)  # fmt: skip
+)
 with frame.shown_errors():
     shows.get(str(chosen), comparison_views.show_outputs)(current)

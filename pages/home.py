@@ -2,8 +2,11 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, preflight_tables, samples, state, tables, text
+from pages.ui import engine, frame, state, tables, text
 from pages.ui.charts import theme
+from pages.ui.home import samples
+from pages.ui.home import tables as preflight_tables
+from quantlib import wording
 from quantlib.errors import QuantlibError
 
 current = frame.begin_without_model("home", "Choose a model; every other screen follows it.")
@@ -29,7 +32,7 @@ for i, card in enumerate(samples.cards().values()):
         columns = st.columns(COLUMNS, gap="small")
     with columns[i % COLUMNS].container(border=True, height="stretch"):
         st.markdown(f"**{card.title}**")
-        st.caption(f"{card.metric} {card.metric_value:.3g} · {text.size(card.size_bytes)}")
+        st.caption(f"{card.metric} {card.metric_value:.3g} · {wording.size(card.size_bytes)}")
         st.caption(card.interesting)
         st.button(
             "Current" if state.model_name() == card.name else "Open",
@@ -41,16 +44,23 @@ for i, card in enumerate(samples.cards().values()):
 st.subheader("Your own", anchor=False)
 left, right = st.columns(2)
 left.file_uploader(
-    "Model (.onnx)", key="home.model", on_change=upload, args=("model",), type="onnx",
+    "Model (.onnx)",
+    key="home.model",
+    on_change=upload,
+    args=("model",),
+    type="onnx",
     help="One file with all weights inside. Without data, normal random values are generated "
     "and marked as synthetic.",
-)  # fmt: skip
+)
 right.file_uploader(
-    "Data for the current model (.npz, .npy, .csv)", key="home.data", on_change=upload,
-    args=("data",), type=["npz", "npy", "csv"],
+    "Data for the current model (.npz, .npy, .csv)",
+    key="home.data",
+    on_change=upload,
+    args=("data",),
+    type=["npz", "npy", "csv"],
     help="An .npz with arrays calibration, evaluation and labels; or one array or table, of which "
     "one half calibrates and the other evaluates. A last extra .csv column is the label.",
-)  # fmt: skip
+)
 frame.show_message("home")
 
 if current is None:
@@ -60,7 +70,7 @@ model, data = engine.model_card(current.source), engine.data_card(current.source
 left, right = st.columns([3, 1])
 with left:
     st.markdown(
-        f"**{text.plain(model.name)}** · {text.size(model.size_bytes)} · "
+        f"**{text.plain(model.name)}** · {wording.size(model.size_bytes)} · "
         f"{model.n_parameters:,} parameters"
     )
     st.markdown("Inputs: " + text.plain(", ".join(model.inputs), limit=200))
@@ -80,9 +90,11 @@ if words := preflight_tables.carried(model.preflight):
 st.markdown(preflight_tables.verdict(model.preflight))
 table = preflight_tables.preflight_table(model.preflight)
 st.dataframe(
-    theme.coloured(table, "treatment"), hide_index=True, height=320,
+    theme.coloured(table, "treatment"),
+    hide_index=True,
+    height=320,
     alt="Each node of the model, how it is treated and whether Concrete ML takes it",
-)  # fmt: skip
+)
 st.caption(
     "Integer operators need accumulators within the limit; functions of one integer tensor "
     "become table look-ups, numbered here; float islands are quantized by nobody."

@@ -17,34 +17,58 @@ def quantizer_lesson() -> None:
     controls, picture = st.columns([2, 3])
     with controls:
         low, high = st.slider(
-            "Range α … β", -10.0, 10.0, (-2.0, 3.0), 0.1, key="learn.range", bind="query-params",
+            "Range α … β",
+            -10.0,
+            10.0,
+            (-2.0, 3.0),
+            0.1,
+            key="learn.range",
+            bind="query-params",
             help="Smallest and largest real value the grid must cover.",
-        )  # fmt: skip
+        )
         n_bits = st.slider(
-            "n_bits", 1, 8, 3, key="learn.n_bits", bind="query-params",
+            "n_bits",
+            1,
+            8,
+            3,
+            key="learn.n_bits",
+            bind="query-params",
             help="Width of the grid: it has 2^n codes.",
-        )  # fmt: skip
+        )
         signed = st.toggle(
-            "Signed", key="learn.signed", bind="query-params",
+            "Signed",
+            key="learn.signed",
+            bind="query-params",
             help="Codes from −2^(n−1) instead of 0.",
-        )  # fmt: skip
+        )
         symmetric = st.toggle(
-            "Symmetric", key="learn.symmetric", bind="query-params",
+            "Symmetric",
+            key="learn.symmetric",
+            bind="query-params",
             help="Zero point 0 and a range symmetric around 0; needs signed codes.",
-        )  # fmt: skip
+        )
         value = st.slider(
-            "A value x", -12.0, 12.0, 1.3, 0.05, key="learn.value", bind="query-params",
+            "A value x",
+            -12.0,
+            12.0,
+            1.3,
+            0.05,
+            key="learn.value",
+            bind="query-params",
             help="Followed through rounding and clipping.",
-        )  # fmt: skip
+        )
     with frame.shown_errors():
         options = ql.QuantizationOptions(n_bits, is_signed=signed, is_symmetric=symmetric)
         stats = ql.MinMaxQuantizationStats(rmax=np.float64(high), rmin=np.float64(low))
         quantizer = ql.UniformQuantizer.from_stats(options, stats)
         with picture:
             st.plotly_chart(
-                lessons.number_line(quantizer, value=value), key="learn.line", height=560,
-                config=theme.CONFIG, alt="Grid, staircase and error of the quantizer",
-            )  # fmt: skip
+                lessons.number_line(quantizer, value=value),
+                key="learn.line",
+                height=560,
+                config=theme.CONFIG,
+                alt="Grid, staircase and error of the quantizer",
+            )
         with controls:
             formulas(quantizer, low, high, value)
 
@@ -92,10 +116,14 @@ def worked_examples() -> None:
         "3 bits, signed symmetric": (3, True, True),
     }
     chosen = st.segmented_control(
-        "Example", list(choices), default="7 bits, unsigned", required=True,
-        key="learn.example", bind="query-params",
+        "Example",
+        list(choices),
+        default="7 bits, unsigned",
+        required=True,
+        key="learn.example",
+        bind="query-params",
         help="The three arrays of the quantization tools page of Concrete ML's documentation.",
-    )  # fmt: skip
+    )
     n_bits, signed, symmetric = choices[chosen or "7 bits, unsigned"]
     values = np.random.RandomState(0).uniform(-2, 2, 10)
     array = ql.QuantizedArray(n_bits, values, is_signed=signed, is_symmetric=symmetric)
@@ -110,25 +138,33 @@ def worked_examples() -> None:
     )
     st.dataframe(
         {"x": values, "code q": array.qvalues, "value S (q − Z)": quantizer.dequant(array.qvalues)},
-        hide_index=True, alt="The example's values, codes and dequantized values",
-    )  # fmt: skip
+        hide_index=True,
+        alt="The example's values, codes and dequantized values",
+    )
     st.markdown(
         "**Codes alone** have no unit: `value_is_float=False` takes codes with the options, "
         "statistics and parameters of an earlier array, as after decryption."
     )
     typed = st.text_input(
-        "Codes", "0, 0, 1, 2, 3, -1", key="learn.codes", bind="query-params",
+        "Codes",
+        "0, 0, 1, 2, 3, -1",
+        key="learn.codes",
+        bind="query-params",
         help="Integers, separated by commas; they are dequantized with the scale above.",
-    )  # fmt: skip
+    )
     try:
         codes = np.array([int(part) for part in typed.split(",")][:64], dtype=np.int64)
     except (ValueError, OverflowError):
         st.error(f"{text.plain(typed)}: give integers of at most 64 bits, separated by commas.")
         return
     decoded = ql.QuantizedArray(
-        n_bits, codes, value_is_float=False, options=quantizer.quant_options,
-        stats=quantizer.quant_stats, params=quantizer.quant_params,
-    )  # fmt: skip
+        n_bits,
+        codes,
+        value_is_float=False,
+        options=quantizer.quant_options,
+        stats=quantizer.quant_stats,
+        params=quantizer.quant_params,
+    )
     st.code(f"decoded.dequant()  # {[round(float(v), 6) for v in decoded.dequant()]}")
 
 

@@ -2,7 +2,10 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, grid_controls, state, sweep_choice, sweep_views, text
+from pages.ui import engine, frame, state, text
+from pages.ui.sweep import choice as sweep_choice
+from pages.ui.sweep import controls as grid_controls
+from pages.ui.sweep import views as sweep_views
 
 current = frame.begin("sweep", "Which widths and signs keep the accuracy and fit the limit?")
 job = state.job()
@@ -50,10 +53,14 @@ with left:
     known = list(job.results) if job is not None and mine else []
     configs = grid_controls.configurations(current, known)
     st.button(
-        "Start", key="sweep.start", type="primary", disabled=running or not configs,
+        "Start",
+        key="sweep.start",
+        type="primary",
+        disabled=running or not configs,
         on_click=lambda: state.keep_job(engine.sweep_job(current.source, configs, known)),
-        shortcut="Ctrl+Enter", help="Runs in the background; other screens stay usable.",
-    )  # fmt: skip
+        shortcut="Ctrl+Enter",
+        help="Runs in the background; other screens stay usable.",
+    )
     progress()
     grid_controls.results_upload(current)
 with right:

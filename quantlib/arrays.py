@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -20,6 +21,10 @@ FLOAT64_EXACT = 2**53
 """Every integer of at most this magnitude is a float64."""
 
 
+INT64_SAFE = 2**62
+"""Bounds beyond this magnitude are kept as Python ints."""
+
+
 def read_only(array: AnyArray) -> AnyArray:
     """Return a view of `array` that cannot be written through."""
     view = array.view()
@@ -27,15 +32,23 @@ def read_only(array: AnyArray) -> AnyArray:
     return view
 
 
+def digest_of(*arrays: AnyArray) -> str:
+    """Return a digest of the arrays' dtypes, shapes and values, hexadecimal."""
+    content = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        content.update(repr((array.dtype.str, array.shape)).encode())
+        if array.dtype.kind == "O":
+            content.update(repr(array.tolist()).encode())
+        else:
+            content.update(np.ascontiguousarray(array).view(np.uint8).data)
+    return content.hexdigest()
+
+
 def carrier(bound: int) -> npt.DTypeLike:
     """Return the cheapest dtype in which every integer of magnitude up to `bound` is exact."""
     if bound < FLOAT32_EXACT:
         return np.float32
     return np.float64 if bound < FLOAT64_EXACT else np.int64
-
-
-INT64_SAFE = 2**62
-"""Bounds beyond this magnitude are kept as Python ints."""
 
 
 def exact_kind(bound: int) -> type:

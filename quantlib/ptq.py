@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import OptionsError
 from quantlib.execution.calibrate import Calibration, MixedSamplesError
-from quantlib.execution.chunks import PIECE_BYTES, Shelf, samples_per_piece
+from quantlib.execution.calls import n_samples
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.measured import FloatRanges, float_ranges
+from quantlib.execution.pieces import PIECE_BYTES, Shelf, samples_per_piece
 from quantlib.graph.loader import load_model
 from quantlib.graph.model import Graph
 from quantlib.quantized_module import QuantizedModule
@@ -37,6 +38,15 @@ class PostTrainingAffineQuantization:
         The model.
     rounding_threshold_bits : int, optional
         Accumulators wider than this lose their lowest bits.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> quantizer = ql.PostTrainingAffineQuantization(6, graph)
+    >>> quantizer.quantize_module(*data.calibration).forward(data.evaluation[0][:1]).shape
+    (1, 3)
     """
 
     def __init__(
@@ -75,18 +85,19 @@ def quantize(
     model : Graph
         From `load_model`.
     calibration : array or tuple of arrays
-        Real model inputs; samples along axis 0.
+        Real model inputs; samples along the axis that ``model.batch`` tells, axis 0 for most.
     config : QuantizationConfig
         What is chosen.
     statistics : mapping of str to MinMaxQuantizationStats, optional
         Output ranges measured elsewhere, by tensor name; they replace measured ones.
     memo : Memo, optional
-        Remembers calibrated layers between calls. One memo belongs to one model and one set of
-        calibration data: what does not depend on a change is then not computed again.
+        Remembers calibrated layers between calls: what does not depend on a change is then not
+        computed again.
     piece_bytes : int
         Data run through an operator in pieces of about this size; pieces that wait lie in
         memory up to a limit and on disk beyond it, so that memory does not grow with the data.
-        A model that mixes samples takes them all at once.
+        A model that mixes samples takes them all at once, one that is fixed to a number of
+        samples as many in each piece.
 
     Returns
     -------
@@ -107,6 +118,15 @@ def quantize(
     before it produced, as Concrete ML 1.9 does: its float result on that data gives its output
     range, then its quantized form runs and its codes' values go to the next node. A graph of
     Gemm and MatMul alone is calibrated on float results.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> module = ql.quantize(graph, data.calibration, ql.QuantizationConfig.from_n_bits(6))
+    >>> [layer.name for layer in module.layers]
+    ['/f/Gemm']
     """
     arrays = calibration if isinstance(calibration, tuple) else (calibration,)
     data = check_inputs(model, arrays, what="calibration data")
@@ -117,14 +137,15 @@ def quantize(
     if statistics:
         _check_names(model, statistics)
         ranges = FloatRanges({**ranges.ranges, **statistics}, ranges.statistics)
-    step = samples_per_piece(model, len(data[0]), budget=piece_bytes)
+    total = n_samples(model, data)
+    step = samples_per_piece(model, total, budget=piece_bytes)
     try:
         with Shelf() as shelf:
             layers, inputs = Calibration(model, config, shelf, ranges, memo).walk(data, step)
     except MixedSamplesError:  # all samples at once, whatever memory that takes
         with Shelf() as shelf:
             walk = Calibration(model, config, shelf, ranges, memo)
-            layers, inputs = walk.walk(data, len(data[0]))
+            layers, inputs = walk.walk(data, total)
     return QuantizedModule(model, config, layers, inputs, data)
 
 

@@ -51,9 +51,10 @@ def case_ids(*, accepted: bool = True) -> list[tuple[str, str]]:
     ]
 
 
-def statistics(case: dict[str, Any]) -> dict[str, ql.MinMaxQuantizationStats]:
+def statistics(entries: dict[str, Any]) -> dict[str, ql.MinMaxQuantizationStats]:
+    """Ranges by tensor name, in the dtypes that they were measured in."""
     found = {}
-    for name, entry in case["tensors"].items():
+    for name, entry in entries.items():
         kind = np.dtype(entry["stats_dtype"]).type
         found[name] = ql.MinMaxQuantizationStats(rmax=kind(entry["rmax"]), rmin=kind(entry["rmin"]))
     return found

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import quantlib as ql
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset, load_data
+from tests.paths import SAMPLES
 
-FOLDER = Path(__file__).parents[1] / "sample_models"
-SAMPLES = sorted(path.stem for path in FOLDER.glob("*.onnx"))
+NAMES = sorted(path.stem for path in SAMPLES.glob("*.onnx"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +19,12 @@ class Sample:
     graph: ql.Graph
     data: Dataset
     reference: FloatReference
+    bench: Workbench
 
 
 @cache
 def sample(name: str) -> Sample:
-    graph = ql.load_model((FOLDER / f"{name}.onnx").read_bytes(), name=name)
-    data = load_data((FOLDER / f"{name}.npz").read_bytes(), graph, name=name)
-    return Sample(graph, data, FloatReference(graph, data.evaluation))
+    graph = ql.load_model((SAMPLES / f"{name}.onnx").read_bytes(), name=name)
+    data = load_data((SAMPLES / f"{name}.npz").read_bytes(), graph, name=name)
+    bench = Workbench(graph, data)
+    return Sample(graph, data, bench.float_model, bench)

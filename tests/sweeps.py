@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 import quantlib as ql
+from quantlib.analysis.sweep.result import SweepResult
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset
 from tests import models
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-
-    from quantlib.analysis.measuring import SweepResult
 
 
 def bench(graph: ql.Graph | None = None, *, samples: int = 200) -> Workbench:
@@ -27,9 +25,27 @@ def bench(graph: ql.Graph | None = None, *, samples: int = 200) -> Workbench:
     return Workbench(graph, Dataset("made", (x[:60],), (x,), labels, (), "digest"))
 
 
+ORDER = (
+    "sqnr_db", "mse", "cosine", "max_error", "agreement", "score", "widest_types_bits",
+    "widest_weights_bits", "widest_seen_bits", "needed_bits", "weight_bytes", "bit_operations",
+    "table_lookups", "elapsed_s",
+)  # fmt: skip
+
+
+def result(config: ql.QuantizationConfig, *figures: float | None) -> SweepResult:
+    """Return a result with these figures, in `ORDER`, of a model that was looked into."""
+    return SweepResult(config, {**dict(zip(ORDER, figures, strict=True)), "n_unseen": 0})
+
+
+def changed(result: SweepResult, **figures: float | None) -> SweepResult:
+    """Return a result with other figures."""
+    assert set(figures) <= set(result.figures)
+    return SweepResult(result.config, {**result.figures, **figures})
+
+
 def by_config(results: Iterable[SweepResult]) -> dict[ql.QuantizationConfig, SweepResult]:
     """Return results by configuration, without the seconds."""
-    return {result.config: replace(result, elapsed_s=0.0) for result in results}
+    return {result.config: changed(result, elapsed_s=0.0) for result in results}
 
 
 def until_error(

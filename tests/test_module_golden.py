@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 
 import quantlib as ql
-from tests import reference
+from tests import processors, reference
 
 CASES = [pytest.param(*ids, id="-".join(ids)) for ids in reference.case_ids()]
-WITH_CONVOLUTION = {"digits_cnn"}
-LINEAR = [p for p in CASES if p.values[0] not in WITH_CONVOLUTION]
-CONVOLUTIONAL = [p for p in CASES if p.values[0] in WITH_CONVOLUTION]
 REFUSED = [pytest.param(*ids, id="-".join(ids)) for ids in reference.case_ids(accepted=False)]
 
 
@@ -39,23 +36,17 @@ def assert_equal_to_the_reference(module: ql.QuantizedModule, name: str, key: st
     assert removed == {name: bits for name, bits in recorded.items() if bits}
 
 
-@pytest.mark.parametrize(("name", "key"), LINEAR)
-def test_models_without_convolution_are_equal_end_to_end(name: str, key: str) -> None:
-    case = reference.model(name).cases[key]
-    assert_equal_to_the_reference(reference.quantized(name, case, None), name, key)
-
-
 @pytest.mark.parametrize(("name", "key"), CASES)
 def test_with_the_recorded_statistics_every_integer_is_equal(name: str, key: str) -> None:
     case = reference.model(name).cases[key]
-    module = reference.quantized(name, case, reference.statistics(case))
+    module = reference.quantized(name, case, reference.statistics(case["tensors"]))
     assert_equal_to_the_reference(module, name, key)
 
 
-@pytest.mark.parametrize(("name", "key"), CONVOLUTIONAL)
+@pytest.mark.parametrize(("name", "key"), CASES)
 def test_each_statistic_agrees_given_the_recorded_ones_before_it(name: str, key: str) -> None:
     case = reference.model(name).cases[key]
-    recorded = reference.statistics(case)
+    recorded = reference.statistics(case["tensors"])
     for tensor, expected in recorded.items():
         others = {k: v for k, v in recorded.items() if k != tensor}
         module = reference.quantized(name, case, others)
@@ -64,26 +55,32 @@ def test_each_statistic_agrees_given_the_recorded_ones_before_it(name: str, key:
         assert grid.quant_stats is not None
         measured = grid.quant_stats
         assert measured.rmin.dtype == expected.rmin.dtype
-        assert np.isclose(measured.rmin, expected.rmin, rtol=1e-12, atol=0)
-        assert np.isclose(measured.rmax, expected.rmax, rtol=1e-12, atol=0)
+        # a float32 sum has another last bit on another processor
+        close = 1e-12 if measured.rmin.dtype == np.float64 else processors.CLOSE
+        assert processors.ranges_are_close(measured, expected, close)
 
 
-def test_convolutional_models_are_equal_end_to_end_up_to_ties() -> None:
-    """A convolution's last bit may move a tie, and a moved tie a later range; rarely."""
+def test_the_models_are_equal_end_to_end_up_to_ties() -> None:
+    """The last bit of a sum may move a tie, and a moved tie a later range; rarely."""
     moved = []
-    for name in WITH_CONVOLUTION:
+    for name in reference.MODELS:
         found = reference.model(name)
         for key, case in found.cases.items():
+            if "error" in case:
+                continue
+            recorded = reference.statistics(case["tensors"])
             module = reference.quantized(name, case, None)
             codes = module.quantize_input(found.evaluation)
             assert np.array_equal(codes, found.arrays[f"{key}_qx"])
-            outputs = module.quantized_forward(codes)  # type: ignore[arg-type]
-            if not np.array_equal(outputs, found.arrays[f"{key}_qy"]):
-                moved.append(key)
-                real = module.dequantize_output(outputs)  # type: ignore[arg-type]
-                error = np.abs(real - found.arrays[f"{key}_y"])
-                assert error.max() < 0.05 * np.ptp(found.arrays[f"{key}_y"])
-    assert len(moved) <= 2, f"ties moved in {moved}"
+            if processors.assert_equal_up_to_ties(
+                module,
+                reference.quantized(name, case, recorded),
+                recorded,
+                found.evaluation,
+                found.arrays[f"{key}_qy"],
+            ):
+                moved.append((name, key))
+    assert len(moved) <= 2, f"ties moved ranges in {moved}"
 
 
 @pytest.mark.parametrize(("name", "key"), CASES)
@@ -93,7 +90,7 @@ def test_widths_agree_with_the_compiled_circuit(name: str, key: str) -> None:
     if "bitwidth_and_range_report" not in case:
         assert "maximum_integer_bit_width" not in case
         return
-    module = reference.quantized(name, case, reference.statistics(case))
+    module = reference.quantized(name, case, reference.statistics(case["tensors"]))
     report = module.bitwidth_and_range_report(found.calibration[: case["compile_samples"]])
     expected = {k: v["bitwidth"] for k, v in case["bitwidth_and_range_report"].items()}
     assert {k: report[k]["bitwidth"] for k in expected} == expected

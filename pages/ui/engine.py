@@ -1,66 +1,47 @@
-"""The one door to computation: digests and a configuration in, frozen summaries out.
+"""The one door to computation: a source, a question and its arguments in, a frozen value out.
 
-What is computed stays with the user's session, under keys that name everything it depends on,
-in bounded caches. No page sees a module, a session of ONNX Runtime or a whole activation.
+Answers stay with the user's session, under keys that name everything they depend on, in bounded
+caches. No page sees a module, a session of ONNX Runtime or a whole activation.
 """
 
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import numpy as np
 import streamlit as st
 
 import quantlib as ql
 from pages.ui.jobs import Job
-from quantlib.analysis.decisions import check_labels
-from quantlib.analysis.distributions import (
-    Distribution,
-    activation_distributions,
-    weight_distributions,
-)
-from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.executors import open_executor
-from quantlib.analysis.ledger import ErrorLedger, error_ledgers
-from quantlib.analysis.measuring import SweepResult, measure
-from quantlib.analysis.preflight import Preflight, inspect_model
-from quantlib.analysis.reference import FloatReference
-from quantlib.analysis.sweep import split_known, sweep
-from quantlib.analysis.sweep_records import Origin
-from quantlib.analysis.sweep_store import read_results
+from quantlib.analysis.sweep.run import split_known
+from quantlib.analysis.sweep.store import read_results
 from quantlib.analysis.workbench import Workbench
-from quantlib.data import Dataset, load_data, synthetic_data
-from quantlib.execution.memo import Memo
-from quantlib.export import archive
+from quantlib.data import load_data, synthetic_data
+from quantlib.execution.threads import one_thread_each
+from quantlib.questions import evaluations, sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from quantlib.analysis.reports import Evaluation
+    from quantlib.analysis.sweep.records import Origin
+    from quantlib.analysis.sweep.result import SweepResult
     from quantlib.core.config import QuantizationConfig
-    from quantlib.graph.model import Graph
-    from quantlib.quantized_module import QuantizedModule
+    from quantlib.questions import Question, Stream
+    from quantlib.questions.evaluations import DataCard, ModelCard
 
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-_BOUNDS = {
-    "workspace": 3,
-    "evaluation": 64,
-    "module": 4,
-    "distributions": 3,
-    "study": 256,
-    "seconds": 16,
-}
+_BOUNDS = {"bench": 3, "answer": 512}
 """How many entries each cache of a session holds."""
-
-SWEEP_WORKERS = 2
 
 AGAIN_S = 2.0
 """Longest first evaluation that is followed by a second one for its time."""
+
+one_thread_each()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,52 +52,13 @@ class Source:
     ----------
     model, data : str
         SHA-256 digests; ``data`` is ``""`` for generated data.
+    output : str
+        The model output that figures are of; ``""`` for the worst.
     """
 
     model: str
     data: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelCard:
-    """What a model is, before anything is quantized."""
-
-    name: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    n_parameters: int
-    size_bytes: int
-    preflight: Preflight
-
-
-@dataclass(frozen=True, slots=True)
-class DataCard:
-    """What the data are."""
-
-    name: str
-    n_calibration: int
-    n_evaluation: int
-    has_labels: bool
-    is_synthetic: bool
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Distributions:
-    """What tensors hold, by tensor name."""
-
-    activations: dict[str, Distribution]
-    weights: dict[str, Distribution]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Workspace:
-    """A loaded model with its data, behind the door."""
-
-    graph: Graph
-    data: Dataset
-    reference: FloatReference
-    memo: Memo
+    output: str = ""
 
 
 def register(data: bytes, *, name: str) -> str:
@@ -131,125 +73,107 @@ def forget(digest: str) -> None:
     st.session_state.get("engine.bytes", {}).pop(digest, None)
 
 
+def ask(source: Source, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Return the answer to a question about a model and its data, computed when it is new."""
+    key = _key(source, question, args, kwargs)
+    return _remember("answer", key, lambda: question(_bench(source), *args, **kwargs))
+
+
+def is_known(
+    source: Source, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+) -> bool:
+    """Tell whether a question was asked before and its answer is still remembered."""
+    return _key(source, question, args, kwargs) in st.session_state.get("engine.answer", {})
+
+
+def each(
+    source: Source, stream: Stream[_P, _T], *args: _P.args, **kwargs: _P.kwargs
+) -> Iterator[_T]:
+    """Yield what a growing answer comes to, here and now; once known, its last value only."""
+    key = _key(source, stream, args, kwargs)
+    if key in st.session_state.get("engine.answer", {}):
+        yield _remember("answer", key, _never)
+        return
+    last: _T | None = None
+    for last in stream(_bench(source), *args, **kwargs):
+        yield last
+    if last is not None:
+        final = last
+        _remember("answer", key, lambda: final)
+
+
+def _never() -> Any:
+    raise AssertionError("asked for what is known")
+
+
+def deferred(
+    form: Callable[[_T], bytes],
+    source: Source,
+    question: Question[_P, _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> Callable[[], bytes]:
+    """Return what a download button calls later: the answer, in the form of a file.
+
+    Streamlit calls it outside the session, so that what it needs is taken along.
+    """
+    return deferred_with(source, lambda bench: form(question(bench, *args, **kwargs)))
+
+
+def deferred_with(source: Source, make: Callable[[Workbench], bytes]) -> Callable[[], bytes]:
+    """Return what makes a file of a model and its data later, outside the session."""
+    bench = _bench(source)
+    return lambda: make(bench)
+
+
+def begin(
+    source: Source,
+    stream: Stream[Any, _T],
+    arguments: tuple[tuple[Any, ...], dict[str, Any]],
+    *,
+    total: int,
+    label: object = None,
+    known: Iterable[_T] = (),
+) -> Job[_T]:
+    """Start a stream as a job that knows its `total`, what it is for, and what was known before."""
+    bench = _bench(source)
+    args, kwargs = arguments
+
+    def work(go_on: Callable[[], bool], add: Callable[[_T], None]) -> None:
+        for value in stream.until(go_on, bench, *args, **kwargs):
+            add(value)
+
+    return Job.start(work, total=total, source=source if label is None else label, known=known)
+
+
 def check(source: Source) -> None:
     """Load model and data once, raising what is wrong with either or with both together."""
-    space = _workspace(source)
-    if space.data.labels is not None:
-        check_labels(space.reference.output(), space.data.labels)
+    ask(source, evaluations.check)
 
 
 def model_card(source: Source) -> ModelCard:
     """Return what the model is and how each node will be treated."""
-    graph = _workspace(source).graph
-    return ModelCard(
-        name=graph.name,
-        inputs=tuple(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs),
-        outputs=tuple(f"{o.name} {_shape(o.shape)} {o.dtype}" for o in graph.outputs),
-        n_parameters=graph.n_parameters,
-        size_bytes=len(graph.source),
-        preflight=inspect_model(graph),
-    )
+    return ask(source, evaluations.model_card)
 
 
 def data_card(source: Source) -> DataCard:
     """Return what the data are."""
-    data = _workspace(source).data
-    return DataCard(
-        name=data.name,
-        n_calibration=len(data.calibration[0]),
-        n_evaluation=len(data.evaluation[0]),
-        has_labels=data.labels is not None,
-        is_synthetic=data.is_synthetic,
-        notes=data.notes,
-    )
+    return ask(source, evaluations.data_card)
 
 
 def evaluation(source: Source, config: QuantizationConfig) -> Evaluation:
     """Return the figures of a configuration."""
-
-    def compute() -> Evaluation:
-        space = _workspace(source)
-        started = time.perf_counter()
-        found = evaluate(
-            space.graph, space.data, config, reference=space.reference, memo=space.memo
-        )
-        _remember("seconds", source, lambda: time.perf_counter() - started)
-        return found
-
-    return _remember("evaluation", (source, config), compute)
-
-
-def distributions(source: Source) -> Distributions:
-    """Return what all weights hold, and all activations on the calibration data."""
-
-    def compute() -> Distributions:
-        space = _workspace(source)
-        reference = FloatReference(space.graph, space.data.calibration)
-        return Distributions(activation_distributions(reference), weight_distributions(space.graph))
-
-    return _remember("distributions", source, compute)
-
-
-def study(source: Source, key: object, compute: Callable[[Workspace], _T]) -> _T:
-    """Return what a smaller question about a model and its data comes to, asked once per key.
-
-    `compute` returns a frozen and bounded value; modules and activations stay behind the door.
-    """
-    return _remember("study", (source, key), lambda: compute(_workspace(source)))
-
-
-def is_known(source: Source, key: object) -> bool:
-    """Tell whether a study was asked before and is still remembered."""
-    return (source, key) in st.session_state.get("engine.study", {})
-
-
-def unremembered(source: Source, compute: Callable[[Workspace], _T]) -> _T:
-    """Return what a question comes to that must not be answered from memory: starting a job."""
-    return compute(_workspace(source))
-
-
-def module(source: Source, config: QuantizationConfig) -> QuantizedModule:
-    """Return the quantized module of a configuration, for questions asked behind the door."""
-
-    def compute() -> QuantizedModule:
-        space = _workspace(source)
-        return ql.quantize(space.graph, space.data.calibration, config, memo=space.memo)
-
-    return _remember("module", (source, config), compute)
-
-
-def evaluation_inputs(source: Source, samples: Sequence[int]) -> np.ndarray[Any, Any]:
-    """Return a few samples of the first model input."""
-    return np.array(_workspace(source).data.evaluation[0][list(samples)])
-
-
-def data_archive(source: Source) -> bytes:
-    """Return the current data as an .npz that the exported scripts read."""
-    return archive.data_archive(_workspace(source).data, inputs=input_names(source))
-
-
-def input_names(source: Source) -> tuple[str, ...]:
-    """Return the names of the model's inputs."""
-    return tuple(info.name for info in _workspace(source).graph.inputs)
+    found = ask(source, evaluations.evaluation, config)
+    _remember("answer", (source, "seconds"), lambda: found.seconds)
+    return found.evaluation
 
 
 def sweep_job(
     source: Source, configs: Sequence[QuantizationConfig], known: Iterable[SweepResult] = ()
 ) -> Job[SweepResult]:
-    """Start a sweep in the background; results appear in the job as they come.
-
-    What is `known` already begins the job's results and is not computed again.
-    """
-    space = _workspace(source)
+    """Start a sweep in the background; what is `known` already is not computed again."""
     there, missing = split_known(configs, known)
-    bench = Workbench(space.graph, space.data, space.reference)
-
-    def work(go_on: Callable[[], bool], add: Callable[[SweepResult], None]) -> None:
-        with open_executor(workers=SWEEP_WORKERS) as executor:
-            for result in sweep(bench, missing, executor=executor, go_on=go_on):
-                add(result)
-
-    return Job.start(work, total=len(configs), source=source, known=there)
+    return begin(source, sweep.sweep, ((missing,), {}), total=len(configs), known=there)
 
 
 def kept_results(source: Source, content: bytes, *, name: str) -> Job[SweepResult]:
@@ -260,8 +184,7 @@ def kept_results(source: Source, content: bytes, *, name: str) -> Job[SweepResul
 
 def origin(source: Source) -> Origin:
     """Return what results of this model and these data are marked with."""
-    space = _workspace(source)
-    return Origin(space.graph.digest, space.data.digest)
+    return ask(source, sweep.origin)
 
 
 def seconds_each(source: Source, config: QuantizationConfig) -> float:
@@ -269,46 +192,36 @@ def seconds_each(source: Source, config: QuantizationConfig) -> float:
 
     A quick model is measured once more, when it is warm; a slow one is not made to wait.
     """
-    first: float = _remember("seconds", source, lambda: 0.0)
+    first: float = _remember("answer", (source, "seconds"), lambda: 0.0)
     if first > AGAIN_S:
         return first
-    return study(
-        source,
-        "seconds",
-        lambda space: (
-            measure(Workbench(space.graph, space.data, space.reference), config).elapsed_s
-        ),
+    return _remember(
+        "answer",
+        (source, "seconds each"),
+        lambda: sweep.seconds_each(_bench(source), config),
     )
 
 
-def ledger_job(source: Source, config: QuantizationConfig) -> Job[ErrorLedger]:
-    """Start an error ledger in the background; it grows with the samples it has seen."""
-    space, quantized = _workspace(source), module(source, config)
-
-    def work(go_on: Callable[[], bool], add: Callable[[ErrorLedger], None]) -> None:
-        for found in error_ledgers(quantized, space.reference, go_on=go_on):
-            add(found)
-
-    return Job.start(work, total=len(space.data.evaluation[0]), source=(source, config))
+def _key(
+    source: Source, question: Question[_P, _T], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[object, ...]:
+    return (source, question.name, args, tuple(sorted(kwargs.items())))
 
 
-def _shape(shape: tuple[int | str | None, ...]) -> str:
-    return " × ".join("?" if size is None else str(size) for size in shape)
+def _bench(source: Source) -> Workbench:
+    """Return a session's model with its data, loaded when it is new."""
 
-
-def _workspace(source: Source) -> Workspace:
-    def compute() -> Workspace:
+    def compute() -> Workbench:
         held = st.session_state.get("engine.bytes", {})
         name, model = held[source.model]
         graph = ql.load_model(model, name=name)
-        if source.data:
-            data_name, content = held[source.data]
-            data = load_data(content, graph, name=data_name)
-        else:
-            data = synthetic_data(graph)
-        return Workspace(graph, data, FloatReference(graph, data.evaluation), Memo())
+        output = source.output or None
+        if not source.data:
+            return Workbench(graph, synthetic_data(graph), output=output)
+        data_name, content = held[source.data]
+        return Workbench(graph, load_data(content, graph, name=data_name), output=output)
 
-    return _remember("workspace", source, compute)
+    return _remember("bench", source, compute)
 
 
 def _remember(kind: str, key: object, compute: Callable[[], _T]) -> _T:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import samples, state, text
+from pages.ui import state, text
+from pages.ui.home import samples
+from quantlib import wording
 from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON
-from quantlib.core.estimator import ESTIMATORS
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] + 1)]
 _EDGE_BITS = [state.AUTO, *_WIDTHS]
 _ROUNDING = ["off", *_WIDTHS]
-_ESTIMATORS = [*ESTIMATORS, "percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
+_MORE_ESTIMATORS = ["percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
 _CALIBRATED = {"quantized": "quantized path", "float": "float model"}
 
 
@@ -34,54 +40,95 @@ def model_picker() -> None:
     )
 
 
+def output_picker(names: Sequence[str]) -> None:
+    """Draw the choice of an output, for models that have several."""
+    key = state.KEYS["output"]
+    if len(names) < 2 or st.session_state.get(key) not in (None, state.WORST, *names):
+        st.session_state.pop(key, None)  # it was another model's
+    if len(names) < 2:
+        return
+    st.selectbox(
+        "Output",
+        [state.WORST, *names],
+        key=key,
+        bind="query-params",
+        help="Which output the figures are of. The worst is the one with the lowest SQNR under "
+        "the present configuration; every screen names it.",
+    )
+
+
 def configuration() -> None:
     """Draw the controls of the configuration."""
     keys = state.KEYS
     st.slider(
-        "Weight bits", *state.BITS, 4, key=keys["weight_bits"], bind="query-params",
+        "Weight bits",
+        *state.BITS,
+        4,
+        key=keys["weight_bits"],
+        bind="query-params",
         help="n_bits of constants: the grid of every weight tensor has 2^n codes.",
-    )  # fmt: skip
+    )
     st.slider(
-        "Activation bits", *state.BITS, 4, key=keys["activation_bits"], bind="query-params",
+        "Activation bits",
+        *state.BITS,
+        4,
+        key=keys["activation_bits"],
+        bind="query-params",
         help="n_bits of the inputs of integer operators. Inputs and outputs follow as "
         "max(5, n) unless set below.",
-    )  # fmt: skip
+    )
     with st.expander("Signed and symmetric"):
         _tristate("Weights signed", keys["weights_signed"], "Codes below 0 for weights.")
         _tristate(
-            "Weights symmetric", keys["weights_symmetric"],
+            "Weights symmetric",
+            keys["weights_symmetric"],
             "Zero point 0: removes the input-sum term from accumulators. Auto looks at the 3rd "
             "and 97th percentile of each tensor.",
-        )  # fmt: skip
+        )
         _tristate(
-            "Activations signed", keys["activations_signed"],
+            "Activations signed",
+            keys["activations_signed"],
             "Codes below 0 for activations. Auto: if any calibration value is negative.",
-        )  # fmt: skip
+        )
         _tristate(
-            "Activations symmetric", keys["activations_symmetric"],
+            "Activations symmetric",
+            keys["activations_symmetric"],
             "Zero point 0 for activations. Auto: no.",
-        )  # fmt: skip
+        )
     with st.expander("Ranges"):
         _ranges()
     with st.expander("Model edges, rounding, limit"):
         st.selectbox(
-            "Input bits", _EDGE_BITS, key=keys["input_bits"], bind="query-params",
+            "Input bits",
+            _EDGE_BITS,
+            key=keys["input_bits"],
+            bind="query-params",
             help="Width of model inputs that no integer operator reads directly. "
             "Auto: max(5, activation bits).",
-        )  # fmt: skip
+        )
         st.selectbox(
-            "Output bits", _EDGE_BITS, key=keys["output_bits"], bind="query-params",
+            "Output bits",
+            _EDGE_BITS,
+            key=keys["output_bits"],
+            bind="query-params",
             help="Width of operators' outputs. Auto: max(5, activation bits).",
-        )  # fmt: skip
+        )
         st.selectbox(
-            "Rounding threshold (bits)", _ROUNDING, key=keys["rounding"], bind="query-params",
+            "Rounding threshold (bits)",
+            _ROUNDING,
+            key=keys["rounding"],
+            bind="query-params",
             help="Accumulators wider than this lose their lowest bits before the table look-up.",
-        )  # fmt: skip
+        )
         st.slider(
-            "Accumulator limit (bits)", *state.LIMITS, 16, key=keys["limit"], bind="query-params",
+            "Accumulator limit (bits)",
+            *state.LIMITS,
+            16,
+            key=keys["limit"],
+            bind="query-params",
             help="Widest integer the target takes: 16 for today's Concrete, 8 and 7 for older "
             "versions. It changes no number, only what is marked.",
-        )  # fmt: skip
+        )
     _overrides()
 
 
@@ -90,26 +137,37 @@ def _ranges() -> None:
     keys = state.KEYS
     _estimator("Range of weights", keys["weights_range"])
     st.toggle(
-        "One grid per output channel", key=keys["weights_per_channel"], bind="query-params",
+        "One grid per output channel",
+        key=keys["weights_per_channel"],
+        bind="query-params",
         help="A scale and zero point for each output channel of Gemm, MatMul and Conv weights. "
         "An extension: Concrete ML has one per tensor.",
-    )  # fmt: skip
+    )
     _estimator("Range of activations", keys["activations_range"])
     st.segmented_control(
-        "Measure activations on", list(CALIBRATE_ON), default=CALIBRATE_ON[0], required=True,
-        key=keys["calibrate_on"], bind="query-params", format_func=lambda word: _CALIBRATED[word],
+        "Measure activations on",
+        list(CALIBRATE_ON),
+        default=CALIBRATE_ON[0],
+        required=True,
+        key=keys["calibrate_on"],
+        bind="query-params",
+        format_func=lambda word: _CALIBRATED[word],
         help="What the quantized operators before produce (Concrete ML), or the float model's "
         "tensors (ONNX Runtime, AIMET).",
-    )  # fmt: skip
+    )
     for part in ("weights", "activations"):
         st.toggle(
-            f"Power-of-two scales, {part}", key=keys[f"{part}_power_of_two"],
-            bind="query-params", help="Scales rounded up to powers of two: rescaling is a shift.",
-        )  # fmt: skip
+            f"Power-of-two scales, {part}",
+            key=keys[f"{part}_power_of_two"],
+            bind="query-params",
+            help="Scales rounded up to powers of two: rescaling is a shift.",
+        )
         st.toggle(
-            f"Narrow range, {part}", key=keys[f"{part}_narrow"], bind="query-params",
+            f"Narrow range, {part}",
+            key=keys[f"{part}_narrow"],
+            bind="query-params",
             help="Leaves the lowest code out: a signed grid has as many codes on each side.",
-        )  # fmt: skip
+        )
 
 
 def _overrides() -> None:
@@ -117,36 +175,53 @@ def _overrides() -> None:
     key = state.KEYS["overrides"]
     with st.expander("Per-layer overrides"):
         st.text_input(
-            "Overrides (JSON)", key=key, bind="query-params",
+            "Overrides (JSON)",
+            key=key,
+            bind="query-params",
             placeholder='{"layer": {"weights": {"n_bits": 3}}}',
             help="Written by the Layers screen and by remedies. What a layer's scheme leaves out "
             "is automatic.",
-        )  # fmt: skip
+        )
     written = st.session_state.get(key)
     if not written:
         return
     with suppress(QuantlibError):  # the page shows what is wrong
         st.caption(text.overrides(config_json.read_overrides(written)))
     st.button(
-        "Clear overrides", key="config.clear_overrides", width="stretch",
-        on_click=state.clear_overrides, help="All layers follow the controls above again.",
-    )  # fmt: skip
+        "Clear overrides",
+        key="config.clear_overrides",
+        width="stretch",
+        on_click=state.clear_overrides,
+        help="All layers follow the controls above again.",
+    )
 
 
 def _estimator(label: str, key: str) -> None:
     """Draw the choice of a range estimator; other parameters can be typed."""
     st.selectbox(
-        label, _ESTIMATORS, key=key, bind="query-params", accept_new_options=True,
+        label,
+        [
+            *(WEIGHT_ESTIMATORS if key == state.KEYS["weights_range"] else ESTIMATORS),
+            *_MORE_ESTIMATORS,
+        ],
+        key=key,
+        bind="query-params",
+        accept_new_options=True,
         help="Min-max clips nothing and is Concrete ML's. Type another parameter behind a colon, "
         "as in percentile:99.5. Calibration shows all of them on a tensor.",
-    )  # fmt: skip
+    )
 
 
 def _tristate(label: str, key: str, explanation: str) -> None:
     st.segmented_control(
-        label, list(state.TRISTATE), default=state.AUTO, required=True, key=key,
-        bind="query-params", help=f"{explanation} Auto is Concrete ML's rule.",
-    )  # fmt: skip
+        label,
+        list(state.TRISTATE),
+        default=state.AUTO,
+        required=True,
+        key=key,
+        bind="query-params",
+        help=f"{explanation} Auto is Concrete ML's rule.",
+    )
 
 
 def _pin() -> None:
@@ -159,12 +234,14 @@ def pin_controls() -> None:
     """Draw pin and unpin."""
     if state.pinned() is None:
         st.button(
-            "Pin as B", key="config.pin", on_click=_pin,
+            "Pin as B",
+            key="config.pin",
+            on_click=_pin,
             help="Keeps this configuration; SQNR and accuracy then show their difference to B.",
             width="stretch",
-        )  # fmt: skip
+        )
         return
     kept = state.pinned()
     assert kept is not None
-    st.caption(f"B: {text.config(kept)}")
+    st.caption(f"B: {wording.config(kept)}")
     st.button("Unpin B", key="config.unpin", on_click=lambda: state.pin(None), width="stretch")

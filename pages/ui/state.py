@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import engine, samples
+from pages.ui import engine
+from pages.ui.home import samples
 from quantlib.core import config_json
 from quantlib.core.config import CALIBRATE_ON, QuantizationConfig
 from quantlib.core.estimator import MIN_MAX, Estimator
@@ -16,9 +17,10 @@ from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
-    from quantlib.analysis.ledger import ErrorLedger
-    from quantlib.analysis.measuring import SweepResult
+    from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.search.search import Progress, SearchResult
+    from quantlib.analysis.sweep.result import SweepResult
+    from quantlib.export.formats import Proof
 
 DEFAULT_MODEL = "digits_cnn"
 AUTO = "auto"
@@ -30,6 +32,7 @@ TRISTATE = {AUTO: None, "yes": True, "no": False}
 
 KEYS = {
     "model": "config.model",
+    "output": "config.output",
     "weight_bits": "config.weight_bits",
     "activation_bits": "config.activation_bits",
     "input_bits": "config.input_bits",
@@ -118,9 +121,18 @@ def source() -> engine.Source | None:
     card = samples.cards().get(name)
     if card is not None:
         model = _sample_digest(f"{name}.onnx", card)
-        return engine.Source(model, own_data or _sample_digest(f"{name}.npz", card))
+        return engine.Source(model, own_data or _sample_digest(f"{name}.npz", card), output())
     entry = uploads().get(name)
-    return engine.Source(entry["digest"], own_data or "") if entry else None
+    return engine.Source(entry["digest"], own_data or "", output()) if entry else None
+
+
+WORST = "the worst"
+
+
+def output() -> str:
+    """Return the model output that was chosen, ``""`` for the worst."""
+    chosen = str(st.session_state.get(KEYS["output"]) or WORST)
+    return "" if chosen == WORST else chosen
 
 
 def _sample_digest(file_name: str, card: samples.SampleCard) -> str:
@@ -334,6 +346,19 @@ def keep_job(started: Job[SweepResult]) -> None:
     if previous is not None:
         previous.cancel()
     st.session_state["state.job"] = started
+
+
+def proof_job() -> Job[Proof] | None:
+    """Return the proof of an export that was started last."""
+    return st.session_state.get("state.proof")
+
+
+def keep_proof(started: Job[Proof]) -> None:
+    """Remember a proof; an earlier one is cancelled."""
+    previous = proof_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.proof"] = started
 
 
 def ledger_job() -> Job[ErrorLedger] | None:

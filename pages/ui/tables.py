@@ -33,9 +33,7 @@ def formats(table: pd.DataFrame) -> dict[str, ColumnConfig]:
 
 def show(table: pd.DataFrame, *, alt: str) -> None:
     """Draw a table whose figures are rounded by their unit."""
-    st.dataframe(
-        table, hide_index=True, column_config=formats(table), placeholder=MISSING, alt=alt
-    )  # fmt: skip
+    st.dataframe(table, hide_index=True, column_config=formats(table), placeholder=MISSING, alt=alt)
 
 
 def download(table: pd.DataFrame, *, key: str, content: str, label: str = "Table") -> None:

@@ -6,26 +6,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.decisions import check_labels, flips_of, score_of
+from quantlib.analysis import outputs
+from quantlib.analysis.observation import Watch
 from quantlib.analysis.reports import Evaluation, LayerSummary
-from quantlib.analysis.tally import Tally, run_with_tallies
-from quantlib.core import metrics
-from quantlib.core.stats import check_finite
 from quantlib.core.tensor import Tensor
-from quantlib.core.widths import bit_width
-from quantlib.errors import TensorError
-from quantlib.execution.float_run import BATCH
-from quantlib.execution.memo import Memo
+from quantlib.execution.calls import calls, n_samples
+from quantlib.execution.treatments import plan, unseen_nodes
 from quantlib.ops.base import MixingOp, WeightedOp
-from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
-    from quantlib.analysis.reference import FloatReference
+    from quantlib.analysis.observation import Seen
+    from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
-    from quantlib.data import Dataset
-    from quantlib.execution.layer import QuantizedLayer
-    from quantlib.graph.model import Graph
+    from quantlib.execution.layer import QuantizedLayer, Value
     from quantlib.quantized_module import QuantizedModule
 
 MAX_POINTS = 4000
@@ -35,114 +29,104 @@ ERROR_BINS = 61
 
 
 def evaluate(
-    graph: Graph,
-    data: Dataset,
-    config: QuantizationConfig,
-    *,
-    reference: FloatReference,
-    memo: Memo | None = None,
+    bench: Workbench, config: QuantizationConfig, *, output: str | None = None
 ) -> Evaluation:
     """Quantize on the calibration data and compare with the float model on the evaluation data.
 
     Parameters
     ----------
-    graph : Graph
-        The model.
-    data : Dataset
-        Calibration and evaluation inputs, labels.
+    bench : Workbench
+        Model and data. After a change of one layer only what depends on it is computed.
     config : QuantizationConfig
         What is chosen.
-    reference : FloatReference
-        The float model on ``data.evaluation``; shared between configurations.
-    memo : Memo, optional
-        Shared between configurations of the same model and data: after a change of one layer
-        only what depends on it is computed.
+    output : str, optional
+        The output whose figures lead; the workbench's, else the worst that is measured, when not
+        given.
 
     Returns
     -------
     Evaluation
+
+    Raises
+    ------
+    QuantlibError
+        The configuration cannot be applied to the model, the data or labels do not fit it, it
+        has no such output, or no output can be compared.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> bench = ql.Workbench(graph, data)
+    >>> ql.evaluate(bench, ql.QuantizationConfig.from_n_bits(4)).widest.name
+    '/f/Gemm'
     """
-    memo = Memo(limit_bytes=0) if memo is None else memo
-    module = quantize(graph, data.calibration, config, memo=memo)
-    return evaluate_module(module, data, reference=reference, memo=memo)
+    chosen = output or bench.output
+    return bench.remembered(
+        ("evaluation", config, chosen),
+        lambda: evaluate_module(bench, bench.module(config), output=chosen),
+        _size_of,
+    )
 
 
 def evaluate_module(
-    module: QuantizedModule,
-    data: Dataset,
-    *,
-    reference: FloatReference,
-    memo: Memo | None = None,
+    bench: Workbench, module: QuantizedModule, *, output: str | None = None
 ) -> Evaluation:
-    """Compare a quantized module with the float model; as `evaluate`, which quantizes first."""
-    memo = Memo(limit_bytes=0) if memo is None else memo
-    graph, config = module.graph, module.config
-    tallies: dict[str, Tally] = {}
-    produced: list[AnyArray] = []
-    expected: list[AnyArray] = []
-    output_step = 1.0
-    for i, (inputs, batch) in enumerate(reference.batches()):
-        _check_rows(batch[graph.output_names[0]], len(inputs[0]), graph)
-        first, *_ = run_with_tallies(
-            module, inputs, exact=batch, tallies=tallies, memo=memo, batch=f"evaluation {i}"
-        )
-        if isinstance(first, Tensor):
-            output_step = first.quantizer.quant_params.mean_scale
-            first = first.rounded().values
-        produced.append(first)
-        expected.append(batch[graph.output_names[0]])
-    # accumulators count as seen on the calibration data too
-    for start in range(0, len(data.calibration[0]), BATCH):
-        part = [array[start : start + BATCH] for array in data.calibration]
-        tag = f"calibration {start}"
-        run_with_tallies(module, part, exact={}, tallies=tallies, memo=memo, batch=tag)
-    name = graph.output_names[0]
-    y = _comparable(np.concatenate(produced), name)
-    y_float = _comparable(np.concatenate(expected), name)
-    check_labels(y_float, data.labels)
+    """Compare a module of the workbench's model with the float model; see `evaluate`.
+
+    Notes
+    -----
+    One pass over evaluation and calibration data counts everything that is reported: outputs,
+    errors by layer, accumulators and the integers on the way to them.
+    """
+    graph, data = bench.graph, bench.data
+    lead_name = output or bench.output
+    outputs.check_name(graph, lead_name)
+    watch = Watch(module, memo=bench.memo)
+    produced: list[tuple[Value, ...]] = []
+    expected: list[dict[str, AnyArray]] = []
+    for inputs, batch in bench.float_model.batches():
+        produced.append(watch.run(inputs, batch))
+        expected.append({name: batch[name] for name in graph.output_names})
+    for part in calls(graph, data.calibration):  # accumulators count as seen on these data too
+        watch.run(part)
+    compared = outputs.compared(
+        graph, produced, expected, data.labels, n_samples(graph, data.evaluation)
+    )
+    lead = outputs.leading(compared, lead_name)
+    y_float, y, figures = lead.expected, lead.produced, lead.summary
     weight_bits, float_bits = _weight_bits(module)
     ranges = _calibrated_ranges(module)
-    classes = y_float.ndim == 2 and y_float.shape[1] > 1
     edges, counts = _error_histogram(y_float, y)
     return Evaluation(
-        config=config,
-        layers=tuple(_summary(layer, tallies[layer.name], ranges) for layer in module.layers),
-        sqnr_db=metrics.sqnr_db(y_float, y),
-        mse=metrics.mse(y_float, y),
-        max_error=metrics.max_abs_error(y_float, y),
-        cosine=metrics.cosine_similarity(y_float, y),
-        agreement=metrics.top1_agreement(y_float, y) if classes else None,
-        score=score_of(y_float, y, data.labels),
+        config=module.config,
+        layers=tuple(_summary(layer, watch.seen[layer.name], ranges) for layer in module.layers),
+        seen=watch.seen,
+        output=figures.name,
+        outputs=tuple(found.summary for found in compared),
+        unseen=unseen_nodes(graph, plan(graph, quantize_rest=module.config.quantize_rest)),
+        sqnr_db=outputs.known(figures.sqnr_db),
+        mse=outputs.known(figures.mse),
+        max_error=outputs.known(figures.max_error),
+        cosine=outputs.known(figures.cosine),
+        agreement=figures.agreement,
+        divergence=figures.divergence,
+        n_answers=figures.n_answers,
+        score=figures.score,
         weight_bytes=-(-weight_bits // 8),
         float_weight_bytes=float_bits // 8,
-        output_step=output_step,
+        output_step=lead.step,
         scatter=_thinned(y_float, y),
         error_edges=edges,
         error_counts=counts,
         error_std=float(np.std(y - y_float.astype(np.float64))),
-        flips=flips_of(y_float, y, data.labels) if classes else (),
+        flips=lead.flips,
     )
 
 
-def _comparable(output: AnyArray, name: str) -> AnyArray:
-    """Return outputs as numbers that can be subtracted, or raise TensorError."""
-    if output.dtype.kind not in "fiub":
-        raise TensorError(f"output {name!r} holds {output.dtype}; only numbers can be compared.")
-    check_finite(output, what=f"output {name!r} on the evaluation data")
-    return output.astype(np.int64) if output.dtype.kind in "ub" else output
-
-
-def _check_rows(output: AnyArray, samples: int, graph: Graph) -> None:
-    """Raise TensorError when the first output has no row per sample."""
-    if output.ndim == 0 or len(output) != samples:
-        raise TensorError(
-            f"output {graph.output_names[0]!r} has shape {output.shape} for {samples} samples; "
-            "only models with one row of output per sample can be evaluated."
-        )
-
-
 def _summary(
-    layer: QuantizedLayer, tally: Tally, ranges: dict[str, tuple[float, float]]
+    layer: QuantizedLayer, seen: Seen, ranges: dict[str, tuple[float, float]]
 ) -> LayerSummary:
     weights = {
         layer.node.inputs[i]: constant
@@ -150,14 +134,8 @@ def _summary(
         if i < 2 and isinstance(constant, Tensor)
     }
     weight_name, weight = next(iter(weights.items()), ("", None))
-    variables = [n for i, n in enumerate(layer.node.inputs) if n and i not in layer.constants]
-    accumulator = width = channel = None
-    if tally.low is not None and tally.high is not None:
-        low, high = np.atleast_1d(tally.low), np.atleast_1d(tally.high)
-        accumulator = (int(low.min()), int(high.max()))
-        width = bit_width(*accumulator)
-        if low.size > 1:
-            channel = int(np.argmax(np.maximum(high, -low - 1)))
+    variables = [name for _, name in layer.variables]
+    accumulator = seen.accumulator
     return LayerSummary(
         name=layer.name,
         op_type=layer.node.op_type,
@@ -171,12 +149,14 @@ def _summary(
         input_range=ranges.get(variables[0]) if variables else None,
         input_grid=layer.operand_grid if isinstance(layer.op, MixingOp) else None,
         weight_grid=weight.quantizer if weight else None,
-        accumulator=accumulator,
-        width_bits=width,
-        widest_channel=channel,
-        n_accumulators=tally.per_sample,
+        accumulator=accumulator.range if accumulator else None,
+        width_bits=accumulator.width_bits if accumulator else None,
+        widest_channel=accumulator.widest_channel
+        if accumulator and accumulator.channels > 1
+        else None,
+        n_accumulators=seen.per_sample,
         lsbs_to_remove=layer.lsbs_to_remove,
-        sqnr_db=tally.sqnr_db,
+        sqnr_db=seen.sqnr_db,
     )
 
 
@@ -205,11 +185,14 @@ def _weight_bits(module: QuantizedModule) -> tuple[int, int]:
         is_product = isinstance(layer.op, WeightedOp)
         for i, constant in layer.constants.items():
             name = layer.node.inputs[i]
-            if isinstance(constant, Tensor) and name not in counted:
-                counted.add(name)
-                size = int(np.prod(constant.shape, dtype=np.int64))
-                quantized += size * (32 if is_product and i == 2 else constant.n_bits)
-                exact += size * 32
+            own = module.graph.grids.get(name)  # a float operator may read it too
+            if name in counted or not (isinstance(constant, Tensor) or own):
+                continue
+            counted.add(name)
+            size = int(np.prod(constant.shape, dtype=np.int64))
+            n_bits = constant.n_bits if isinstance(constant, Tensor) else own.n_bits if own else 32
+            quantized += size * (32 if is_product and i == 2 else n_bits)
+            exact += size * 32
     return quantized, exact
 
 
@@ -226,3 +209,9 @@ def _error_histogram(y_float: AnyArray, y: AnyArray) -> tuple[FloatArray, AnyArr
     reach = float(np.max(np.abs(error))) or 1.0
     counts, edges = np.histogram(error, bins=ERROR_BINS, range=(-reach, reach))
     return edges, counts
+
+
+def _size_of(found: Evaluation) -> int:
+    """Return about how many bytes an evaluation takes."""
+    points = sum(array.nbytes for array in (*found.scatter, found.error_edges, found.error_counts))
+    return points + 8192 * len(found.layers) + 256 * len(found.flips)

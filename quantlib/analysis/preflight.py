@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quantlib.analysis import verdicts
-from quantlib.execution.treatments import plan
-from quantlib.graph.carried import carried_quantizer, is_carrier
+from quantlib.execution.own_grids import runs_alone
+from quantlib.execution.treatments import plan, unseen_nodes
+from quantlib.graph.carried import DYNAMIC, carried_quantizer, is_carrier
 from quantlib.ops.base import Treatment, WeightedOp
 
 if TYPE_CHECKING:
@@ -38,6 +39,18 @@ class NodeReport:
     departure : str
         How Concrete ML's result differs from ONNX's where it accepts the node; empty if it is
         the same.
+    unseen : bool
+        Whether products inside are neither quantized nor bounded.
+    convention : str
+        What Concrete ML does here otherwise than ONNX, and costs accuracy; empty where nothing.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/digits_cnn.onnx")
+    >>> node = ql.inspect_model(graph).nodes[0]
+    >>> node.name, str(node.treatment), node.fan_in, node.refusal
+    ('/c1/Conv', 'integer', 9, '')
     """
 
     name: str
@@ -48,6 +61,8 @@ class NodeReport:
     macs: int | None
     refusal: str
     carried_bits: int | None = None
+    unseen: bool = False
+    convention: str = ""
     departure: str = ""
 
     @property
@@ -68,6 +83,13 @@ class Preflight:
         In execution order.
     refusal : str
         Why Concrete ML would refuse the file as it is; empty if it reads it.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> found = ql.inspect_model(ql.load_model("sample_models/digits_cnn.onnx"))
+    >>> len(found.nodes), len(found.refused)
+    (10, 0)
     """
 
     nodes: tuple[NodeReport, ...]
@@ -77,6 +99,16 @@ class Preflight:
     def carried(self) -> tuple[NodeReport, ...]:
         """The nodes whose grid came with the model (quantization-aware training, QDQ)."""
         return tuple(node for node in self.nodes if node.carried_bits is not None)
+
+    @property
+    def unseen(self) -> tuple[NodeReport, ...]:
+        """The nodes whose products nobody looks into: no limit can be confirmed over them."""
+        return tuple(node for node in self.nodes if node.unseen)
+
+    @property
+    def conventions(self) -> tuple[NodeReport, ...]:
+        """The nodes at which Concrete ML's rules differ from ONNX's and cost accuracy."""
+        return tuple(node for node in self.nodes if node.convention)
 
     @property
     def refused(self) -> tuple[NodeReport, ...]:
@@ -97,12 +129,28 @@ def inspect_model(graph: Graph) -> Preflight:
     Preflight
         Concat is judged by where its inputs come from; whether their scales differ is known
         only after calibration.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/digits_cnn.onnx")
+    >>> {str(node.treatment) for node in ql.inspect_model(graph).nodes} >= {"integer", "mover"}
+    True
     """
     plans = plan(graph)
+    alone = runs_alone(graph, None)
+    unseen = frozenset(unseen_nodes(graph, plans))
     segments = _segments(graph, plans)
     return Preflight(
         nodes=tuple(
-            _report(graph, node, decided, segment)
+            _report(
+                graph,
+                node,
+                decided,
+                segment,
+                unseen=node.name in unseen,
+                convention="" if alone else _convention(graph, node),
+            )
             for node, decided, segment in zip(graph.nodes, plans, segments, strict=True)
         ),
         refusal=verdicts.refusal_of_file(graph, plans),
@@ -127,7 +175,15 @@ def _segments(graph: Graph, plans: tuple[NodePlan, ...]) -> list[int | None]:
     return numbers
 
 
-def _report(graph: Graph, node: Node, decided: NodePlan, segment: int | None) -> NodeReport:
+def _report(
+    graph: Graph,
+    node: Node,
+    decided: NodePlan,
+    segment: int | None,
+    *,
+    unseen: bool,
+    convention: str,
+) -> NodeReport:
     fan_in, macs = _products(graph, node, decided)
     return NodeReport(
         name=node.name,
@@ -139,11 +195,35 @@ def _report(graph: Graph, node: Node, decided: NodePlan, segment: int | None) ->
         refusal=verdicts.refusal(graph, node, decided),
         carried_bits=_carried_bits(graph, node),
         departure=verdicts.departure(graph, node),
+        unseen=unseen,
+        convention=convention,
     )
+
+
+def _convention(graph: Graph, node: Node) -> str:
+    """Return what is done at a node as Concrete ML does it, unless told otherwise."""
+    if node.domain:
+        return ""
+    if node.op_type == "BatchNormalization":
+        return "its output range leaves out 0.1 % of the values on each side, as in Concrete ML"
+    padded = any(node.attributes.get("pads", ())) or str(
+        node.attributes.get("auto_pad", "NOTSET")
+    ).startswith("SAME")
+    if node.op_type == "MaxPool" and padded and not _never_negative(graph, node.inputs[0]):
+        return "it pads with 0.0, which wins over negative values, as in Concrete ML"
+    return ""
+
+
+def _never_negative(graph: Graph, name: str) -> bool:
+    """Tell whether the operator before makes no negative value."""
+    maker = next((node for node in graph.nodes if name in node.outputs), None)
+    return maker is not None and maker.op_type in ("Relu", "Sigmoid", "Abs", "Softmax", "Exp")
 
 
 def _carried_bits(graph: Graph, node: Node) -> int | None:
     """Return the width of a quantizer node's grid, or of the weights a node reads."""
+    if node.op_type == DYNAMIC:
+        return 8
     if is_carrier(node):
         grid = carried_quantizer(node, [graph.constants.get(name) for name in node.inputs[1:]])
     else:

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from quantlib.graph.carried import PAIR
+from quantlib.graph.carried import DYNAMIC, PAIR
 from quantlib.ops.base import Treatment
 from quantlib.ops.linear import Gemm
 
@@ -47,7 +47,7 @@ _LEFT_OUT = -(2**31)
 def refusal(graph: Graph, node: Node, decided: NodePlan) -> str:
     """Return why Concrete ML 1.9 would refuse a node; empty if it takes it."""
     title = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
-    if node.op_type == PAIR:
+    if node.op_type in (PAIR, DYNAMIC):
         return "it reads quantizers as Brevitas' Quant only, not as QuantizeLinear"
     if title not in CONCRETE_ML_OPS:
         return f"it does not know {title}"

@@ -1,26 +1,37 @@
-"""A model on its data, with the float model beside it: what every configuration needs."""
+"""A model on its data, with the float model beside it: what every question is asked of."""
 
 from __future__ import annotations
 
 import pickle
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
+from quantlib.arrays import digest_of
+from quantlib.core.tensor import Tensor
+from quantlib.execution.memo import Memo, key_of
+from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from quantlib.core.config import QuantizationConfig
     from quantlib.data import Dataset
     from quantlib.graph.model import Graph
+    from quantlib.quantized_module import QuantizedModule
+
+    _T = TypeVar("_T")
 
 _HELD = 2
 """Workbenches that a worker process keeps."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Workbench:
-    """A model, its data, and the float model's tensors on them.
+    """A model, its data, and what was found out about them.
 
     Parameters
     ----------
@@ -28,43 +39,126 @@ class Workbench:
         The model.
     data : Dataset
         Calibration, evaluation, labels.
-    reference : FloatReference, optional
-        The float model on ``data.evaluation``, shared by all configurations.
+    memo : Memo, optional
+        What is remembered between configurations; one of its own by default. ``Memo(0)``
+        remembers nothing.
+    float_model : FloatReference, optional
+        The float model on ``data.evaluation``, where another workbench has it already.
+    output : str, optional
+        The output that figures are of; it becomes the graph's first. When not given, an
+        evaluation leads with the worst, and studies of one output measure the first.
+
+    Attributes
+    ----------
+    float_model : FloatReference
+        The float model's tensors on ``data.evaluation``, computed once for all configurations.
 
     Notes
     -----
-    A workbench travels to other processes as model and data without the float model's tensors,
-    packed once; a process that gets it again takes the one it has, so that the float model runs
-    once per process.
+    A workbench travels to other processes as model and data without what was found out, packed
+    once; a process that gets it again takes the one it has, so that the float model runs once
+    per process.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> bench = ql.Workbench(graph, ql.load_data("sample_models/iris_linear.npz", graph))
+    >>> found = ql.evaluate(bench, ql.QuantizationConfig.from_n_bits(6))
+    >>> f"{found.score.name} {found.score.quantized_value:.3f}, {found.widest.width_bits} bits"
+    'accuracy 1.000, 11 bits'
     """
 
-    graph: Graph
-    data: Dataset
-    reference: FloatReference = None  # type: ignore[assignment]
-    _packed: list[bytes] = field(default_factory=list, init=False, repr=False)
+    def __init__(
+        self,
+        graph: Graph,
+        data: Dataset,
+        *,
+        memo: Memo | None = None,
+        float_model: FloatReference | None = None,
+        output: str | None = None,
+    ) -> None:
+        self.graph = graph if output is None else graph.led_by(output)
+        self.output = output
+        self.data = data
+        self.memo = Memo() if memo is None else memo
+        self.float_model = float_model or FloatReference(self.graph, data.evaluation)
+        self._packed: bytes | None = None
 
-    def __post_init__(self) -> None:
-        if self.reference is None:
-            reference = FloatReference(self.graph, self.data.evaluation)
-            object.__setattr__(self, "reference", reference)
+    @cached_property
+    def key(self) -> str:
+        """Digest of model and data."""
+        labels = () if self.data.labels is None else (self.data.labels,)
+        parts = (self.data.calibration, self.data.evaluation, labels)
+        return key_of(self.graph.identity, *(digest_of(*part) for part in parts))
+
+    def module(self, config: QuantizationConfig) -> QuantizedModule:
+        """Return the model quantized under a configuration.
+
+        Raises
+        ------
+        QuantlibError
+            The configuration cannot be applied to the model, or the data do not fit it.
+        """
+        return self.remembered(
+            ("module", config),
+            lambda: quantize(self.graph, self.data.calibration, config, memo=self.memo),
+            _size_of,
+        )
+
+    def remembered(
+        self, question: tuple[object, ...], compute: Callable[[], _T], size: Callable[[_T], int]
+    ) -> _T:
+        """Return the answer to a question about model and data, computed when it is not known.
+
+        Parameters
+        ----------
+        question : tuple
+            What is asked, with everything the answer depends on beside model and data; its
+            representation tells it from others.
+        compute : callable
+            Gives the answer.
+        size : callable
+            The answer's size in bytes.
+        """
+        return self.memo.get(key_of(self.key, *question), compute, size)
+
+    def without_memory(self) -> Workbench:
+        """Return a workbench of the same model and data that remembers no configuration."""
+        return Workbench(
+            self.graph,
+            self.data,
+            memo=Memo(limit_bytes=0),
+            float_model=self.float_model,
+            output=self.output,
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if not self._packed:
-            bare = replace(self.graph, facts={})
-            self._packed.append(pickle.dumps((bare, self.data), protocol=5))
-        return _unpacked, (self.graph.digest, self.data.digest, self._packed[0])
+        if self._packed is None:
+            bare = replace(self.graph)  # without its facts
+            self._packed = pickle.dumps((bare, self.data, self.output), protocol=5)
+        return _unpacked, (self.key, self._packed)
 
 
-_here: OrderedDict[tuple[str, str], Workbench] = OrderedDict()
+_here: OrderedDict[str, Workbench] = OrderedDict()
 _lock = threading.Lock()
 
 
-def _unpacked(model: str, data: str, packed: bytes) -> Workbench:
-    """Return the workbench of these digests in this process."""
+def _unpacked(key: str, packed: bytes) -> Workbench:
+    """Return the workbench of this key in this process."""
     with _lock:
-        if (model, data) not in _here:
-            _here[model, data] = Workbench(*pickle.loads(packed))
-        _here.move_to_end((model, data))
+        if key not in _here:
+            graph, data, output = pickle.loads(packed)
+            _here[key] = Workbench(graph, data, output=output)
+        _here.move_to_end(key)
         while len(_here) > _HELD:
             _here.popitem(last=False)
-        return _here[model, data]
+        return _here[key]
+
+
+def _size_of(module: QuantizedModule) -> int:
+    """Return about how many bytes a module keeps alive beside its model and data."""
+    constants = (c for layer in module.layers for c in layer.constants.values())
+    return 4096 * len(module.layers) + sum(
+        3 * c.values.nbytes for c in constants if isinstance(c, Tensor)
+    )

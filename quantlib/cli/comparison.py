@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
+from quantlib import wording
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import Evaluation, Flip
-from quantlib.cli import options, words
+from quantlib.cli import options
 from quantlib.cli.console import say, show_table, write_json
 from quantlib.cli.documents import evaluation_document
 from quantlib.cli.sources import open_bench, read_config
@@ -29,6 +30,7 @@ def compare(
     max_flips: Annotated[
         int, typer.Option(min=0, help="How many samples whose class changes are listed.")
     ] = 20,
+    output: options.Output = None,
     as_json: options.Json = False,
 ) -> None:
     """Compare two configurations, and both with float."""
@@ -37,10 +39,10 @@ def compare(
         wanted = "A.json B.json" if synthetic else "DATA A.json B.json"
         raise OptionsError(f"got {len(files)} files after MODEL; give {wanted}.")
     configs = [read_config(path) for path in files[-N_CONFIGS:]]
-    bench = open_bench(model, None if synthetic else files[0], synthetic=synthetic)
-    a, b = (
-        evaluate(bench.graph, bench.data, config, reference=bench.reference) for config in configs
-    )
+    bench = open_bench(model, None if synthetic else files[0], synthetic=synthetic, output=output)
+    of_a, of_b = configs
+    a = evaluate(bench, of_a)
+    b = evaluate(bench, of_b, output=a.output)
     flips = changed_samples(a, b)
     if as_json:
         write_json(
@@ -54,8 +56,8 @@ def compare(
         )
         return
     say(f"{bench.graph.name} on {bench.data.name}")
-    say(f"A  {words.config(a.config)}")
-    say(f"B  {words.config(b.config)}")
+    say(f"A  {wording.config(a.config)}")
+    say(f"B  {wording.config(b.config)}")
     say()
     show_table(("", "float", "A", "B"), _figures(a, b), words=("",))
     say()
@@ -100,19 +102,22 @@ def changed_samples(a: Evaluation, b: Evaluation) -> list[dict[str, Any]]:
 def _figures(a: Evaluation, b: Evaluation) -> list[tuple[str, ...]]:
     """Return one row per figure: its name, float, A, B."""
     both = (a, b)
-    rows = [("SQNR", "exact", *(words.decibel(x.sqnr_db) for x in both))]
+    rows = [("output", *(x.output for x in (a, a, b)))] if len(a.outputs) > 1 else []
+    rows += [("SQNR", "exact", *(wording.decibel(x.sqnr_db) for x in both))]
     if a.score is not None:
         scores = [x.score.quantized_value if x.score else None for x in both]
-        values = [words.score(value, name=a.score.name) for value in (a.score.float_value, *scores)]
+        values = [
+            wording.score(value, name=a.score.name) for value in (a.score.float_value, *scores)
+        ]
         rows.append((a.score.name, *values))
     if a.agreement is not None:
-        rows.append(("agreement", "100.0 %", *(words.share(x.agreement) for x in both)))
+        rows.append(("agreement", "100.0 %", *(wording.share(x.agreement) for x in both)))
     rows += [
         ("largest error", "0", *(f"{x.max_error:.4g}" for x in both)),
         ("mean squared error", "0", *(f"{x.mse:.4g}" for x in both)),
-        ("widest accumulator", words.NOTHING, *(words.widest(x) for x in both)),
-        ("fits the limit", words.NOTHING, *("yes" if x.fits else "no" for x in both)),
-        ("weights", *map(words.size, (a.float_weight_bytes, a.weight_bytes, b.weight_bytes))),
+        ("widest accumulator", wording.NOTHING, *(wording.widest(x) for x in both)),
+        ("fits the limit", wording.NOTHING, *(wording.fits(x.fits) for x in both)),
+        ("weights", *map(wording.size, (a.float_weight_bytes, a.weight_bytes, b.weight_bytes))),
     ]
     return rows
 
@@ -124,10 +129,10 @@ def _show_layers(a: Evaluation, b: Evaluation) -> None:
             (
                 in_a.name,
                 in_a.op_type,
-                words.whole(in_a.width_bits),
-                words.whole(in_b.width_bits),
-                words.decibel(in_a.sqnr_db),
-                words.decibel(in_b.sqnr_db),
+                wording.whole(in_a.width_bits),
+                wording.whole(in_b.width_bits),
+                wording.decibel(in_a.sqnr_db),
+                wording.decibel(in_b.sqnr_db),
             )
             for in_a, in_b in zip(a.layers, b.layers, strict=True)
         ],
@@ -146,7 +151,7 @@ def _show_flips(flips: list[dict[str, Any]], *, limit: int) -> None:
         show_table(
             ("sample", "label", "float", "A", "B", "float margin"),
             [
-                (*(words.whole(flip[name]) for name in names), f"{flip['float_margin']:.4g}")
+                (*(wording.whole(flip[name]) for name in names), f"{flip['float_margin']:.4g}")
                 for flip in flips[:limit]
             ],
         )

@@ -1,7 +1,8 @@
 """``quantlib inspect``: a model before anything runs."""
 
+from quantlib import wording
 from quantlib.analysis.preflight import Preflight, inspect_model
-from quantlib.cli import options, words
+from quantlib.cli import options
 from quantlib.cli.console import say, show_table, write_json
 from quantlib.cli.documents import model_document
 from quantlib.graph.loader import load_model
@@ -12,7 +13,8 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     """Show what happens to each node of MODEL.
 
     Treatment, fused table look-up, fan-in, multiply-accumulates per sample, bits of a grid that
-    came with the model, and why Concrete ML would refuse the node.
+    came with the model, whether products inside are looked into, and why Concrete ML would refuse
+    the node; then what is done as Concrete ML does it and costs accuracy.
     """
     graph = load_model(model)
     found = inspect_model(graph)
@@ -22,25 +24,35 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     say(f"{graph.name}: {graph.n_parameters} parameters, {len(graph.nodes)} nodes")
     say(f"inputs   {', '.join(map(_tensor, graph.inputs))}")
     say(f"outputs  {', '.join(map(_tensor, graph.outputs))}")
+    if graph.batch.words:
+        say(f"samples  {graph.batch.words}")
     say()
     columns: dict[str, list[str]] = {
         "node": [node.name for node in found.nodes],
         "operator": [node.op_type for node in found.nodes],
         "treatment": [str(node.treatment) for node in found.nodes],
-        "look-up": [words.whole(node.segment) for node in found.nodes],
-        "fan-in": [words.whole(node.fan_in) for node in found.nodes],
-        "MACs": [words.whole(node.macs) for node in found.nodes],
-        "own grid": [words.whole(node.carried_bits) for node in found.nodes],
+        "look-up": [wording.whole(node.segment) for node in found.nodes],
+        "fan-in": [wording.whole(node.fan_in) for node in found.nodes],
+        "MACs": [wording.whole(node.macs) for node in found.nodes],
+        "own grid": [wording.whole(node.carried_bits) for node in found.nodes],
+        "inside": ["not looked into" if node.unseen else wording.NOTHING for node in found.nodes],
         "Concrete ML": [node.verdict for node in found.nodes],
     }
     if not found.carried:
         del columns["own grid"]
+    if not found.unseen:
+        del columns["inside"]
     show_table(
         list(columns),
         zip(*columns.values(), strict=True),
-        words=("node", "operator", "treatment", "Concrete ML"),
+        words=("node", "operator", "treatment", "inside", "Concrete ML"),
     )
     say()
+    if found.unseen:
+        unseen = wording.names([node.name for node in found.unseen])
+        say(f"Products inside {unseen} are not looked into: no limit can be confirmed over them.")
+    for node in found.conventions:
+        say(f"{node.op_type} {node.name}: {node.convention}; --conventions onnx does not do it.")
     say(_verdict(found))
 
 

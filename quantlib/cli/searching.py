@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from quantlib import wording
 from quantlib.analysis.search import search as searches
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
 from quantlib.analysis.workbench import Workbench
-from quantlib.cli import options, words
+from quantlib.cli import options
 from quantlib.cli.choices import configuration, given
 from quantlib.cli.console import ExitCode, complain, notices, say, show_table, write_json
 from quantlib.cli.documents import search_document
@@ -19,6 +20,7 @@ from quantlib.cli.options import widths
 from quantlib.cli.sources import open_bench, read_config, write_text
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import UnreachableError
+from quantlib.execution.treatments import plan, unseen_nodes
 
 WIDTHS = ["2-8"]
 
@@ -74,6 +76,7 @@ def search(
     config: options.Config = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
+    output: options.Output = None,
     save_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what was found as JSON.")
     ] = None,
@@ -96,7 +99,7 @@ def search(
         "weight_bits": widths(weight_bits, option="--weight-bits"),
         "activation_bits": widths(activation_bits, option="--activation-bits"),
     }
-    bench = open_bench(model, data, synthetic=synthetic)
+    bench = open_bench(model, data, synthetic=synthetic, output=output)
     try:
         found = _found(bench, base, objective=objective.objective, floor_db=floor, **offered)
     except UnreachableError as error:
@@ -109,6 +112,10 @@ def search(
         _show(found, title=f"{bench.graph.name} on {bench.data.name}", limit_bits=base.limit_bits)
     if save_config is not None:
         write_text(save_config, found.best.config.to_json() + "\n")
+    unseen = unseen_nodes(bench.graph, plan(bench.graph, quantize_rest=base.quantize_rest))
+    if unseen:
+        complain(f"no limit is confirmed: products in {wording.names(unseen)} are not looked into.")
+        raise typer.Exit(ExitCode.NO)
 
 
 def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> SearchResult:
@@ -117,7 +124,7 @@ def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> Searc
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    steps = searches.search(bench.graph, bench.data, base, reference=bench.reference, **question)
+    steps = searches.search(bench, base, **question)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("search", total=None)
         for step in steps:
@@ -157,7 +164,7 @@ def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
     show_table(
         ["layer", *(f"{kind}, {name}" for name in names for kind in ("weights", "activations"))],
         [
-            [layer, *(words.whole(bits or None) for c in both for bits in c.widths[layer])]
+            [layer, *(wording.whole(bits or None) for c in both for bits in c.widths[layer])]
             for layer in found.best.widths
         ],
         words=("layer",),
@@ -172,13 +179,13 @@ def _figures(found: SearchResult, both: list[Candidate]) -> list[tuple[str, ...]
     """Return one row per figure of each candidate."""
     rows = [
         (COSTS[found.objective], *(f"{c.cost:.6g}" for c in both)),
-        ("SQNR, predicted", *(words.decibel(c.predicted_sqnr_db) for c in both)),
-        ("SQNR, measured", *(words.decibel(c.sqnr_db) for c in both)),
+        ("SQNR, predicted", *(wording.decibel(c.predicted_sqnr_db) for c in both)),
+        ("SQNR, measured", *(wording.decibel(c.sqnr_db) for c in both)),
     ]
     if found.best.score is not None:
-        scores = (words.NOTHING if c.score is None else f"{c.score:.4f}" for c in both)
+        scores = (wording.NOTHING if c.score is None else f"{c.score:.4f}" for c in both)
         rows.append(("score", *scores))
     if found.best.agreement is not None:
-        rows.append(("agreement", *(words.share(c.agreement) for c in both)))
+        rows.append(("agreement", *(wording.share(c.agreement) for c in both)))
     rows.append(("widest accumulator", *(f"{c.width_bits} bits" for c in both)))
     return rows

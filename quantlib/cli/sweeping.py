@@ -9,15 +9,17 @@ from typing import Annotated, TypeVar
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from quantlib.analysis.executors import open_executor
-from quantlib.analysis.measuring import SweepResult
-from quantlib.analysis.sweep import split_known
-from quantlib.analysis.sweep import sweep as sweep_results
-from quantlib.analysis.sweep_grid import SweepGrid
-from quantlib.analysis.sweep_records import Origin
-from quantlib.analysis.sweep_store import ResultsFile, check_parquet, write_parquet
+from quantlib import wording
+from quantlib.analysis.sweep.executors import open_executor
+from quantlib.analysis.sweep.grid import SweepGrid
+from quantlib.analysis.sweep.measures import MEASURES
+from quantlib.analysis.sweep.records import Origin
+from quantlib.analysis.sweep.result import SweepResult
+from quantlib.analysis.sweep.run import split_known
+from quantlib.analysis.sweep.run import sweep as sweep_results
+from quantlib.analysis.sweep.store import ResultsFile, check_parquet, write_parquet
 from quantlib.analysis.workbench import Workbench
-from quantlib.cli import options, words
+from quantlib.cli import options
 from quantlib.cli.choices import (
     CalibrateOn,
     Choice,
@@ -37,6 +39,8 @@ _W = TypeVar("_W")
 _V = TypeVar("_V")
 
 WIDTHS = ["2-8"]
+
+_SHOWN = ("sqnr_db", "score", "agreement", "widest_seen_bits")
 
 Repeated = Annotated[
     list[Tristate] | None,
@@ -86,6 +90,7 @@ def sweep(
     ] = None,
     config: options.Config = None,
     limit: options.Limit = None,
+    output: options.Output = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads.", show_default="one per processor")
     ] = None,
@@ -138,7 +143,7 @@ def sweep(
     configs = expansion.configs
     for why, count in expansion.contradictions:
         note(f"{count} combinations are left out: {why}")
-    bench = open_bench(model, data, synthetic=synthetic)
+    bench = open_bench(model, data, synthetic=synthetic, output=output)
     with nullcontext() if out is None else ResultsFile(out, Origin.of(bench)) as file:
         there, missing = split_known(configs, [] if file is None else file.results)
         if file is not None and file.was_cut:
@@ -204,7 +209,7 @@ def _compute(
 
 def _show(results: Sequence[SweepResult], *, total: int, top: int) -> None:
     """Write the best results: those that fit first, then by SQNR."""
-    ranked = sorted(results, key=lambda found: (not found.fits, -found.sqnr_db))
+    ranked = sorted(results, key=lambda found: (not found.fits, -(found["sqnr_db"] or 0.0)))
     fitting = sum(result.fits for result in results)
     say(f"{len(results)} of {total} configurations, {fitting} fit their limit")
     if not top or not ranked:
@@ -213,16 +218,11 @@ def _show(results: Sequence[SweepResult], *, total: int, top: int) -> None:
         ("weights", "activations", "SQNR", "score", "agreement", "accumulator", "fits", "size"),
         [
             (
-                words.scheme(found.config.weights),
-                words.scheme(found.config.activations),
-                words.decibel(found.sqnr_db),
-                words.NOTHING if found.score is None else f"{found.score:.4f}",
-                words.share(found.agreement),
-                words.NOTHING
-                if found.widest_seen_bits is None
-                else f"{found.widest_seen_bits} bits",
+                wording.scheme(found.config.weights),
+                wording.scheme(found.config.activations),
+                *(wording.figure(MEASURES[member], found[member]) for member in _SHOWN),
                 "yes" if found.fits else "no",
-                words.size(found.weight_bytes),
+                wording.figure(MEASURES["weight_bytes"], found["weight_bytes"]),
             )
             for found in ranked[:top]
         ],

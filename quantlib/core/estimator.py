@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -46,6 +45,8 @@ class EstimatorKind:
         Its number, if it has one.
     uses_width : bool
         Whether the range depends on the width of the grid (then 1 to 16 bits).
+    needs_samples : bool
+        Whether it works on the extremes of single samples, which weights do not have.
     """
 
     label: str
@@ -53,6 +54,7 @@ class EstimatorKind:
     source: str
     parameter: Parameter | None = None
     uses_width: bool = False
+    needs_samples: bool = False
 
 
 ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
@@ -66,11 +68,13 @@ ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
             "Moving average",
             "Extremes of the samples, averaged with weight 0.01 for each new sample.",
             "Jacob et al. 2018, arXiv:1712.05877, section 3.1",
+            needs_samples=True,
         ),
         "sample-mean": EstimatorKind(
             "Mean of sample extremes",
             "The mean of the samples' minima and of their maxima.",
             "NNCF, RangeEstimatorParameters (MIN, MAX; MEAN)",
+            needs_samples=True,
         ),
         "percentile": EstimatorKind(
             "Percentile",
@@ -119,6 +123,9 @@ ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
 )
 """Every estimator by name: the only list of them."""
 
+WEIGHT_ESTIMATORS = tuple(name for name, kind in ESTIMATORS.items() if not kind.needs_samples)
+"""Names of those that constants can have."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimator:
@@ -135,6 +142,14 @@ class Estimator:
     ------
     OptionsError
         Unknown name; a number out of its interval, or where none is wanted.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> ql.Estimator("percentile", 99.9).words
+    'percentile:99.9'
+    >>> ql.Estimator.parse("mse").name
+    'mse'
     """
 
     name: str = "min-max"
@@ -206,19 +221,6 @@ class Estimator:
                 f"an estimator is a name and a parameter, not {metadata!r:.80}; leave the rest out."
             )
         return cls(metadata["name"], metadata.get("parameter"))
-
-    def dumps(self) -> str:
-        """Return the estimator as JSON text."""
-        return json.dumps(self.dump_dict())
-
-    @classmethod
-    def loads(cls, text: str) -> Estimator:
-        """Rebuild an estimator from `dumps`."""
-        try:
-            metadata = json.loads(text)
-        except ValueError as error:
-            raise OptionsError(f"the estimator is no JSON ({error}); write it again.") from error
-        return cls.load_dict(metadata)
 
 
 MIN_MAX = Estimator()

@@ -10,16 +10,17 @@ import numpy as np
 from quantlib.calibration.statistics import TensorStatistics, measure
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.errors import TensorError
-from quantlib.execution.chunks import percentiles_of_pieces
-from quantlib.execution.float_run import float_batches
+from quantlib.execution.calls import calls
+from quantlib.execution.float_run import float_batches, float_names
+from quantlib.execution.pieces import percentiles_of_pieces
 from quantlib.ops.base import FloatOp, Treatment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from quantlib.arrays import AnyArray
-    from quantlib.execution.chunks import Kept
     from quantlib.execution.layer import QuantizedLayer
+    from quantlib.execution.pieces import Kept
     from quantlib.graph.model import Graph
 
 OUTLIER_PERCENTILES = (0.1, 99.9)
@@ -45,6 +46,9 @@ class FloatRanges:
 def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> FloatRanges:
     """Measure every float tensor of the float model, batch after batch.
 
+    Every output of a node, whether or not its shape could be inferred; values that are no
+    arrays (sequences, maps) and empty ones have no range.
+
     Parameters
     ----------
     graph : Graph
@@ -54,12 +58,12 @@ def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> 
     estimates : bool
         Whether histograms are wanted too.
     """
-    names = [name for node in graph.nodes for name in node.outputs if name in graph.shapes]
+    names = float_names(graph)
     ranges: dict[str, MinMaxQuantizationStats] = {}
     statistics: dict[str, TensorStatistics] = {}
     for batch in _with_inputs(graph, data, names):
         for name, values in batch.items():
-            if values.dtype.kind != "f":
+            if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or not values.size:
                 continue
             seen = _range(name, values)
             ranges[name] = ranges[name].merge(seen) if name in ranges else seen
@@ -73,14 +77,9 @@ def _with_inputs(
     graph: Graph, data: Sequence[AnyArray], names: Sequence[str]
 ) -> Iterator[dict[str, AnyArray]]:
     """Yield the named tensors of each batch and the model inputs with them."""
-    start = 0
-    for batch in float_batches(graph, data, tensors=names):
-        size = len(next(iter(batch.values())))
-        inputs = {
-            info.name: array[start : start + size]
-            for info, array in zip(graph.inputs, data, strict=True)
-        }
-        start += size
+    batches = float_batches(graph, data, tensors=names)
+    for call, batch in zip(calls(graph, data), batches, strict=True):
+        inputs = {info.name: array for info, array in zip(graph.inputs, call, strict=True)}
         yield {**inputs, **batch}
 
 
@@ -110,8 +109,8 @@ class Measured:
         if self._layer.treatment is Treatment.RAW:
             return
         for i, (name, values) in enumerate(zip(self._layer.node.outputs, results, strict=True)):
-            if values is None or values.dtype.kind != "f":
-                continue
+            if values is None or values.dtype.kind != "f" or not values.size:
+                continue  # nothing to measure: what has no elements has no range
             self._real.add(i)
             if name in self._elsewhere.ranges:
                 continue

@@ -28,8 +28,21 @@ class Memo:
 
     Notes
     -----
-    A key holds everything a result depends on: an operator's settings and the keys of what it
-    reads. After a change of one layer, all before it and beside it is found here.
+    A key holds everything a result depends on: the digests of model and data, an operator's
+    settings, and the keys of what it reads. After a change of one layer, all before it and beside
+    it is found here; one memo may serve any number of models and data.
+
+    Examples
+    --------
+    >>> import quantlib as ql
+    >>> graph = ql.load_model("sample_models/iris_linear.onnx")
+    >>> data = ql.load_data("sample_models/iris_linear.npz", graph)
+    >>> memo = ql.Memo()
+    >>> config = ql.QuantizationConfig.from_n_bits(4)
+    >>> for _ in range(2):
+    ...     module = ql.quantize(graph, data.calibration, config, memo=memo)
+    >>> memo.hits == memo.misses == len(graph.nodes)
+    True
     """
 
     def __init__(self, limit_bytes: int = 192 * 2**20) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +13,7 @@ from quantlib.core.options import QuantizationOptions
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.ranges import fitted, fitted_channels
 from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.core.symmetry import SymmetryVerdict, symmetry
 from quantlib.core.tensor import Tensor
 from quantlib.errors import TensorError
 from quantlib.ops.base import MixingOp, WeightedOp
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from quantlib.execution.layer import Value
     from quantlib.graph.model import Graph, Node
     from quantlib.ops.base import QuantizedOp
-
-SYMMETRY_PERCENTILES = (3.0, 97.0)
-SYMMETRY_RATIO = 3.0
 
 
 def layer_constants(graph: Graph, node: Node, op: QuantizedOp, scheme: Scheme) -> dict[int, Value]:
@@ -143,32 +140,3 @@ def _channel_grid(
         low, high = graph.fact(("estimates", name, axis, scheme.estimator, options), estimates)
     low, high = fitted_channels(low, high, options, power_of_two=scheme.power_of_two)
     return UniformQuantizer.from_channels(options, low, high)
-
-
-@dataclass(frozen=True, slots=True)
-class SymmetryVerdict:
-    """What the reference's rule finds about a distribution.
-
-    Parameters
-    ----------
-    low, high : float
-        Its 3rd and 97th percentile.
-    ratio : float
-        ``abs(low / high)``, 0 when ``abs(high) < 0.001``.
-    symmetric : bool
-        Not both on one side of 0, and ``1/3 <= ratio <= 3``.
-    """
-
-    low: float
-    high: float
-    ratio: float
-    symmetric: bool
-
-
-def symmetry(values: AnyArray) -> SymmetryVerdict:
-    """Ask the reference's rule whether a distribution is symmetric around 0."""
-    low, high = np.percentile(values, SYMMETRY_PERCENTILES)
-    ratio = 0.0 if abs(high) < 1e-3 else abs(low / high)
-    one_sided = (low > 0 and high > 0) or (low < 0 and high < 0)
-    symmetric = not one_sided and 1 / SYMMETRY_RATIO <= ratio <= SYMMETRY_RATIO
-    return SymmetryVerdict(float(low), float(high), float(ratio), bool(symmetric))

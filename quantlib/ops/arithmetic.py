@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from quantlib.arrays import carrier
+from quantlib.arrays import carrier, exact_integers
 from quantlib.core import affine
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.core.tensor import Tensor
 from quantlib.errors import TensorError
 from quantlib.graph.float_definitions import divide
 from quantlib.ops import kernels
-from quantlib.ops.base import MixingOp
+from quantlib.ops.base import Intermediate, MixingOp
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-    from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node
 
 
@@ -31,6 +31,12 @@ def _pair(operands: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor]:
     a, b = operands
     assert a is not None and b is not None
     return a, b
+
+
+def _at_zero(x: Tensor) -> Tensor:
+    """Return a tensor of real zeros on the grid of `x`."""
+    code = np.asarray(x.quantizer.zero_point, dtype=x.codes.dtype)
+    return Tensor(x.quantizer, codes=np.broadcast_to(code, x.shape))
 
 
 @register_op("Add")
@@ -64,20 +70,21 @@ class Add(MixingOp):
     def accumulate(
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        a, b = _pair(operands)
-        scale = self._scale(a, b, output)
-        left, right = (
-            affine.quantize(
-                x.quantizer.dequant(x.codes),
-                scale=scale,
-                zero_point=0,
-                qmin=None,
-                qmax=None,
-                dtype=np.float64,
-            )
-            for x in (a, b)
+        (left, grid), (right, _) = self.roundings(*operands, output=output)
+        return np.asarray(
+            grid.quant(left, dtype=np.float64) + self.sign * grid.quant(right, dtype=np.float64)
         )
-        return np.asarray(left + self.sign * right)
+
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return both operands and their common grid."""
+        a, b = _pair(inputs)  # type: ignore[arg-type]
+        params = UniformQuantizationParameters(self._scale(a, b, output), 0, 0)
+        grid = UniformQuantizer(a.quantizer.quant_options, None, params, no_clipping=True)
+        return tuple((x.quantizer.dequant(x.codes), grid) for x in (a, b))
 
     def dequantize(
         self,
@@ -87,6 +94,24 @@ class Add(MixingOp):
     ) -> FloatArray:
         scale = self._scale(*_pair(operands), output)
         return affine.dequantize(accumulator, scale=scale, zero_point=0)
+
+    def intermediates(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        constants: Collection[int],
+        output: UniformQuantizationParameters | None,
+    ) -> Iterator[Intermediate]:
+        """Yield both terms on the common scale."""
+        del accumulator, constants
+        a, b = _pair(operands)
+        yield Intermediate("first term", self.accumulate(a, _at_zero(b), output=output))
+        yield Intermediate("second term", self.accumulate(_at_zero(a), b, output=output))
+
+    def rescales(self, position: int) -> bool:
+        """Both terms are put on the common scale."""
+        del position
+        return True
 
     def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
         """Return the common grid."""
@@ -143,6 +168,23 @@ class Mul(MixingOp):
             for x, lsbs in zip(pair, self.factor_lsbs, strict=True)
         )
         return np.asarray(left * right - za * right - zb * left, dtype=kind)
+
+    def intermediates(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        constants: Collection[int],
+        output: UniformQuantizationParameters | None,
+    ) -> Iterator[Intermediate]:
+        """Yield the product of the codes, where a zero point makes it differ."""
+        del accumulator, constants, output
+        pair = _pair(operands)
+        if any(bool(np.any(x.quantizer.zero_point)) for x in pair):
+            left, right = (
+                kernels.round_low_bits(exact_integers(x.codes), lsbs)
+                for x, lsbs in zip(pair, self.factor_lsbs, strict=True)
+            )
+            yield Intermediate("product", left * right)
 
     def with_rounded_operands(
         self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int
@@ -220,21 +262,31 @@ class Div(MixingOp):
         grid = UniformQuantizer.from_stats(QuantizationOptions(output_bits), stats)
         return Div(grid, smallest)
 
-    def _inverted(self, divisor: Tensor) -> Codes:
+    def rescales(self, position: int) -> bool:
+        """The divisor is inverted by a table."""
+        return position == 1
+
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return the inverses of B and their grid."""
+        del output
+        _, divisor = _pair(inputs)  # type: ignore[arg-type]
         assert self.inverse is not None
         values = divisor.quantizer.dequant(divisor.codes)
-        values = np.where(values == 0.0, self.smallest, values)
-        return self.inverse.quant(1.0 / values)
+        return ((1.0 / np.where(values == 0.0, self.smallest, values), self.inverse),)
 
     def accumulate(
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
-        a, b = _pair(operands)
+        ((inverses, grid),) = self.roundings(*operands, output=output)
+        a, _ = _pair(operands)
         assert self.inverse is not None
         za, zv = (int(np.asarray(q.zero_point)) for q in (a.quantizer, self.inverse))
         kernels.checked((a.magnitude + abs(za)) * 2 ** (self.inverse.n_bits + 1) + abs(za * zv))
-        left, right = a.codes.astype(np.int64), self._inverted(b)
+        left, right = a.codes.astype(np.int64), grid.quant(inverses)
         return np.asarray((left - za) * (right - zv) + za * zv)
 
     def dequantize(

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from quantlib.arrays import exact_integers
 from quantlib.graph.node_functions import NodeFunction, RuntimeFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.params import UniformQuantizationParameters
+    from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node, Shape
 
@@ -58,6 +61,39 @@ class QuantizedOp(ABC):
     @abstractmethod
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         """Compute the operator on real values; calibration measures the result."""
+
+    def roundings(
+        self,
+        *inputs: Tensor | AnyArray | None,
+        output: UniformQuantizationParameters | None,
+    ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
+        """Return what the operator rounds to grids of its own on the way: values and grids.
+
+        `inputs` are those that it runs on: tensors on their grids for integer operators, reals
+        for float ones. That integer operators read their inputs on grids is not among these.
+        """
+        del inputs, output
+        return ()
+
+    def as_onnx(self) -> QuantizedOp:
+        """Return the operator without what Concrete ML does differently from ONNX."""
+        return self
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intermediate:
+    """An integer that an encrypted computation holds on the way to an accumulator.
+
+    Parameters
+    ----------
+    name : str
+        As in `quantlib.analysis.widths.ranges.Part`.
+    values : integer-valued array
+        Broadcastable to the accumulator.
+    """
+
+    name: str
+    values: AnyArray
 
 
 class MixingOp(QuantizedOp):
@@ -129,6 +165,37 @@ class MixingOp(QuantizedOp):
         del operands, constants, threshold_bits
         return self
 
+    def intermediates(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        constants: Collection[int],
+        output: UniformQuantizationParameters | None,
+    ) -> Iterator[Intermediate]:
+        """Yield the integers on the way to an accumulator, where there are any.
+
+        Parameters
+        ----------
+        accumulator : integer-valued array
+            As from `accumulate`.
+        *operands : Tensor or None
+            What it was made of.
+        constants : collection of int
+            Positions of the operands that are constants.
+        output : UniformQuantizationParameters or None
+            As for `accumulate`.
+        """
+        del accumulator, operands, constants, output
+        yield from ()
+
+    def rescales(self, position: int) -> bool:
+        """Tell whether an operand passes through a table even where it is on the input grid.
+
+        So for operators that put operands on a further scale of their own.
+        """
+        del position
+        return False
+
     def rounding_offset(self, *operands: Tensor | None) -> int | Codes:
         """Return the integers that are added before low bits are rounded, and removed after."""
         del operands
@@ -141,6 +208,26 @@ class MixingOp(QuantizedOp):
         """
         del operands
         return None
+
+
+def split_product(
+    accumulator: Codes, sums: AnyArray, zero_points: AnyArray
+) -> Iterator[Intermediate]:
+    """Yield the three integers of ``sum x * w - zero_point * sum x``.
+
+    Parameters
+    ----------
+    accumulator : integer-valued array
+        Their sum.
+    sums : int64 array
+        The sum of the codes x that meet each accumulator, broadcastable to it.
+    zero_points : int64 array
+        Of the weights, broadcastable to the accumulator.
+    """
+    term = sums * -zero_points
+    yield Intermediate("product", exact_integers(np.asarray(accumulator)) - term)
+    yield Intermediate("input sum", np.broadcast_to(sums, term.shape))
+    yield Intermediate("zero-point term", term)
 
 
 class WeightedOp(MixingOp):
@@ -210,7 +297,7 @@ class FloatOp(QuantizedOp):
 
     treatment = Treatment.LOOKUP
 
-    clips_outliers: ClassVar[bool] = False
+    clips_outliers: bool = False
     """Whether output statistics ignore the lowest and highest 0.1 % of values."""
 
     keeps_grid: ClassVar[bool] = False

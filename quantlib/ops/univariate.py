@@ -73,11 +73,17 @@ class BatchNormalization(FloatOp):
     bit, the last bit decides ties, and Concrete ML divides before it multiplies.
     """
 
-    clips_outliers = True
-
-    def __init__(self, function: NodeFunction, *, epsilon: float) -> None:
+    def __init__(
+        self, function: NodeFunction, *, epsilon: float, clips_outliers: bool = True
+    ) -> None:
         super().__init__(function)
+        self.function: NodeFunction = function
         self.epsilon = epsilon
+        self.clips_outliers = clips_outliers
+
+    def as_onnx(self) -> BatchNormalization:
+        """Return the normalization whose range is all values."""
+        return BatchNormalization(self.function, epsilon=self.epsilon, clips_outliers=False)
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:

@@ -10,8 +10,9 @@ from onnx import helper
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
+from quantlib.analysis.float_model import FloatReference
 from quantlib.analysis.reports import Evaluation
+from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset
 from tests import models
 from tests.models import build, normal
@@ -28,13 +29,13 @@ def dataset(n: int = 700) -> Dataset:
 
 
 DATA = dataset()
-REFERENCE = FloatReference(GRAPH, DATA.evaluation)
+BENCH = Workbench(GRAPH, DATA)
 
 
 def test_an_evaluation_agrees_with_the_module() -> None:
-    found = evaluate(GRAPH, DATA, BASE, reference=REFERENCE)
+    found = evaluate(BENCH, BASE)
     module = ql.quantize(GRAPH, DATA.calibration, BASE)
-    y, y_float = module(X), REFERENCE.output()
+    y, y_float = module(X), BENCH.float_model.output()
     assert isinstance(y, np.ndarray)
     assert found.max_error == pytest.approx(np.abs(y - y_float).max())
     assert found.mse == pytest.approx(np.mean((y - y_float) ** 2))
@@ -56,7 +57,7 @@ def test_an_evaluation_agrees_with_the_module() -> None:
 
 
 def test_the_weights_take_their_bits_and_biases_32() -> None:
-    found = evaluate(GRAPH, DATA, BASE, reference=REFERENCE)
+    found = evaluate(BENCH, BASE)
     assert found.weight_bytes == ((48 + 24) * 4 + 11 * 32) // 8
     assert found.float_weight_bytes == (48 + 24 + 11) * 4
 
@@ -64,15 +65,15 @@ def test_the_weights_take_their_bits_and_biases_32() -> None:
 def test_results_do_not_depend_on_whether_tensors_were_kept(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    kept = evaluate(GRAPH, DATA, BASE, reference=REFERENCE)
-    monkeypatch.setattr("quantlib.analysis.reference.KEEP_BYTES", 0)
-    again = evaluate(GRAPH, DATA, BASE, reference=FloatReference(GRAPH, DATA.evaluation))
+    kept = evaluate(BENCH, BASE)
+    monkeypatch.setattr("quantlib.analysis.float_model.KEEP_BYTES", 0)
+    again = evaluate(Workbench(GRAPH, DATA), BASE)
     assert kept.sqnr_db == again.sqnr_db
     assert [x.accumulator for x in kept.layers] == [x.accumulator for x in again.layers]
 
 
 def test_flips_come_with_the_surest_first() -> None:
-    found = evaluate(GRAPH, DATA, ql.QuantizationConfig.from_n_bits(2), reference=REFERENCE)
+    found = evaluate(BENCH, ql.QuantizationConfig.from_n_bits(2))
     margins = [flip.float_margin for flip in found.flips]
     assert margins == sorted(margins, reverse=True)
     assert margins
@@ -87,13 +88,16 @@ def tiny(nodes: list[onnx.NodeProto], **constants: object) -> ql.Graph:
 def evaluated(graph: ql.Graph, labels: object = None) -> Evaluation:
     x = models.normal(20, 3)
     data = Dataset("made", (x,), (x,), labels, (), "d")  # type: ignore[arg-type]
-    return evaluate(graph, data, BASE, reference=FloatReference(graph, data.evaluation))
+    return evaluate(Workbench(graph, data), BASE)
 
 
-def test_a_model_without_a_row_per_sample_is_refused() -> None:
+def test_a_model_that_mixes_its_samples_is_evaluated_whole() -> None:
     graph = tiny([helper.make_node("ReduceMean", ["x"], ["y"], keepdims=0)])
-    with pytest.raises(ql.TensorError, match="one row of output per sample"):
-        evaluated(graph)
+    found = evaluated(graph)
+    x = models.normal(20, 3)
+    y = np.asarray(ql.quantize(graph, x, BASE).forward(x))
+    assert y.shape == ()
+    assert found.mse == pytest.approx(float(np.square(x.mean() - y)), rel=1e-4)
 
 
 def test_class_numbers_as_output_are_scored_as_such() -> None:
@@ -139,9 +143,8 @@ def test_a_weight_that_is_no_number_is_named() -> None:
 )
 def test_labels_that_do_not_fit_the_outputs_are_one_error(labels: Any, message: str) -> None:
     data = replace(DATA, evaluation=(X[:3],), labels=labels)
-    reference = FloatReference(GRAPH, (X[:3],))
     with pytest.raises(ql.TensorError, match=message):
-        evaluate(GRAPH, data, BASE, reference=reference)
+        evaluate(Workbench(GRAPH, data), BASE)
 
 
 def test_the_widest_channel_of_a_product_with_a_constant_on_the_left_is_a_row() -> None:
@@ -155,7 +158,7 @@ def test_the_widest_channel_of_a_product_with_a_constant_on_the_left_is_a_row() 
     graph, x = ql.load_model(model), normal(40, 6, 4)
     data = replace(DATA, calibration=(x,), evaluation=(x,), labels=None)
     config = BASE.replace(weights=ql.Scheme(5, True, True))
-    found = evaluate(graph, data, config, reference=FloatReference(graph, (x,)))
+    found = evaluate(Workbench(graph, data), config)
     assert found.layers[0].widest_channel == 3
 
 
@@ -163,7 +166,7 @@ def test_the_widest_channel_of_a_product_with_a_constant_on_the_left_is_a_row() 
 def test_flips_name_labels_of_any_shape_that_a_score_takes(shape: tuple[int, ...]) -> None:
     data = replace(DATA, labels=np.asarray(DATA.labels, dtype=np.float64).reshape(shape))
     config = ql.QuantizationConfig.from_n_bits(2)
-    found = evaluate(GRAPH, data, config, reference=REFERENCE)
+    found = evaluate(Workbench(GRAPH, data), config)
     assert found.score is not None and found.score.name == "accuracy"
     assert found.flips
     assert all(flip.label is not None for flip in found.flips)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,7 @@ from onnx import helper
 import quantlib as ql
 from quantlib.ops.base import Treatment
 from tests import models, reference
-
-SAMPLES = Path(__file__).parents[2] / "sample_models"
+from tests.paths import SAMPLES
 
 
 def report(nodes: Any, inputs: Any, constants: Any = None, *, opset: int = 14) -> ql.Preflight:

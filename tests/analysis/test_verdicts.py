@@ -106,7 +106,7 @@ def test_every_operator_and_many_variants_were_tried() -> None:
         for case in CASES
         for node in _nodes(case)
     }
-    assert CONCRETE_ML_OPS - tried == {"onnx.brevitas.Quant", "Unfold"}
+    assert CONCRETE_ML_OPS - tried <= {"onnx.brevitas.Quant", "Unfold"}
 
 
 def _nodes(case: dict[str, Any]) -> tuple[Any, ...]:

@@ -24,10 +24,10 @@ from quantlib.analysis.widths.cost import cost
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import feasible_region
 from quantlib.execution.float_run import float_batches
+from tests.paths import SAMPLES
 
 pytestmark = pytest.mark.benchmark_suite
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
 LIGHT = Path(onnx.backend.test.__file__).parent / "data" / "light"
 
 

@@ -6,22 +6,20 @@ Run with ``pytest -m benchmark_suite tests/benchmarks/test_sweep_speed.py -s``.
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.executors import open_executor
-from quantlib.analysis.sweep import sweep
-from quantlib.analysis.sweep_grid import SweepGrid
+from quantlib.analysis.sweep.executors import open_executor
+from quantlib.analysis.sweep.grid import SweepGrid
+from quantlib.analysis.sweep.run import sweep
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import load_data
-from quantlib.execution.memo import Memo
+from tests.paths import SAMPLES
 
 pytestmark = pytest.mark.benchmark_suite
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
 BASE = ql.QuantizationConfig.from_n_bits(4)
 WIDTHS = SweepGrid(weight_bits=tuple(range(2, 12)), activation_bits=tuple(range(3, 9)))
 ROUNDING = SweepGrid(
@@ -33,7 +31,7 @@ def bench() -> Workbench:
     graph = ql.load_model(SAMPLES / "digits_cnn.onnx")
     content = (SAMPLES / "digits_cnn.npz").read_bytes()
     made = Workbench(graph, load_data(content, graph, name="digits_cnn.npz"))
-    for _ in made.reference.batches():
+    for _ in made.float_model.batches():
         pass
     return made
 
@@ -63,11 +61,11 @@ def test_a_sweep_of_sixty_configurations_on_two_dask_processes() -> None:
 
 @pytest.mark.parametrize("grid", [WIDTHS, ROUNDING], ids=["widths", "rounding"])
 def test_sharing_layers_within_a_sweep(grid: SweepGrid) -> None:
-    space, configs = bench(), grid.expand(BASE).configs
-    for memo in (None, Memo()):
+    made, configs = bench(), grid.expand(BASE).configs
+    for space in (made.without_memory(), made):
         started = time.perf_counter()
         for config in configs:
-            evaluate(space.graph, space.data, config, reference=space.reference, memo=memo)
+            evaluate(space, config)
         took = time.perf_counter() - started
-        shared = f"{memo.hits} of {memo.hits + memo.misses} shared" if memo else "not shared"
+        shared = f"{space.memo.hits} of {space.memo.hits + space.memo.misses} shared"
         print(f"\n{len(configs)} configurations, layers {shared}: {took:.2f} s", end="")

@@ -318,7 +318,7 @@ def test_estimators_survive_json(name: str, place: float) -> None:
     wanted = ESTIMATORS[name].parameter
     number = None if wanted is None else wanted.low + place * (wanted.high - wanted.low)
     chosen = Estimator(name, number)
-    assert Estimator.loads(chosen.dumps()) == chosen
+    assert Estimator.load_dict(json.loads(json.dumps(chosen.dump_dict()))) == chosen
     assert Estimator.load_dict(json.loads(json.dumps({"name": name}))) == Estimator(name)
 
 
@@ -352,8 +352,6 @@ def test_documents_that_are_no_estimator_are_refused() -> None:
         Estimator.load_dict({"name": "mse", "bins": 3})
     with pytest.raises(OptionsError, match="an estimator is"):
         Estimator.load_dict({})
-    with pytest.raises(OptionsError, match="no JSON"):
-        Estimator.loads("{")
 
 
 def test_grids_wider_than_16_bits_are_refused_where_the_width_counts() -> None:

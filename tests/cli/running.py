@@ -10,13 +10,12 @@ from typer.testing import CliRunner, Result
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.reports import Evaluation
+from quantlib.analysis.workbench import Workbench
 from quantlib.cli.program import program
 from quantlib.data import load_data
+from tests.paths import SAMPLES
 
-ROOT = Path(__file__).parents[2]
-SAMPLES = ROOT / "sample_models"
 IRIS = (SAMPLES / "iris_linear.onnx", SAMPLES / "iris_linear.npz")
 DIGITS = (SAMPLES / "digits_mlp.onnx", SAMPLES / "digits_mlp.npz")
 
@@ -46,7 +45,7 @@ def measured(files: tuple[Path, Path], config: ql.QuantizationConfig) -> Evaluat
     """Evaluate a configuration without the command."""
     graph = ql.load_model(files[0])
     data = load_data(files[1].read_bytes(), graph, name=files[1].name)
-    return evaluate(graph, data, config, reference=FloatReference(graph, data.evaluation))
+    return evaluate(Workbench(graph, data), config)
 
 
 def save(config: ql.QuantizationConfig, path: Path) -> Path:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from quantlib.cli import screens
-from tests.cli.running import ROOT, refused, run
+from tests.cli.running import refused, run
+from tests.paths import ROOT
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from onnx import helper
 
 import quantlib as ql
 from tests import models
-from tests.cli.running import ROOT, SAMPLES, document, run
+from tests.cli.running import document, run
+from tests.paths import ROOT, SAMPLES
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_resnet", "wine_sklearn"])
@@ -31,6 +32,8 @@ def test_the_document_says_what_the_library_reports(name: str) -> None:
             n.refusal,
             n.carried_bits,
             n.departure,
+            n.unseen,
+            n.convention,
         )
         for n in found.nodes
     ]

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 import quantlib as ql
-from tests.cli.running import DIGITS, IRIS, ROOT, SAMPLES, refused, run
+from tests.cli.running import DIGITS, IRIS, refused, run
+from tests.paths import ROOT, SAMPLES
 
 COMMANDS = ("inspect", "quantize", "sweep", "search", "compare", "export", "app")
 

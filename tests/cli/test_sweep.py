@@ -14,10 +14,11 @@ import pandas as pd
 import pytest
 
 import quantlib as ql
-from quantlib.analysis.sweep import sweep as sweep_results
-from quantlib.analysis.sweep_grid import SweepGrid
+from quantlib.analysis.sweep.grid import SweepGrid
+from quantlib.analysis.sweep.run import sweep as sweep_results
 from quantlib.errors import SweepError
-from tests.cli.running import DIGITS, IRIS, ROOT, SAMPLES, measured, refused, run, save
+from tests.cli.running import DIGITS, IRIS, measured, refused, run, save
+from tests.paths import ROOT, SAMPLES
 
 GRID = ("--weight-bits", "2-3", "--activation-bits", "4", "--activation-bits", "6,7")
 BASE = ql.QuantizationConfig.from_n_bits(4)

@@ -12,14 +12,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import quantlib as ql
-from pages.ui import comparison_tables
 from pages.ui.charts import decisions, layers, ledger, outputs
-from pages.ui.comparison_views import reading_layer
-from pages.ui.comparisons import Decisions
+from pages.ui.compare import tables as comparison_tables
+from pages.ui.compare.views import reading_layer
+from quantlib.analysis.attribution.ledger import ErrorSource, error_ledger
 from quantlib.analysis.comparison import MarginBin
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.ledger import ErrorSource, error_ledger
 from quantlib.analysis.reports import Evaluation, Flip
+from quantlib.questions.compare import Decisions
 from tests.pages.conftest import OpenScreen
 from tests.sample_data import sample
 
@@ -30,7 +30,7 @@ LEDGER = error_ledger(ql.quantize(MADE.graph, MADE.data.calibration, CONFIG), MA
 
 
 def evaluation(config: ql.QuantizationConfig = CONFIG) -> Evaluation:
-    return evaluate(MADE.graph, MADE.data, config, reference=MADE.reference)
+    return evaluate(MADE.bench, config)
 
 
 def show(at: AppTest, part: str) -> AppTest:
@@ -114,8 +114,8 @@ def ended(at: AppTest) -> None:
 def test_a_large_models_ledger_waits_for_a_button_and_grows_in_the_background(
     open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pages.ui.comparisons.AT_ONCE", 0.0)
-    monkeypatch.setattr("quantlib.analysis.partial.MAX_BATCH", 200)
+    monkeypatch.setattr("quantlib.questions.compare.AT_ONCE", 0.0)
+    monkeypatch.setattr("quantlib.analysis.attribution.partial_run.MAX_BATCH", 200)
     at = show(open_screen(COMPARE), "error ledger")
     assert not figures(at)
     assert "This model is large" in " ".join(c.value for c in at.caption)
@@ -135,8 +135,8 @@ def test_a_large_models_ledger_waits_for_a_button_and_grows_in_the_background(
 def test_a_ledger_can_be_cancelled(
     open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pages.ui.comparisons.AT_ONCE", 0.0)
-    monkeypatch.setattr("quantlib.analysis.partial.MAX_BATCH", 1)
+    monkeypatch.setattr("quantlib.questions.compare.AT_ONCE", 0.0)
+    monkeypatch.setattr("quantlib.analysis.attribution.partial_run.MAX_BATCH", 1)
     at = show(open_screen(COMPARE), "error ledger")
     at.button(key="compare.A.start").click().run()
     at.button(key="compare.A.cancel").click().run()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+
+from tests.paths import SAMPLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from tests.pages.conftest import BuildModel, GoTo, OpenScreen, SaveArrays
 
-SAMPLES = Path(__file__).parents[2] / "sample_models"
 STEMS = ("home", "calibration", "bitwidths", "sweep", "compare", "export", "learn")
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from quantlib.analysis.sweep_grid import MAX_COMBINATIONS
+from quantlib.analysis.sweep.grid import MAX_COMBINATIONS
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -188,11 +188,11 @@ def test_a_selection_says_what_it_changes(iris: AppTest) -> None:
 
 def results_file(at: AppTest) -> bytes:
     from pages.ui import engine
-    from quantlib.analysis.sweep_records import Origin, json_lines
+    from quantlib.analysis.sweep.records import Origin, json_lines
 
     job = at.session_state["state.job"]
     assert isinstance(job.source, engine.Source)
-    data = at.session_state["engine.workspace"][job.source].data
+    data = at.session_state["engine.bench"][job.source].data
     return json_lines(job.results, Origin(job.source.model, data.digest)).encode()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +13,11 @@ from streamlit.testing.v1 import AppTest
 
 from quantlib.core.config_json import read_overrides
 from quantlib.core.estimator import ESTIMATORS
+from tests.paths import ROOT
 
 if TYPE_CHECKING:
     from tests.pages.conftest import GoTo, OpenScreen
 
-ROOT = Path(__file__).parents[2]
 MODELS = (
     "digits_cnn", "digits_resnet", "digits_mlp", "wine_sklearn", "iris_linear", "cancer_linear",
     "diabetes_mlp",
@@ -356,7 +355,7 @@ def test_all_layers_follow_the_sidebar_again_and_that_can_be_undone() -> None:
 def test_a_large_model_s_layers_run_when_asked_and_are_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("pages.ui.comparisons.AT_ONCE", 0)
+    monkeypatch.setattr("quantlib.questions.compare.AT_ONCE", 0)
     at = open_view("layers", {})
     assert not at.exception
     assert charts(at) == []

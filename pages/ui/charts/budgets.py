@@ -35,44 +35,66 @@ def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
-            x=weights, y=names, orientation="h", name="the weights allow", width=0.72,
+            x=weights,
+            y=names,
+            orientation="h",
+            name="the weights allow",
+            width=0.72,
             marker={"color": theme.TRANSPARENT, "line": {"color": theme.GRID, "width": 2}},
             customdata=[[layer.weights.width_bits, *layer.weights.range] for layer in layers],
             hovertemplate="the weights allow %{customdata[0]} bits<br>%{customdata[1]} to "
             "%{customdata[2]}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.add_trace(
         go.Bar(
-            x=seen, y=names, orientation="h", name="seen on data", width=0.46,
+            x=seen,
+            y=names,
+            orientation="h",
+            name="seen on data",
+            width=0.46,
             marker={
                 "color": [theme.OVER if s > limit else theme.WITHIN for s in seen],
                 "pattern": {"shape": ["/" if s > limit else "" for s in seen]},
             },
-            customdata=[[layer.seen.width_bits, *layer.seen.range] if layer.seen else [0, 0, 0]
-                        for layer in layers],
+            customdata=[
+                [layer.seen.width_bits, *layer.seen.range] if layer.seen else [0, 0, 0]
+                for layer in layers
+            ],
             hovertemplate="seen %{customdata[0]} bits<br>%{customdata[1]} to %{customdata[2]}"
             "<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.add_trace(
         go.Scatter(
-            x=types, y=names, mode="markers", name="the types allow",
-            marker={"symbol": "line-ns-open", "size": 22, "color": theme.FLOAT,
-                    "line": {"width": 2}},
+            x=types,
+            y=names,
+            mode="markers",
+            name="the types allow",
+            marker={
+                "symbol": "line-ns-open",
+                "size": 22,
+                "color": theme.FLOAT,
+                "line": {"width": 2},
+            },
             hovertemplate="the types allow %{x:.1f} bits<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.add_trace(  # the line itself has no place in the legend
         go.Scatter(x=[None], y=[None], mode="lines", name=f"limit: {limit} bits", line=_LIMIT)
     )
     figure.add_trace(
         go.Scatter(
-            x=[end] * len(layers), y=names, mode="text",
+            x=[end] * len(layers),
+            y=names,
+            mode="text",
             text=[f"{layer.headroom_bits:+.1f} bits" for layer in layers],
-            textposition="middle left", showlegend=False, hoverinfo="skip", cliponaxis=False,
+            textposition="middle left",
+            showlegend=False,
+            hoverinfo="skip",
+            cliponaxis=False,
         )
-    )  # fmt: skip
+    )
     figure.add_vline(x=limit, line=_LIMIT)
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(range=[0, end], dtick=2)
@@ -88,16 +110,25 @@ def channel_strip(layer: LayerBudget, limit_bits: int) -> go.Figure:
     index = np.arange(len(allowed))
     figure = go.Figure()
     figure.add_trace(
-        go.Bar(x=index, y=allowed, name="the weights allow",
-               marker={"color": theme.TRANSPARENT, "line": {"color": theme.GRID, "width": 2}},
-               hovertemplate="channel %{x}: %{y} bits<extra></extra>")
-    )  # fmt: skip
+        go.Bar(
+            x=index,
+            y=allowed,
+            name="the weights allow",
+            marker={"color": theme.TRANSPARENT, "line": {"color": theme.GRID, "width": 2}},
+            hovertemplate="channel %{x}: %{y} bits<extra></extra>",
+        )
+    )
     if layer.seen is not None and layer.seen.channels == len(allowed):
         figure.add_trace(
-            go.Bar(x=index, y=layer.seen.channel_widths, name="seen on data", width=0.5,
-                   marker={"color": theme.WITHIN},
-                   hovertemplate="channel %{x}: %{y} bits seen<extra></extra>")
-        )  # fmt: skip
+            go.Bar(
+                x=index,
+                y=layer.seen.channel_widths,
+                name="seen on data",
+                width=0.5,
+                marker={"color": theme.WITHIN},
+                hovertemplate="channel %{x}: %{y} bits seen<extra></extra>",
+            )
+        )
     figure.add_hline(y=limit_bits, line=_LIMIT)
     figure.update_layout(barmode="overlay")
     return theme.titled(figure, x="output channel", y="width (bits)", height=280)
@@ -115,41 +146,64 @@ def fit_map(
     label = "width (bits)" if sqnr_db is None else "SQNR (dB)"
     figure = go.Figure(
         go.Heatmap(
-            x=found.weight_bits, y=found.activation_bits, hoverinfo="skip", xgap=2, ygap=2,
+            x=found.weight_bits,
+            y=found.activation_bits,
+            hoverinfo="skip",
+            xgap=2,
+            ygap=2,
             z=np.where((widths > 0) & np.isfinite(shade), shade, np.nan),
-            colorscale=theme.MAGNITUDE, reversescale=sqnr_db is None,
+            colorscale=theme.MAGNITUDE,
+            reversescale=sqnr_db is None,
             colorbar={"title": {"text": label, "side": "right"}},
             text=[[str(w) if w else "–" for w in row] for row in widths],
             texttemplate="%{text}",
         )
-    )  # fmt: skip
-    cells = [(i, j) for i in range(len(found.weight_bits)) for j in
-             range(len(found.activation_bits)) if found.width_bits[i, j]]  # fmt: skip
+    )
+    cells = [
+        (i, j)
+        for i in range(len(found.weight_bits))
+        for j in range(len(found.activation_bits))
+        if found.width_bits[i, j]
+    ]
     figure.add_trace(
         go.Scatter(
             x=[found.weight_bits[i] for i, _ in cells],
-            y=[found.activation_bits[j] for _, j in cells], mode="markers",
-            marker={"symbol": "square", "size": 30, "color": theme.TRANSPARENT}, showlegend=False,
-            customdata=[[found.weight_bits[i], found.activation_bits[j],
-                         int(found.width_bits[i, j]),
-                         None if sqnr_db is None else float(sqnr_db[i, j])] for i, j in cells],
+            y=[found.activation_bits[j] for _, j in cells],
+            mode="markers",
+            marker={"symbol": "square", "size": 30, "color": theme.TRANSPARENT},
+            showlegend=False,
+            customdata=[
+                [
+                    found.weight_bits[i],
+                    found.activation_bits[j],
+                    int(found.width_bits[i, j]),
+                    None if sqnr_db is None else float(sqnr_db[i, j]),
+                ]
+                for i, j in cells
+            ],
             hovertemplate="weights %{x}, activations %{y} bits<br>accumulator %{customdata[2]} "
-            "bits" + ("" if sqnr_db is None else "<br>SQNR %{customdata[3]:.1f} dB")
+            "bits"
+            + ("" if sqnr_db is None else "<br>SQNR %{customdata[3]:.1f} dB")
             + "<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.add_trace(_outlines(found))
     figure.add_trace(
-        go.Scatter(x=[current[0]], y=[current[1]], mode="markers", name="current",
-                   hoverinfo="skip",
-                   marker={"symbol": "circle-open", "size": 42, "color": theme.OVER,
-                           "line": {"width": 3}})
-    )  # fmt: skip
+        go.Scatter(
+            x=[current[0]],
+            y=[current[1]],
+            mode="markers",
+            name="current",
+            hoverinfo="skip",
+            marker={"symbol": "circle-open", "size": 42, "color": theme.OVER, "line": {"width": 3}},
+        )
+    )
     xs, ys = found.weight_bits, found.activation_bits
     figure.update_xaxes(dtick=1, range=[min(xs) - 0.5, max(xs) + 0.5])
     figure.update_yaxes(dtick=1, range=[min(ys) - 0.5, max(ys) + 0.5])
-    return theme.titled(figure, x="weight bits of this layer",
-                        y="activation bits of this layer", height=460)  # fmt: skip
+    return theme.titled(
+        figure, x="weight bits of this layer", y="activation bits of this layer", height=460
+    )
 
 
 def _outlines(found: FeasibleRegion) -> go.Scatter:
@@ -161,9 +215,13 @@ def _outlines(found: FeasibleRegion) -> go.Scatter:
         xs += [x - 0.42, x + 0.42, x + 0.42, x - 0.42, x - 0.42, None]
         ys += [y - 0.42, y - 0.42, y + 0.42, y + 0.42, y - 0.42, None]
     return go.Scatter(
-        x=xs, y=ys, mode="lines", line={"color": theme.WITHIN, "width": 3}, hoverinfo="skip",
+        x=xs,
+        y=ys,
+        mode="lines",
+        line={"color": theme.WITHIN, "width": 3},
+        hoverinfo="skip",
         name=f"fits {found.limit_bits} bits",
-    )  # fmt: skip
+    )
 
 
 def look_ups(found: Cost) -> go.Figure:
@@ -172,14 +230,18 @@ def look_ups(found: Cost) -> go.Figure:
     figure = go.Figure(
         go.Bar(
             x=[str(width) if width else "unknown" for width in counted],
-            y=list(counted.values()), text=[f"{n:,}" for n in counted.values()],
-            marker={"color": theme.DEQUANTIZED}, textposition="outside", cliponaxis=False,
+            y=list(counted.values()),
+            text=[f"{n:,}" for n in counted.values()],
+            marker={"color": theme.DEQUANTIZED},
+            textposition="outside",
+            cliponaxis=False,
             hovertemplate="%{y} look-ups of %{x} bits<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_xaxes(type="category")
-    return theme.titled(figure, x="input width of the table (bits)",
-                        y="table look-ups per sample", height=340)  # fmt: skip
+    return theme.titled(
+        figure, x="input width of the table (bits)", y="table look-ups per sample", height=340
+    )
 
 
 def bit_operations(found: Cost, places: Mapping[str, int]) -> go.Figure:
@@ -189,11 +251,16 @@ def bit_operations(found: Cost, places: Mapping[str, int]) -> go.Figure:
         go.Bar(
             x=[layer.bit_operations for layer in layers],
             y=[theme.numbered(places, layer.name) for layer in layers],
-            orientation="h", marker={"color": theme.GRID},
+            orientation="h",
+            marker={"color": theme.GRID},
             customdata=[layer.macs for layer in layers],
             hovertemplate="%{x:,} bit operations, %{customdata:,} products<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_yaxes(autorange="reversed")
-    return theme.titled(figure, x="bit operations per sample (products × both widths)", y="",
-                        height=max(220, 90 + 30 * len(layers)))  # fmt: skip
+    return theme.titled(
+        figure,
+        x="bit operations per sample (products × both widths)",
+        y="",
+        height=max(220, 90 + 30 * len(layers)),
+    )

@@ -25,17 +25,22 @@ def agreement_by_margin(bins: Sequence[MarginBin]) -> go.Figure:
     figure = go.Figure(
         go.Bar(
             y=[f"{b.low:.3g} – {b.high:.3g}" for b in bins],
-            x=[100 * b.agreement for b in bins], orientation="h",
+            x=[100 * b.agreement for b in bins],
+            orientation="h",
             marker={
                 "color": [theme.WITHIN if all_ else theme.OVER for all_ in whole],
-                "pattern": {"shape": ["" if all_ else "/" for all_ in whole],
-                            "fillmode": "overlay"},
+                "pattern": {
+                    "shape": ["" if all_ else "/" for all_ in whole],
+                    "fillmode": "overlay",
+                },
             },
-            text=[f"{b.n_agree} of {b.n_samples}" for b in bins], textposition="outside",
-            cliponaxis=False, showlegend=False,
+            text=[f"{b.n_agree} of {b.n_samples}" for b in bins],
+            textposition="outside",
+            cliponaxis=False,
+            showlegend=False,
             hovertemplate="margin %{y}<br>%{text} samples keep their class<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_xaxes(range=[0, 125], tickvals=[0, 25, 50, 75, 100])
     figure.update_yaxes(type="category", autorange="reversed")
     return theme.titled(figure, x="same class (%)", y="margin before (output units)", height=360)
@@ -50,18 +55,30 @@ def confusion_change(
     names = [theme.plain(title, 16) for title in titles]
     figure = go.Figure(
         go.Heatmap(
-            x=names, y=names, z=counts, zmin=-reach, zmax=reach, colorscale=LOSS_TO_GAIN,
-            xgap=1, ygap=1, text=[[f"{n:+d}" if n else "" for n in row] for row in counts],
-            texttemplate="%{text}", showscale=False,
+            x=names,
+            y=names,
+            z=counts,
+            zmin=-reach,
+            zmax=reach,
+            colorscale=LOSS_TO_GAIN,
+            xgap=1,
+            ygap=1,
+            text=[[f"{n:+d}" if n else "" for n in row] for row in counts],
+            texttemplate="%{text}",
+            showscale=False,
             hovertemplate=f"{rows} %{{y}}, answer %{{x}}<br>%{{z:+d}} samples<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     figure.add_trace(
         go.Scatter(
-            x=names, y=names, mode="markers", hoverinfo="skip", showlegend=False,
+            x=names,
+            y=names,
+            mode="markers",
+            hoverinfo="skip",
+            showlegend=False,
             marker={"symbol": "square-open", "size": 24, "color": theme.FLOAT},
         )
-    )  # fmt: skip
+    )
     return theme.titled(figure, x=after, y=rows, height=max(360, 120 + 26 * len(names)))

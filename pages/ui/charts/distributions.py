@@ -58,10 +58,11 @@ def small_multiples(
     """One small histogram per tensor, in the given order, each with its range and clipped bins."""
     rows = -(-len(items) // COLUMNS)
     figure = make_subplots(
-        rows=rows, cols=COLUMNS,
+        rows=rows,
+        cols=COLUMNS,
         subplot_titles=[theme.plain(name) for name, *_ in items],
         vertical_spacing=min(0.25, 0.6 / max(1, rows)),
-    )  # fmt: skip
+    )
     for i, (_, measured, grid) in enumerate(items):
         quantizer = _of_tensor(grid)
         row, column = i // COLUMNS + 1, i % COLUMNS + 1
@@ -70,8 +71,9 @@ def small_multiples(
             figure.add_trace(trace, row=row, col=column)
         if quantizer is not None:
             for edge in quantizer.dequant(np.array([quantizer.qmin, quantizer.qmax])):
-                figure.add_vline(x=float(edge), line={"color": theme.GRID, "dash": "dash"},
-                                 row=row, col=column)  # fmt: skip
+                figure.add_vline(
+                    x=float(edge), line={"color": theme.GRID, "dash": "dash"}, row=row, col=column
+                )
     figure.update_layout(barmode="overlay", bargap=0)
     figure.update_yaxes(type="log" if log else "linear", showticklabels=False)
     figure.update_annotations(font_size=12)
@@ -102,13 +104,16 @@ def _bars(measured: Distribution, quantizer: UniformQuantizer | None, *, bins: i
     series = [(~outside, "values", theme.FLOAT, ""), (outside, "clipped", theme.CLIPPED, "/")]
     return [
         go.Bar(
-            x=centres[mask], y=counts[mask], width=np.diff(edges)[mask], name=name,
+            x=centres[mask],
+            y=counts[mask],
+            width=np.diff(edges)[mask],
+            name=name,
             marker={"color": colour, "pattern": {"shape": hatch}, "line": {"width": 0}},
             hovertemplate="%{x:.4g}: %{y} values<extra></extra>",
         )
         for mask, name, colour, hatch in series
         if mask.any()
-    ]  # fmt: skip
+    ]
 
 
 def _threshold_lines(choice: RangeChoice, top: float, position: int, *, log: bool) -> go.Scatter:
@@ -118,12 +123,18 @@ def _threshold_lines(choice: RangeChoice, top: float, position: int, *, log: boo
     by_hand = choice.estimator is None
     name = choice.estimator.kind.label if choice.estimator else "own range"
     return go.Scatter(
-        x=[low, low, None, high, high], y=[_foot(top, log=log), top] * 2, mode="lines",
-        line={"color": theme.OVER if by_hand else theme.DEQUANTIZED, "width": 2,
-              "dash": DASHES[position % len(DASHES)]},
-        name=name, visible=True if by_hand else "legendonly",
+        x=[low, low, None, high, high],
+        y=[_foot(top, log=log), top] * 2,
+        mode="lines",
+        line={
+            "color": theme.OVER if by_hand else theme.DEQUANTIZED,
+            "width": 2,
+            "dash": DASHES[position % len(DASHES)],
+        },
+        name=name,
+        visible=True if by_hand else "legendonly",
         hovertemplate=f"{name}: %{{x:.5g}}<extra></extra>",
-    )  # fmt: skip
+    )
 
 
 def channel_ranges(channels: Channels, quantizer: UniformQuantizer) -> go.Figure:
@@ -138,21 +149,35 @@ def channel_ranges(channels: Channels, quantizer: UniformQuantizer) -> go.Figure
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
-            x=index, y=channels.high - channels.low, base=channels.low, name="range",
-            marker={"color": theme.FLOAT}, customdata=channels.high,
+            x=index,
+            y=channels.high - channels.low,
+            base=channels.low,
+            name="range",
+            marker={"color": theme.FLOAT},
+            customdata=channels.high,
             hovertemplate="channel %{x}: %{base:.4g} to %{customdata:.4g}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.add_trace(
-        go.Scatter(x=index[dead], y=channels.low[dead], mode="markers", name="dead channel",
-                   marker={"symbol": "x", "size": 10, "color": theme.OVER})
-    )  # fmt: skip
+        go.Scatter(
+            x=index[dead],
+            y=channels.low[dead],
+            mode="markers",
+            name="dead channel",
+            marker={"symbol": "x", "size": 10, "color": theme.OVER},
+        )
+    )
     for name, line in (("lowest code", low), ("highest code", high)):
         figure.add_trace(
-            go.Scatter(x=index, y=line, mode="lines", name=name,
-                       line={"shape": "hvh", "color": theme.GRID, "dash": "dash"},
-                       hovertemplate="channel %{x}: %{y:.4g}<extra>" + name + "</extra>")
-        )  # fmt: skip
+            go.Scatter(
+                x=index,
+                y=line,
+                mode="lines",
+                name=name,
+                line={"shape": "hvh", "color": theme.GRID, "dash": "dash"},
+                hovertemplate="channel %{x}: %{y:.4g}<extra>" + name + "</extra>",
+            )
+        )
     return theme.titled(figure, x="channel", y="value", height=360)
 
 
@@ -161,18 +186,37 @@ def sufficiency(found: Sufficiency, *, unit: str, width: bool) -> go.Figure:
     band = found.width_bits if width else found.range
     figure = go.Figure()
     figure.add_trace(
-        go.Scatter(x=found.sizes, y=band.high, mode="lines", line={"width": 0}, showlegend=False,
-                   hoverinfo="skip")
-    )  # fmt: skip
+        go.Scatter(
+            x=found.sizes,
+            y=band.high,
+            mode="lines",
+            line={"width": 0},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+    )
     figure.add_trace(
-        go.Scatter(x=found.sizes, y=band.low, mode="lines", line={"width": 0}, fill="tonexty",
-                   fillcolor="rgba(46,134,193,0.25)", name="90 % of resamples", hoverinfo="skip")
-    )  # fmt: skip
+        go.Scatter(
+            x=found.sizes,
+            y=band.low,
+            mode="lines",
+            line={"width": 0},
+            fill="tonexty",
+            fillcolor="rgba(46,134,193,0.25)",
+            name="90 % of resamples",
+            hoverinfo="skip",
+        )
+    )
     figure.add_trace(
-        go.Scatter(x=found.sizes, y=band.median, mode="lines+markers", name="median",
-                   line={"color": theme.DEQUANTIZED},
-                   hovertemplate="%{x} samples: %{y:.4g}<extra></extra>")
-    )  # fmt: skip
+        go.Scatter(
+            x=found.sizes,
+            y=band.median,
+            mode="lines+markers",
+            name="median",
+            line={"color": theme.DEQUANTIZED},
+            hovertemplate="%{x} samples: %{y:.4g}<extra></extra>",
+        )
+    )
     if width:
         figure.update_yaxes(dtick=1)
     return theme.titled(figure, x="calibration samples", y=unit, height=320)
@@ -198,9 +242,11 @@ def _grid_lines(
         go.Scatter(
             x=np.column_stack([reals, reals, gaps]).ravel(),
             y=np.tile([_foot(top, log=log), top, np.nan], len(reals)),
-            mode="lines", line={"color": theme.GRID, "width": 1}, opacity=0.7,
+            mode="lines",
+            line={"color": theme.GRID, "width": 1},
+            opacity=0.7,
             name=f"grid, every {every}th code" if every > 1 else "grid",
             customdata=np.repeat(codes, 3),
             hovertemplate="code %{customdata} = %{x:.5g}<extra></extra>",
         )
-    ]  # fmt: skip
+    ]

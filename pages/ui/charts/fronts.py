@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts import sweeps, theme
-from quantlib.analysis.pareto import pareto_front
+from quantlib.analysis.sweep.pareto import pareto_front
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantlib.analysis.measures import Measure
-    from quantlib.analysis.measuring import SweepResult
+    from quantlib.analysis.sweep.measures import Measure
+    from quantlib.analysis.sweep.result import SweepResult
     from quantlib.arrays import AnyArray
 
 MAX_DIMMED = 3000
@@ -64,12 +64,16 @@ def pareto(
         opacity = 0.9 if is_front else 0.25
         figure.add_trace(
             go.Scatter(
-                x=[x.of(results[i]) for i in chosen], y=[y.of(results[i]) for i in chosen],
-                name=name, mode="lines+markers" if is_front and not third else "markers",
+                x=[x.of(results[i]) for i in chosen],
+                y=[y.of(results[i]) for i in chosen],
+                name=name,
+                mode="lines+markers" if is_front and not third else "markers",
                 # what a point offers holds until the next one, on the side of worse x
                 line={"shape": "vh" if x.maximize else "hv", "color": colour},
                 marker={
-                    "color": colour, "symbol": symbol, "opacity": opacity,
+                    "color": colour,
+                    "symbol": symbol,
+                    "opacity": opacity,
                     "size": [diameters[i] for i in chosen] if diameters else 9,
                     "line": {"width": 1 if is_front else 0},
                 },
@@ -77,7 +81,7 @@ def pareto(
                 customdata=[[i, hovers[i]] for i in chosen],
                 hovertemplate="%{customdata[1]}<extra></extra>",
             )
-        )  # fmt: skip
+        )
     if selected is not None and selected in drawable:
         sweeps.ring(figure, x.of(results[selected]), y.of(results[selected]), "selected")
     for measure, add in ((x, figure.add_vline), (y, figure.add_hline)):

@@ -24,11 +24,12 @@ def sqnr_along_graph(found: Evaluation, other: Evaluation | None = None) -> go.F
             go.Scatter(
                 x=[f"{i + 1} {theme.plain(layer.name, 22)}" for i, layer in enumerate(layers)],
                 y=[layer.sqnr_db for layer in layers],
-                mode="lines+markers", name=name,
+                mode="lines+markers",
+                name=name,
                 line={"shape": "hv", "color": colour, "dash": dash},
                 marker={"symbol": symbol, "size": 9},
                 customdata=[[layer.op_type, layer.treatment] for layer in layers],
                 hovertemplate="%{customdata[0]}, %{customdata[1]}<br>%{y:.1f} dB<extra></extra>",
             )
-        )  # fmt: skip
+        )
     return theme.titled(figure, x="node, in execution order", y="SQNR (dB)", height=420)

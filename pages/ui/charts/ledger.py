@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from pages.ui.charts import theme
-from quantlib.analysis.ledger import ErrorSource
+from quantlib.analysis.attribution.ledger import ErrorSource
 
 if TYPE_CHECKING:
-    from quantlib.analysis.ledger import ErrorLedger, LedgerEntry
+    from quantlib.analysis.attribution.ledger import ErrorLedger, LedgerEntry
 
 STYLES = {
     ErrorSource.WEIGHT_CLIPPING: (theme.CLIPPED, "/"),
@@ -48,27 +48,37 @@ def stacked(ledger: ErrorLedger, *, alone: bool) -> go.Figure:
         running.append(total)
     figure.add_trace(
         go.Scatter(
-            x=running, y=list(range(len(rows))), name="running sum", mode="lines+markers",
+            x=running,
+            y=list(range(len(rows))),
+            name="running sum",
+            mode="lines+markers",
             customdata=rows,
             line={"color": theme.FLOAT, "dash": "dot"},
             marker={"symbol": "diamond", "size": 8, "color": theme.FLOAT},
             hovertemplate="%{customdata}<br>sum up to here %{x:.4g}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.add_vline(
-        x=ledger.mse, line={"color": theme.FLOAT, "dash": "dash", "width": 2},
-        annotation_text=f"measured {ledger.mse:.4g}", annotation_position="top left",
-    )  # fmt: skip
+        x=ledger.mse,
+        line={"color": theme.FLOAT, "dash": "dash", "width": 2},
+        annotation_text=f"measured {ledger.mse:.4g}",
+        annotation_position="top left",
+    )
     figure.update_layout(barmode="relative")
     # names that are cut may be equal, so the axis counts places
     figure.update_yaxes(
-        tickvals=list(range(len(rows))), ticktext=rows, range=[len(rows) - 0.5, -0.5],
-        showgrid=False, zeroline=False,
-    )  # fmt: skip
+        tickvals=list(range(len(rows))),
+        ticktext=rows,
+        range=[len(rows) - 0.5, -0.5],
+        showgrid=False,
+        zeroline=False,
+    )
     theme.titled(
-        figure, x="mean squared output error (output units²)", y="",
+        figure,
+        x="mean squared output error (output units²)",
+        y="",
         height=max(320, 170 + 34 * len(rows)),
-    )  # fmt: skip
+    )
     return figure
 
 
@@ -79,8 +89,15 @@ def _sum(entries: object) -> float:
 
 def _bars(rows: list[str], values: list[float], name: str, colour: str, hatch: str) -> go.Bar:
     return go.Bar(
-        x=values, y=list(range(len(rows))), name=name, orientation="h", customdata=rows,
-        marker={"color": colour, "pattern": {"shape": hatch, "fillmode": "overlay"},
-                "line": {"width": 0.5, "color": theme.FLOAT}},
+        x=values,
+        y=list(range(len(rows))),
+        name=name,
+        orientation="h",
+        customdata=rows,
+        marker={
+            "color": colour,
+            "pattern": {"shape": hatch, "fillmode": "overlay"},
+            "line": {"width": 0.5, "color": theme.FLOAT},
+        },
         hovertemplate="%{customdata}<br>" + name + " %{x:.4g}<extra></extra>",
-    )  # fmt: skip
+    )

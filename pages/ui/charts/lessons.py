@@ -40,13 +40,22 @@ def number_line(quantizer: UniformQuantizer, *, value: float) -> go.Figure:
     )
     _grid(figure, codes, reals)
     figure.add_trace(
-        go.Scatter(x=[value, snapped], y=[0.55, 0.0], mode="lines+markers", name="value → code",
-                   line={"color": theme.DEQUANTIZED, "dash": "dot"},
-                   marker={"symbol": ["circle", "diamond"], "size": [11, 13],
-                           "color": [theme.FLOAT, theme.DEQUANTIZED]},
-                   hovertemplate="%{x:.5g}<extra></extra>"),
-        row=1, col=1,
-    )  # fmt: skip
+        go.Scatter(
+            x=[value, snapped],
+            y=[0.55, 0.0],
+            mode="lines+markers",
+            name="value → code",
+            line={"color": theme.DEQUANTIZED, "dash": "dot"},
+            marker={
+                "symbol": ["circle", "diamond"],
+                "size": [11, 13],
+                "color": [theme.FLOAT, theme.DEQUANTIZED],
+            },
+            hovertemplate="%{x:.5g}<extra></extra>",
+        ),
+        row=1,
+        col=1,
+    )
     for edge, label in ((float(stats.rmin), "α"), (float(stats.rmax), "β")):
         figure.add_vline(x=edge, line={"color": theme.FLOAT, "dash": "dash"}, row="all", col=1)
         figure.add_annotation(x=edge, y=0.95, text=label, showarrow=False, xshift=10, row=1, col=1)
@@ -57,16 +66,28 @@ def number_line(quantizer: UniformQuantizer, *, value: float) -> go.Figure:
     )
     for row, series, name, colour, dash in lines:
         figure.add_trace(
-            go.Scatter(x=x, y=series, mode="lines", name=name,
-                       line={"color": colour, "dash": dash},
-                       hovertemplate="%{x:.4g} → %{y:.4g}<extra>" + name + "</extra>"),
-            row=row, col=1,
-        )  # fmt: skip
+            go.Scatter(
+                x=x,
+                y=series,
+                mode="lines",
+                name=name,
+                line={"color": colour, "dash": dash},
+                hovertemplate="%{x:.4g} → %{y:.4g}<extra>" + name + "</extra>",
+            ),
+            row=row,
+            col=1,
+        )
     figure.add_trace(
-        go.Scatter(x=[value], y=[snapped], mode="markers", showlegend=False,
-                   marker={"color": theme.DEQUANTIZED, "size": 11, "symbol": "diamond"}),
-        row=2, col=1,
-    )  # fmt: skip
+        go.Scatter(
+            x=[value],
+            y=[snapped],
+            mode="markers",
+            showlegend=False,
+            marker={"color": theme.DEQUANTIZED, "size": 11, "symbol": "diamond"},
+        ),
+        row=2,
+        col=1,
+    )
     figure.update_yaxes(visible=False, range=[-0.6, 1.1], row=1, col=1)
     figure.update_yaxes(title_text="dequantized value", row=2, col=1)
     figure.update_yaxes(title_text="error", row=3, col=1)
@@ -79,15 +100,28 @@ def _grid(figure: go.Figure, codes: AnyArray, reals: AnyArray) -> None:
     keep = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), MAX_TICKS)).astype(int))
     drawn = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), 513)).astype(int))
     figure.add_trace(
-        go.Scatter(x=reals[drawn], y=np.zeros(len(drawn)), mode="markers", name="grid",
-                   marker={"symbol": "line-ns-open", "size": 16, "color": theme.GRID},
-                   customdata=codes[drawn],
-                   hovertemplate="code %{customdata} = %{x:.5g}<extra></extra>"),
-        row=1, col=1,
-    )  # fmt: skip
+        go.Scatter(
+            x=reals[drawn],
+            y=np.zeros(len(drawn)),
+            mode="markers",
+            name="grid",
+            marker={"symbol": "line-ns-open", "size": 16, "color": theme.GRID},
+            customdata=codes[drawn],
+            hovertemplate="code %{customdata} = %{x:.5g}<extra></extra>",
+        ),
+        row=1,
+        col=1,
+    )
     figure.add_trace(
-        go.Scatter(x=reals[keep], y=np.full(len(keep), -0.4), mode="text", showlegend=False,
-                   text=[str(code) for code in codes[keep]], textfont={"size": 11},
-                   hoverinfo="skip"),
-        row=1, col=1,
-    )  # fmt: skip
+        go.Scatter(
+            x=reals[keep],
+            y=np.full(len(keep), -0.4),
+            mode="text",
+            showlegend=False,
+            text=[str(code) for code in codes[keep]],
+            textfont={"size": 11},
+            hoverinfo="skip",
+        ),
+        row=1,
+        col=1,
+    )

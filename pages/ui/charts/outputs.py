@@ -22,15 +22,24 @@ def scatter(
     ends = [float(min(before.min(), after.min())), float(max(before.max(), after.max()))]
     figure = go.Figure(
         go.Scattergl(
-            x=before, y=after, mode="markers", name="one output of one sample",
+            x=before,
+            y=after,
+            mode="markers",
+            name="one output of one sample",
             marker={"color": theme.DEQUANTIZED, "size": 5, "opacity": 0.55},
             hovertemplate=f"{x} %{{x:.4g}}<br>{y} %{{y:.4g}}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.add_trace(
-        go.Scatter(x=ends, y=ends, mode="lines", name="no error",
-                   line={"color": theme.FLOAT, "dash": "dash"}, hoverinfo="skip")
-    )  # fmt: skip
+        go.Scatter(
+            x=ends,
+            y=ends,
+            mode="lines",
+            name="no error",
+            line={"color": theme.FLOAT, "dash": "dash"},
+            hoverinfo="skip",
+        )
+    )
     return theme.titled(figure, x=f"{x} (output units)", y=f"{y} (output units)", height=400)
 
 
@@ -39,11 +48,15 @@ def error_histogram(found: Evaluation) -> go.Figure:
     centres = (found.error_edges[:-1] + found.error_edges[1:]) / 2
     figure = go.Figure(
         go.Bar(
-            x=centres, y=found.error_counts, width=np.diff(found.error_edges),
-            marker={"color": theme.DEQUANTIZED}, name="outputs", showlegend=False,
+            x=centres,
+            y=found.error_counts,
+            width=np.diff(found.error_edges),
+            marker={"color": theme.DEQUANTIZED},
+            name="outputs",
+            showlegend=False,
             hovertemplate="error %{x:.4g}: %{y} outputs<extra></extra>",
         )
-    )  # fmt: skip
+    )
     top = float(found.error_counts.max())
     rounding = abs(found.output_step) / 12**0.5
     for value, name, colour, dash in (
@@ -52,10 +65,14 @@ def error_histogram(found: Evaluation) -> go.Figure:
     ):
         figure.add_trace(
             go.Scatter(
-                x=[-value, -value, None, value, value], y=[0, top, None, 0, top], mode="lines",
-                name=name, line={"color": colour, "dash": dash, "width": 3}, hoverinfo="name",
+                x=[-value, -value, None, value, value],
+                y=[0, top, None, 0, top],
+                mode="lines",
+                name=name,
+                line={"color": colour, "dash": dash, "width": 3},
+                hoverinfo="name",
             )
-        )  # fmt: skip
+        )
     figure.update_layout(bargap=0)
     return theme.titled(
         figure, x="dequantized − float (output units)", y="outputs per bin", height=400

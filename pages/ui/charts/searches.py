@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts import theme
-from quantlib.analysis.sensitivity import Direction, Part
+from quantlib.analysis.attribution.sensitivity import Direction, Part
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from quantlib.analysis.attribution.sensitivity import Sensitivity
     from quantlib.analysis.search.search import SearchResult
-    from quantlib.analysis.sensitivity import Sensitivity
 
 
 def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Figure:
@@ -32,31 +32,39 @@ def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Fig
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
-            x=[-value for value in damage], y=labels, orientation="h",
-            name="only this layer quantized: its error", width=0.8,
+            x=[-value for value in damage],
+            y=labels,
+            orientation="h",
+            name="only this layer quantized: its error",
+            width=0.8,
             marker={"color": theme.CLIPPED, "pattern": {"shape": "/"}},
             customdata=[[100 * d, alone[n].sqnr_db] for d, n in zip(damage, names, strict=True)],
             hovertemplate="alone: %{customdata[0]:.1f} % of the error, %{customdata[1]:.1f} dB"
             "<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.add_trace(
         go.Bar(
-            x=gain, y=labels, orientation="h", name="only this layer in float: error removed",
+            x=gain,
+            y=labels,
+            orientation="h",
+            name="only this layer in float: error removed",
             width=0.4,
             marker={"color": theme.WITHIN},
             customdata=[[100 * g, floats[n].sqnr_db] for g, n in zip(gain, names, strict=True)],
             hovertemplate="in float: %{customdata[0]:.1f} % of the error gone, "
             "%{customdata[1]:.1f} dB<extra></extra>",
         )
-    )  # fmt: skip
+    )
     figure.update_layout(barmode="overlay")
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(tickformat=".1~%")
     return theme.titled(
-        figure, x="share of the whole configuration's mean squared error", y="",
+        figure,
+        x="share of the whole configuration's mean squared error",
+        y="",
         height=max(240, 110 + 30 * len(names)),
-    )  # fmt: skip
+    )
 
 
 def assignment(found: SearchResult, places: Mapping[str, int]) -> go.Figure:
@@ -74,12 +82,15 @@ def assignment(found: SearchResult, places: Mapping[str, int]) -> go.Figure:
             values = [float(widths[name][place]) or np.nan for name in names]
             figure.add_trace(
                 go.Scatter(
-                    x=labels, y=values, name=f"{what}, {title}",
-                    mode="lines+markers" if title == "found" else "lines", connectgaps=True,
+                    x=labels,
+                    y=values,
+                    name=f"{what}, {title}",
+                    mode="lines+markers" if title == "found" else "lines",
+                    connectgaps=True,
                     line={"shape": "hvh", "color": colour, "dash": dash, "width": 2},
                     marker={"symbol": symbol, "size": 9},
                     hovertemplate=f"{what}: %{{y}} bits<extra>{title}</extra>",
                 )
-            )  # fmt: skip
+            )
     figure.update_yaxes(dtick=1, rangemode="tozero")
     return theme.titled(figure, x="layer, in execution order", y="bits", height=360)

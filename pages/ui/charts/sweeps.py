@@ -12,8 +12,8 @@ from pages.ui.charts import theme
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from quantlib.analysis.measures import Measure
-    from quantlib.analysis.measuring import SweepResult
+    from quantlib.analysis.sweep.measures import Measure
+    from quantlib.analysis.sweep.result import SweepResult
     from quantlib.core.config import QuantizationConfig
 
 HEIGHT = 440
@@ -60,20 +60,31 @@ def heat_map(
     ]
     figure = go.Figure(
         go.Heatmap(
-            x=xs, y=ys, z=values, colorscale=theme.MAGNITUDE, reversescale=not measure.maximize,
-            hoverinfo="skip", xgap=4, ygap=4, texttemplate="%{z:.3~g}",
+            x=xs,
+            y=ys,
+            z=values,
+            colorscale=theme.MAGNITUDE,
+            reversescale=not measure.maximize,
+            hoverinfo="skip",
+            xgap=4,
+            ygap=4,
+            texttemplate="%{z:.3~g}",
             colorbar={"title": {"text": label, "side": "right"}, "thickness": 14},
         )
-    )  # fmt: skip
+    )
     figure.add_trace(
         go.Scatter(  # a heat map reports no clicks
-            x=[w for w, _ in best], y=[a for _, a in best], mode="markers", showlegend=False,
+            x=[w for w, _ in best],
+            y=[a for _, a in best],
+            mode="markers",
+            showlegend=False,
             marker={"symbol": "square", "size": 30, "opacity": 0},
-            selected={"marker": {"opacity": 0}}, unselected={"marker": {"opacity": 0}},
+            selected={"marker": {"opacity": 0}},
+            unselected={"marker": {"opacity": 0}},
             customdata=[[i, hovers[i]] for i in best.values()],
             hovertemplate="%{customdata[1]}<extra></extra>",
         )
-    )  # fmt: skip
+    )
     frames = {
         f"fits {current.limit_bits} bits": ("solid", theme.WITHIN, 3, True),
         "over the limit": ("dot", theme.OVER, 2, False),
@@ -139,14 +150,16 @@ def curves(
             go.Scatter(
                 x=[place if is_number else str(place) for place, _ in points],
                 y=[finite(measure.of(results[i])) for _, i in points],
-                mode="lines+markers", name=theme.plain(str(value)),
+                mode="lines+markers",
+                name=theme.plain(str(value)),
                 line={"dash": _DASHES[n % len(_DASHES)]},
-                marker={"symbol": n % 8, "size": 9}, unselected={"marker": {"opacity": 1}},
+                marker={"symbol": n % 8, "size": 9},
+                unselected={"marker": {"opacity": 1}},
                 customdata=[[i, hovers[i]] for _, i in points],
                 hovertemplate=f"{by_name} {theme.plain(str(value))}<br>%{{customdata[1]}}"
                 "<extra></extra>",
             )
-        )  # fmt: skip
+        )
     if is_number:
         figure.update_xaxes(dtick=1)
     else:
@@ -214,12 +227,15 @@ def ring(figure: go.Figure, x: Any, y: Any, name: str) -> None:
     """Mark one point."""
     figure.add_trace(
         go.Scatter(
-            x=[x], y=[y], mode="markers", name=name, hoverinfo="skip",
-            marker={"symbol": "circle-open", "size": 22, "color": theme.GRID,
-                    "line": {"width": 3}},
+            x=[x],
+            y=[y],
+            mode="markers",
+            name=name,
+            hoverinfo="skip",
+            marker={"symbol": "circle-open", "size": 22, "color": theme.GRID, "line": {"width": 3}},
             unselected={"marker": {"opacity": 1}},
         )
-    )  # fmt: skip
+    )
 
 
 def finite(value: float | None) -> float | None:

@@ -12,10 +12,11 @@ from quantlib.analysis.widths.sizes import Observed, Probe, Sizes, inferred_size
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
-from quantlib.execution.float_run import BATCH
+from quantlib.execution.calls import rows_together
+from quantlib.execution.input_grids import deciding_reader
 from quantlib.execution.layer import real_values
 from quantlib.execution.treatments import plan
-from quantlib.ops.arithmetic import Add, Div, Mul
+from quantlib.ops.arithmetic import Mul
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat, common_grid
@@ -121,6 +122,9 @@ class LayerFacts:
         Shape of the accumulator.
     rows : int
         Samples that an axis of unknown size is taken to hold.
+    decides : frozenset of int
+        Positions of the model inputs whose grid is the layer's: at another width of the layer
+        they enter the model on another grid.
     """
 
     layer: QuantizedLayer
@@ -131,6 +135,7 @@ class LayerFacts:
     shapes: tuple[Sizes, ...]
     output_shape: Sizes
     rows: int
+    decides: frozenset[int] = frozenset()
 
     @property
     def name(self) -> str:
@@ -146,7 +151,7 @@ class LayerFacts:
     @property
     def channels(self) -> int:
         """How many output channels there are; 1 when their number is that of the samples."""
-        axis = channel_axis(self.layer, len(self.output_shape))
+        axis = self.layer.channel_axis(len(self.output_shape))
         return 1 if axis is None else self.output_shape[axis] or 1
 
     @property
@@ -191,19 +196,6 @@ def _reals(
     return layer.op.float_results(source.rounded().values, *rest)
 
 
-def channel_axis(layer: QuantizedLayer, ndim: int) -> int | None:
-    """Return the axis of output channels in an accumulator with `ndim` axes.
-
-    The operator's own, but the axis before where the first factor of a matrix product is the
-    constant; None for results that have no such axis.
-    """
-    assert isinstance(layer.op, MixingOp)
-    axis = layer.op.output_channel_axis
-    if axis < 0:
-        return axis - 1 if 0 in layer.constants else axis
-    return axis if ndim > axis else None
-
-
 def layer_facts(module: QuantizedModule) -> tuple[LayerFacts, ...]:
     """Return what each integer operator of a module can read, in topological order.
 
@@ -240,11 +232,13 @@ class _Walk:
         self.reshaped: dict[str, str] = {}
         self.moved_bits: dict[str, int] = {}
         self.values: dict[str, Value] = {}
-        self.rows = max(BATCH, len(module.calibration[0]))
+        self.rows = rows_together(graph, module.calibration)
         self.probed: Probe | None = None
         self.accumulators: set[str] = set()
         self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
-        for node, decided in zip(graph.nodes, plan(graph), strict=True):
+        for node, decided in zip(
+            graph.nodes, plan(graph, quantize_rest=module.config.quantize_rest), strict=True
+        ):
             self.sources.update(dict.fromkeys(node.outputs, decided.sources))
         for info, grid in zip(graph.inputs, module.inputs, strict=True):
             self.values[info.name] = (
@@ -287,7 +281,7 @@ class _Walk:
     ) -> Value:
         """Keep the facts of an integer operator; return what its output can be."""
         op, grid, name = layer.op, layer.outputs[0], layer.node.outputs[0]
-        assert isinstance(op, MixingOp) and grid is not None
+        assert isinstance(op, MixingOp)
         seen = self._shapes(layer)
         known = tuple(o if r is None else r for r, o in zip(seen.raw, operands, strict=True))
         facts = LayerFacts(
@@ -299,6 +293,7 @@ class _Walk:
             shapes=seen.operands,
             output_shape=seen.accumulator,
             rows=self.rows,
+            decides=self._decided(layer),
         )
         self.facts.append(facts)
         self.accumulators.add(name)
@@ -307,11 +302,22 @@ class _Walk:
             self.coded.add(name)
             return source.with_codes(_with_padding(source))
         if not facts.leaves:
-            return Tensor(grid, values=_ANYTHING)
+            return _ANYTHING if grid is None else Tensor(grid, values=_ANYTHING)
+        if grid is None:  # nobody but a float operator reads it
+            return _ANYTHING
         self.coded.add(name)
         # whoever reads an accumulator puts it on a new grid
         params = UniformQuantizationParameters(np.float64(1.0), np.zeros(1), 0)
         return Tensor(dataclasses.replace(grid, quant_params=params), values=_ANYTHING)
+
+    def _decided(self, layer: QuantizedLayer) -> frozenset[int]:
+        """Return the positions of the model inputs that take the layer's grid."""
+        names = {info.name for info in self.module.graph.inputs}
+        return frozenset(
+            i
+            for i, name in enumerate(layer.node.inputs)
+            if name in names and deciding_reader(name, self.module.layers, self.sources) is layer
+        )
 
     def _note_tables(
         self,
@@ -332,7 +338,7 @@ class _Walk:
             if i in layer.constants or not (isinstance(given, Tensor) and isinstance(used, Tensor)):
                 continue
             grid: tuple[object, ...] = ()
-            if isinstance(op, Add) or (isinstance(op, Div) and i):
+            if isinstance(op, MixingOp) and op.rescales(i):
                 grid = (layer.name, i)
             elif name not in self.coded or used.quantizer is not given.quantizer:
                 grid = (*dataclasses.astuple(layer.input_options), "copy" if copies else "")

@@ -9,13 +9,12 @@ import numpy as np
 
 from quantlib.analysis.widths.rounding import accumulator_scale, rounding_power
 from quantlib.core.tensor import Tensor
-from quantlib.ops.base import WeightedOp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from quantlib.analysis.observation import Seen
     from quantlib.analysis.widths.facts import LayerFacts
-    from quantlib.analysis.widths.seen import Seen
     from quantlib.core.quantizer import UniformQuantizer
 
 
@@ -24,7 +23,9 @@ def weight_noise(facts: LayerFacts, weights: Tensor) -> float:
 
     Measured, not modelled: both are known. `weights` is the constant factor on any grid.
     """
-    name = facts.layer.node.inputs[0 if 0 in facts.layer.constants else 1]
+    position = facts.layer.weight_position
+    assert position is not None
+    name = facts.layer.node.inputs[position]
     exact = facts.graph.constants[name].astype(np.float64)
     error = weights.rounded().values - exact
     return float(np.vdot(error, error)) / (float(np.vdot(exact, exact)) or 1.0)
@@ -86,18 +87,19 @@ def layer_noise(
     output's.
     """
     total = 0.0
-    for order, (position, operand) in enumerate(facts.variables()):
-        grid = (grids or {}).get(position, operand.quantizer)
-        measured = seen.input_powers[order] if seen else None
+    for order, (place, operand) in enumerate(facts.variables()):
+        grid = (grids or {}).get(place, operand.quantizer)
+        measured = seen.input_powers[order] if seen and seen.inputs else None
         total += activation_noise(grid, measured)
-    position = 0 if 0 in facts.layer.constants else 1
-    constant = weights or facts.layer.constants.get(position)
-    if isinstance(facts.op, WeightedOp) and isinstance(constant, Tensor):
-        total += weight_noise(facts, constant)
+    position = facts.layer.weight_position
+    if position is not None:
+        constant = weights or facts.layer.constants[position]
+        if isinstance(constant, Tensor):
+            total += weight_noise(facts, constant)
     lsbs = facts.layer.lsbs_to_remove if lsbs_to_remove is None else lsbs_to_remove
     if lsbs:
         step = float(np.mean(np.square(accumulator_scale(facts))))
-        power = seen.output_power if seen else _uniform_output_power(facts)
+        power = seen.output_power if seen and seen.output.count else _uniform_output_power(facts)
         total += rounding_power(lsbs) * step / power if power > 0.0 else 0.0
     return total
 
@@ -115,12 +117,15 @@ def predicted_sqnr_db(noise: float, *, before: float, measured_db: float | None)
     Notes
     -----
     Noise of different layers is taken to be independent and to reach the output as strongly as
-    the signal does, so relative powers add along the graph (Lin et al. 2016): more noise is
-    added to what was measured, less noise scales it.
+    the signal does, so relative powers add along the graph (Lin et al. 2016). Where less was
+    measured than the model says without the change (an offset that the noise does not share, a
+    nonlinearity that saturates), what is added reaches the output as weakly; where more was
+    measured, it has another source and stays. Less noise scales what was measured.
     """
     if measured_db is not None and before > 0.0 and math.isfinite(measured_db):
         measured = 10.0 ** (-measured_db / 10.0)
-        noise = measured + noise - before if noise >= before else measured * noise / before
+        scale = min(1.0, measured / before) if noise >= before else measured / before
+        noise = measured + scale * (noise - before)
     return -10.0 * math.log10(noise) if noise > 0.0 else float("inf")
 
 

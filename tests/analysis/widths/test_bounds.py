@@ -12,7 +12,6 @@ from onnx import helper
 import quantlib as ql
 from quantlib.analysis.widths.budget import Budget, bit_width_budget
 from quantlib.analysis.widths.cost import cost
-from quantlib.analysis.widths.facts import channel_axis
 from quantlib.analysis.widths.linear_forms import placements
 from quantlib.core.config import QuantizationConfig
 from quantlib.core.scheme import Scheme
@@ -289,7 +288,7 @@ def test_impulses_have_the_bounds_of_a_linear_operator(case: str, shift: float) 
     matrix = (made[1:] - made[0]).reshape(size, -1)
     highest = made[0].ravel() + np.where(matrix > 0, matrix * grid.qmax, matrix * grid.qmin).sum(0)
     lowest = made[0].ravel() + np.where(matrix > 0, matrix * grid.qmin, matrix * grid.qmax).sum(0)
-    axis = channel_axis(layer, made.ndim)
+    axis = layer.channel_axis(made.ndim)
     assert axis is not None
     others = tuple(i for i in range(made.ndim - 1) if i != axis % made.ndim - 1)
     low = lowest.reshape(made.shape[1:]).min(axis=others)

@@ -8,11 +8,11 @@ import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.widths.budget import Budget, bit_width_budget
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.ranges import ChannelRange
 from quantlib.analysis.widths.rounding import accumulator_scale, rounding_power
+from quantlib.analysis.workbench import Workbench
 from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset
 from quantlib.ops.base import MixingOp
@@ -67,7 +67,7 @@ def assert_the_circuit_agrees(
 def test_the_widths_are_those_of_the_reference_circuit(name: str, key: str) -> None:
     found = reference.model(name)
     case = found.cases[key]
-    module = reference.quantized(name, case, reference.statistics(case))
+    module = reference.quantized(name, case, reference.statistics(case["tensors"]))
     budget = bit_width_budget(module, found.calibration[: case["compile_samples"]])
     assert_the_circuit_agrees(module, budget, case["bitwidth_and_range_report"])
     widest = max(layer.seen_intermediate_width_bits or 0 for layer in budget.layers)
@@ -155,7 +155,7 @@ def test_what_was_seen_is_what_an_evaluation_sees() -> None:
     config = ql.QuantizationConfig.from_n_bits(4)
     module, x = module_of(config)
     data = Dataset("made", (x,), (x,), None, (), "d")
-    found = evaluate(module.graph, data, config, reference=FloatReference(module.graph, (x,)))
+    found = evaluate(Workbench(module.graph, data), config)
     budget = bit_width_budget(module, x)
     for layer in found.layers:
         if layer.accumulator is not None:
@@ -169,7 +169,7 @@ def test_what_was_seen_is_what_an_evaluation_sees() -> None:
 def test_what_was_seen_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     module, x = module_of(ql.QuantizationConfig.from_n_bits(4))
     whole = bit_width_budget(module, x)
-    monkeypatch.setattr("quantlib.analysis.widths.seen.BATCH", 7)
+    monkeypatch.setattr("quantlib.execution.calls.BATCH", 7)
     for one, other in zip(whole.layers, bit_width_budget(module, x).layers, strict=True):
         assert one.seen is not None
         assert other.seen is not None

@@ -13,8 +13,8 @@ from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import feasible_region
 from quantlib.analysis.widths.remedies import remedies
 from tests.analysis.widths.test_bounds import assert_nested
+from tests.execution.test_carried_grids import BREVITAS
 from tests.models import build, normal
-from tests.test_carried_grids import BREVITAS
 
 
 def brevitas(name: str, limit_bits: int = 16) -> tuple[ql.QuantizedModule, object]:

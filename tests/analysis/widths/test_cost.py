@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,17 +9,17 @@ import pytest
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.reference import FloatReference
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import Cost, RoundingMethod, cost
 from quantlib.analysis.widths.table_costs import WIDEST_TABLE_BITS, look_up_complexity
+from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset
 from tests import models
 from tests.analysis.widths.test_bounds import GRAPHS, data_for
 from tests.analysis.widths.test_budget import CIRCUITS, circuit
+from tests.paths import SAMPLES
 
-SAMPLES = Path(__file__).parents[3] / "sample_models"
-GOLDEN = Path(__file__).parents[2] / "golden"
+GOLDEN = SAMPLES.parent / "tests" / "golden"
 ROUNDED = json.loads((GOLDEN / "circuits_rounded.json").read_text())["cases"]
 RANDOM = json.loads((GOLDEN / "circuits_random.json").read_text())["cases"]
 ARRAYS = {
@@ -153,7 +152,7 @@ def test_weights_take_the_bits_that_an_evaluation_counts() -> None:
     x = models.normal(20, 6)
     config = ql.QuantizationConfig.from_n_bits({"op_inputs": 3, "op_weights": 5})
     data = Dataset("made", (x,), (x,), None, (), "d")
-    found = evaluate(graph, data, config, reference=FloatReference(graph, (x,)))
+    found = evaluate(Workbench(graph, data), config)
     spent = cost(ql.quantize(graph, x, config))
     assert -(-spent.weight_bits // 8) == found.weight_bytes
     assert spent.bit_operations == spent.macs * 3 * 5 == (6 * 8 + 8 * 3) * 15

@@ -1,0 +1,1 @@
+"""What the Bit widths screen draws and tabulates."""

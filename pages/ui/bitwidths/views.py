@@ -1,0 +1,248 @@
+"""The parts of the Bit widths screen."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import streamlit as st
+
+from pages.ui import engine, state, tables, text
+from pages.ui.bitwidths import tables as width_tables
+from pages.ui.charts import budgets, theme
+from quantlib import wording
+from quantlib.errors import QuantlibError
+from quantlib.questions import bitwidths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pages.ui.frame import Current
+    from quantlib.analysis.reports import LayerSummary
+    from quantlib.analysis.widths.budget import LayerBudget
+    from quantlib.core.config import QuantizationConfig
+
+
+def pick(names: Sequence[str]) -> None:
+    """Make the clicked bar's layer the chosen one; bars start with the numbers of `names`."""
+    points = st.session_state["bitwidths.bars"].selection.points
+    number = str(points[0].get("y", "")).split(" ", 1)[0] if points else ""
+    chosen = next((name for name in names if name.split(" ", 1)[0] == number), None)
+    if chosen is not None:
+        st.session_state["bitwidths.layer"] = chosen
+
+
+def width(current: Current, layer: LayerBudget) -> None:
+    """Draw what makes up a layer's width, by channel too, and what would narrow it."""
+    summary = next(entry for entry in current.evaluation().layers if entry.name == layer.name)
+    left, right = st.columns([2, 3])
+    with left:
+        _composition(layer, summary)
+    with right:
+        if layer.weights.channels > 1:
+            st.plotly_chart(
+                budgets.channel_strip(layer, layer.limit_bits),
+                key="bitwidths.channels",
+                config=theme.CONFIG,
+                alt="Accumulator width by output channel",
+            )
+            st.caption(f"Channel {layer.widest_channel} sets the width.")
+        table = width_tables.parts_table(layer)
+        tables.show(table, alt="The accumulator and the integers on the way")
+        if len(layer.parts) > 1:
+            st.caption(
+                "The weights have a zero point: an encrypted computation also holds the input sum "
+                "and its product with the zero point. Symmetric weights need neither."
+            )
+    remedies(current, layer)
+
+
+def _composition(layer: LayerBudget, summary: LayerSummary) -> None:
+    """Draw the sum of bits that ends at the width."""
+    st.markdown(
+        f"**{layer.weights.width_bits} bits** hold every input on the grid, "
+        f"{layer.seen.width_bits if layer.seen else '–'} held the data; headroom to "
+        f"{layer.limit_bits} bits: **{layer.headroom_bits:.2f} bits**"
+        + ("" if layer.exact else " (a bound, not always reached)")
+    )
+    rows = []
+    if summary.input_grid and summary.weight_grid and summary.fan_in:
+        rows = [
+            ("activation code", f"{summary.input_grid.n_bits}"),
+            ("weight code", f"{summary.weight_grid.n_bits}"),
+            (f"sum of {summary.fan_in} products", f"{math.log2(summary.fan_in):.1f}"),
+        ]
+    types, weights = layer.types.needed_bits, layer.weights.needed_bits
+    rows += [
+        ("the types allow", f"{types:.1f}"),
+        ("weights smaller than their grid", f"−{types - weights:.1f}"),
+        ("the weights allow", f"{weights:.1f}"),
+    ]
+    if layer.seen is not None:
+        rows += [
+            ("inputs milder than the worst", f"−{weights - layer.seen.needed_bits:.1f}"),
+            ("seen on the data", f"{layer.seen.needed_bits:.1f}"),
+        ]
+    st.markdown("| part | bits |\n| --- | --- |\n" + "\n".join(f"| {a} | {b} |" for a, b in rows))
+    if layer.rounding is not None:
+        taken = layer.rounding
+        st.caption(
+            f"Rounding takes {taken.lsbs_to_remove} low bits and leaves {taken.width_bits}: an "
+            f"error of {wording.number(taken.rms_error)} (root mean square), at most "
+            f"{wording.number(taken.largest_error)}, in the unit of the layer's output."
+        )
+    st.caption(f"Input: {wording.grid_in_full(summary.input_grid)}")
+    if summary.weight_grid:
+        st.caption(f"Weights: {wording.grid_in_full(summary.weight_grid)}")
+
+
+def remedies(current: Current, layer: LayerBudget) -> None:
+    """Draw what would narrow the layer, predicted, then verified; one click applies one."""
+    config = current.config
+    proposed = current.ask(bitwidths.proposals, config, layer.name)
+    if not proposed:
+        return
+    st.subheader("What would narrow it", anchor=False)
+    done = None
+    if st.toggle(
+        "Verify by running each",
+        key="bitwidths.verify",
+        bind="query-params",
+        help="Quantizes and runs every proposal; until then widths and SQNR are predictions.",
+    ):
+        with st.spinner(f"Running {len(proposed)} configurations"):
+            done = current.ask(bitwidths.verified, config, layer.name)
+    table = width_tables.remedy_table(proposed, done)
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        key=_remedies_key(layer),
+        on_select="rerun",
+        selection_mode="single-row",
+        column_config=tables.formats(table),
+        placeholder=tables.MISSING,
+        alt="What would narrow the accumulator, and what it costs",
+    )
+    rows = [row for row in event.selection.rows if row < len(proposed)]
+    apply_column, table_column = st.columns(2)
+    if rows:
+        _adoption(
+            apply_column,
+            f"Apply: {proposed[rows[0]].title}",
+            proposed[rows[0]].config,
+            key="bitwidths.apply",
+        )
+    else:
+        apply_column.caption("Select a row to apply it.")
+    with table_column:
+        tables.download(table, key="bitwidths.remedies.csv", label="Remedies", content="remedies")
+
+
+def _remedies_key(layer: LayerBudget) -> str:
+    """Return the key of the table; once a remedy is applied nothing is selected any more."""
+    return f"bitwidths.remedies.{layer.name}.{len(state.history())}"
+
+
+def _adoption(
+    column: st.delta_generator.DeltaGenerator, label: str, config: QuantizationConfig, *, key: str
+) -> None:
+    """Offer a configuration, if the sidebar can show it."""
+    try:
+        state.within_controls(config)
+    except QuantlibError as error:
+        column.caption(str(error))
+        return
+    column.button(label, key=key, type="primary", on_click=state.adopt, args=(config,))
+
+
+def fits(current: Current, layer: LayerBudget) -> None:
+    """Draw which widths of this layer keep its accumulator within the limit."""
+    source, config = current.source, current.config
+    found = current.ask(bitwidths.region, config, layer.name)
+    if found is None:
+        st.info(
+            "This operator's widths are not its own to choose: its grid came with the model, "
+            "or it has no weights and no width of its own."
+        )
+        return
+    sqnr = None
+    if st.toggle(
+        "Measure the SQNR of each cell",
+        key="bitwidths.measure",
+        bind="query-params",
+        help="Runs the model once per cell with only this layer changed.",
+    ):
+        bar = st.progress(0.0, "Measuring")
+        for sqnr in engine.each(source, bitwidths.measured_region, config, layer.name):
+            count = int(np.isfinite(sqnr).sum())
+            bar.progress(count / sqnr.size, f"Measuring: {count} of {sqnr.size}")
+        bar.empty()
+    here = (config.weights_of(layer.name).n_bits, config.activations_of(layer.name).n_bits)
+    picked = st.plotly_chart(
+        budgets.fit_map(found, sqnr, here),
+        key="bitwidths.map",
+        on_select="rerun",
+        selection_mode="points",
+        config=theme.CONFIG,
+        alt="Accumulator width over weight and activation bits of the layer",
+    )
+    st.caption(
+        f"Each cell holds the accumulator width in bits, from the real weights quantized anew. "
+        f"Outlined cells fit {found.limit_bits} bits whatever the input; the circle is the present "
+        "choice. Click a cell to choose it."
+    )
+    points = [p["customdata"] for p in picked.selection.points if p.get("customdata")]
+    if points:
+        w, a = int(points[0][0]), int(points[0][1])
+        changed = bitwidths.at_widths(config, layer.name, w, a)
+        _adoption(
+            st.container(),
+            f"Use {w} weight and {a} activation bits for this layer",
+            changed,
+            key="bitwidths.adopt",
+        )
+
+
+def cost(current: Current) -> None:
+    """Draw what the model costs: look-ups by width, bit operations, memory."""
+    found = current.ask(bitwidths.cost, current.config)
+    places = text.places(current.evaluation())
+    figures = st.columns(4)
+    approximate = found.n_lookups_approximate
+    figures[0].metric("Table look-ups", f"{found.n_lookups:,}",
+                      help="Programmable bootstraps per sample. Exact rounding takes each low bit "
+                      f"by one; with approximate rounding there are {approximate:,}.")  # fmt: skip
+    figures[1].metric("Products", f"{found.macs:,}", help="Multiply-accumulates per sample.")
+    figures[2].metric(
+        "Bit operations",
+        f"{found.bit_operations:,}",
+        help="Each product counted as its input width times its weight width, arXiv:1804.10969.",
+    )
+    figures[3].metric(
+        "Codes of the largest layer",
+        wording.size(-(-found.peak_activation_bits // 8)),
+        help="Memory of the activations that one layer reads.",
+    )
+    left, right = st.columns(2)
+    with left:
+        st.plotly_chart(
+            budgets.look_ups(found),
+            key="bitwidths.lookups",
+            config=theme.CONFIG,
+            alt="Table look-ups by input width",
+        )
+        st.caption(
+            "Under encryption a look-up costs 1.4 to 3.3 times more for each bit that enters, "
+            "up to 9 bits, and little more beyond."
+        )
+    with right:
+        st.plotly_chart(
+            budgets.bit_operations(found, places),
+            key="bitwidths.bitops",
+            config=theme.CONFIG,
+            alt="Bit operations of each operator",
+        )
+    table = width_tables.cost_table(found)
+    tables.show(table, alt="Look-ups, products and memory of each operator")
+    tables.download(table, key="bitwidths.cost.csv", label="Cost", content="cost")

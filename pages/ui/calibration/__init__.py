@@ -1,0 +1,1 @@
+"""What the Calibration screen draws and tabulates."""

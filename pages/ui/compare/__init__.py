@@ -1,0 +1,1 @@
+"""What the Compare screen draws and tabulates."""

@@ -1,0 +1,1 @@
+"""What Home offers: samples, and what will happen to a model."""

@@ -1,0 +1,1 @@
+"""What the Layers screen draws, tabulates and lets edit."""

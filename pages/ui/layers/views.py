@@ -1,0 +1,162 @@
+"""The parts of the Layers screen about single layers: what each does, and bits for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+
+from pages.ui import engine, state, tables, text
+from pages.ui.charts import searches, theme
+from pages.ui.layers import editing
+from pages.ui.layers import tables as layer_tables
+from quantlib.analysis.attribution.sensitivity import Part
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
+from quantlib.errors import QuantlibError
+from quantlib.questions import compare, layers
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from pages.ui.frame import Current
+    from quantlib.core.config import QuantizationConfig
+
+
+def sensitivity(current: Current) -> None:
+    """Draw what each layer does alone."""
+    words = st.segmented_control(
+        "Of each layer",
+        [str(part) for part in Part],
+        default=str(Part.BOTH),
+        required=True,
+        key="layers.part",
+        bind="query-params",
+        help="Which of its operands are quantized.",
+    )
+    part = Part(words) if words in set(Part) else Part.BOTH
+    products = current.ask_of_output(compare.ledger_products, current.config)
+    known = engine.is_known(current.led(), layers.sensitivity, current.config)
+    if products > compare.AT_ONCE and not known:
+        seconds = products * compare.SECONDS_PER_PRODUCT
+        st.caption(f"This model is large: running each layer alone takes about {seconds:,.0f} s.")
+        if not st.button("Run each layer alone", key="layers.run", type="primary"):
+            return
+    with st.spinner("Running each layer alone"):
+        found = current.ask_of_output(layers.sensitivity, current.config)
+    st.plotly_chart(
+        searches.tornado(found, part, text.places(current.evaluation())),
+        key="layers.tornado",
+        config=theme.CONFIG,
+        alt="Error of each layer alone, and error that leaving it in float removes",
+    )
+    st.caption(
+        "To the left, the error if only this layer is quantized; to the right, the share of the "
+        "error that goes if only this layer stays in float. Bits are worth most where both are "
+        "long; where the right bar is negative, its error cancels another's."
+    )
+    table = layer_tables.sensitivity_table(found)
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=300,
+        column_config=tables.formats(table),
+        placeholder=tables.MISSING,
+        alt="Effect of each layer and part",
+    )
+    left, right = st.columns(2)
+    with left:
+        tables.download(
+            table, key="layers.sensitivity.csv", label="Sensitivities", content="sensitivity"
+        )
+    right.download_button(
+        "Sensitivities (JSON)",
+        found.to_json(),
+        key="layers.sensitivity.json",
+        file_name=f"{text.safe_name(state.file_name())}-sensitivity.json",
+        on_click="ignore",
+        mime="application/json",
+    )
+
+
+def table(current: Current) -> None:
+    """Draw the editable table; every edit is applied, and can be undone."""
+    rows = editing.layer_rows(current.evaluation(), current.config)
+    words = list(state.TRISTATE)
+    choices = {
+        **dict.fromkeys(
+            ["weights signed", "weights symmetric", "activations signed", "activations symmetric"],
+            words,
+        ),
+        "weights range": list(WEIGHT_ESTIMATORS),
+        "activations range": list(ESTIMATORS),
+    }
+    columns: dict[str, Any] = {
+        name: st.column_config.SelectboxColumn(
+            options=[*dict.fromkeys([*options, *rows[name].dropna()])]
+        )
+        for name, options in choices.items()
+    }
+    low, high = state.BITS
+    for name in ("weight bits", "activation bits"):
+        columns[name] = st.column_config.NumberColumn(
+            min_value=low, max_value=high, step=1, help=f"{low} to {high}; cleared: the sidebar's."
+        )
+    columns["layer"] = st.column_config.TextColumn(pinned=True)
+    columns["SQNR (dB)"] = st.column_config.NumberColumn(format="%.1f")
+    version = st.session_state.setdefault("layers.version", 0)
+    after = st.data_editor(
+        rows,
+        hide_index=True,
+        key=f"layers.table.{version}",
+        column_config=columns,
+        disabled=[name for name in rows.columns if name not in editing.EDITABLE],
+        placeholder=tables.MISSING,
+        alt="Choices of each layer, to edit",
+    )
+    st.caption(
+        "Columns with a pencil are yours: click a cell and type. A cleared cell follows the "
+        "sidebar. A dash is not to choose: no weights, or a grid that came with the model."
+    )
+    _apply(current, rows, after)
+    undo, clear, download = st.columns(3)
+    undo.button(
+        "Undo",
+        key="layers.undo",
+        disabled=not state.history(),
+        on_click=_step_back,
+        help="Back to the configuration before the last edit, remedy or search.",
+    )
+    clear.button(
+        "All layers alike",
+        key="layers.clear",
+        disabled=not current.config.overrides,
+        on_click=change,
+        args=(current.config.replace(overrides=()),),
+        help="Drops every per-layer choice.",
+    )
+    with download:
+        tables.download(rows, key="layers.csv", content="layers")
+
+
+def _apply(current: Current, rows: pd.DataFrame, after: pd.DataFrame) -> None:
+    """Adopt what an edit means; a contradiction is said and changes nothing."""
+    try:
+        config = state.within_controls(editing.edited(current.config, rows, after))
+    except QuantlibError as error:
+        st.error(text.plain(str(error), limit=400))
+        return
+    if config != current.config:
+        state.later(config)
+        st.session_state["layers.version"] += 1
+        st.rerun()
+
+
+def change(config: QuantizationConfig) -> None:
+    """Adopt a configuration; the editable table begins anew."""
+    state.adopt(config)
+    st.session_state["layers.version"] = st.session_state.get("layers.version", 0) + 1
+
+
+def _step_back() -> None:
+    state.undo()
+    st.session_state["layers.version"] = st.session_state.get("layers.version", 0) + 1

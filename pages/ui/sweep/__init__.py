@@ -1,0 +1,1 @@
+"""What the Sweep screen draws, tabulates and lets choose."""

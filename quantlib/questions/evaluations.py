@@ -1,0 +1,145 @@
+"""What a model and its data are, and what a configuration comes to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.outputs import check_labels_fit
+from quantlib.analysis.preflight import Preflight, inspect_model
+from quantlib.execution.calls import n_samples, samples_of
+from quantlib.questions.registry import Question
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quantlib.analysis.reports import Evaluation
+    from quantlib.analysis.workbench import Workbench
+    from quantlib.arrays import AnyArray
+    from quantlib.core.config import QuantizationConfig
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model is, before anything is quantized.
+
+    Parameters
+    ----------
+    name : str
+        File stem or graph name.
+    inputs, outputs : tuple of str
+        Name, shape and element type of each, in words.
+    n_parameters, size_bytes : int
+        Numbers in floating-point constants; size of the model.
+    preflight : Preflight
+        How each node will be treated.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    n_parameters: int
+    size_bytes: int
+    preflight: Preflight
+
+
+@dataclass(frozen=True, slots=True)
+class DataCard:
+    """What the data are.
+
+    Parameters
+    ----------
+    name : str
+        The file's, or ``"synthetic"``.
+    n_calibration, n_evaluation : int
+        Samples.
+    has_labels, is_synthetic : bool
+        Whether answers are known; whether the data were generated.
+    notes : tuple of str
+        What was decided while reading, in words.
+    """
+
+    name: str
+    n_calibration: int
+    n_evaluation: int
+    has_labels: bool
+    is_synthetic: bool
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """An evaluation and how long it took, s."""
+
+    evaluation: Evaluation
+    seconds: float
+
+
+@Question
+def model_card(bench: Workbench) -> ModelCard:
+    """Return what the model is and how each node will be treated."""
+    graph = bench.graph
+    return ModelCard(
+        name=graph.name,
+        inputs=tuple(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs),
+        outputs=tuple(f"{o.name} {_shape(o.shape)} {o.dtype}" for o in graph.outputs),
+        n_parameters=graph.n_parameters,
+        size_bytes=len(graph.source),
+        preflight=inspect_model(graph),
+    )
+
+
+@Question
+def data_card(bench: Workbench) -> DataCard:
+    """Return what the data are."""
+    data = bench.data
+    return DataCard(
+        name=data.name,
+        n_calibration=n_samples(bench.graph, data.calibration),
+        n_evaluation=n_samples(bench.graph, data.evaluation),
+        has_labels=data.labels is not None,
+        is_synthetic=data.is_synthetic,
+        notes=data.notes,
+    )
+
+
+@Question
+def check(bench: Workbench) -> None:
+    """Run the float model; raise what is wrong with it, its data or labels, or all together."""
+    outputs = [bench.float_model.output(name) for name in bench.graph.output_names]
+    check_labels_fit(outputs, bench.data.labels)
+
+
+@Question
+def evaluation(bench: Workbench, config: QuantizationConfig) -> Timed:
+    """Return the figures of a configuration."""
+    started = time.perf_counter()
+    found = evaluate(bench, config)
+    return Timed(found, time.perf_counter() - started)
+
+
+@Question
+def evaluation_inputs(bench: Workbench, samples: Sequence[int]) -> AnyArray:
+    """Return a few samples of the first model input."""
+    chosen = samples_of(bench.graph, bench.data.evaluation, np.array(samples, dtype=np.int64))
+    return np.array(chosen[0])
+
+
+@Question
+def output_names(bench: Workbench) -> tuple[str, ...]:
+    """Return the names of the model's outputs."""
+    return bench.graph.output_names
+
+
+@Question
+def input_names(bench: Workbench) -> tuple[str, ...]:
+    """Return the names of the model's inputs."""
+    return tuple(info.name for info in bench.graph.inputs)
+
+
+def _shape(shape: tuple[int | str | None, ...]) -> str:
+    return " × ".join("?" if size is None else str(size) for size in shape)

@@ -1,0 +1,57 @@
+"""Questions about single layers, and the search over their widths."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from quantlib.analysis.attribution import sensitivity as attribution
+from quantlib.analysis.search import search as searches
+from quantlib.questions.registry import Question, Stream
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from quantlib.analysis.attribution.sensitivity import Sensitivity
+    from quantlib.analysis.search.objective import Objective
+    from quantlib.analysis.search.search import Progress, SearchResult
+    from quantlib.analysis.workbench import Workbench
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.questions.registry import GoOn
+
+WORKERS = 2
+"""Layers that are measured at a time; they share the tensors before them."""
+
+
+@Question
+def sensitivity(bench: Workbench, config: QuantizationConfig) -> Sensitivity:
+    """Return what each layer does alone, and what leaving it in float gives back."""
+    with ThreadPoolExecutor(WORKERS) as executor:
+        return attribution.sensitivity(
+            bench.module(config), bench.float_model, bench.data.labels, executor=executor
+        )
+
+
+@Stream
+def search(
+    bench: Workbench,
+    go_on: GoOn,
+    config: QuantizationConfig,
+    *,
+    objective: Objective,
+    floor_db: float | None,
+    weight_bits: tuple[int, ...],
+    activation_bits: tuple[int, ...],
+) -> Iterator[Progress | SearchResult]:
+    """Search widths per layer; progress, and at the end the result."""
+    for step in searches.search(
+        bench,
+        config,
+        objective=objective,
+        floor_db=floor_db,
+        weight_bits=weight_bits,
+        activation_bits=activation_bits,
+    ):
+        yield step
+        if not go_on():
+            return

@@ -1,0 +1,200 @@
+"""Figures in words: the same on the command line, on screens and in reports."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from quantlib.analysis.sweep.measures import Kind
+from quantlib.core.estimator import MIN_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.analysis.sweep.measures import Measure
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.core.estimator import Estimator
+    from quantlib.core.quantizer import UniformQuantizer
+    from quantlib.core.scheme import Scheme
+
+NOTHING = "–"
+TRISTATE = {None: "auto", True: "yes", False: "no"}
+
+
+def decibel(value: float | None) -> str:
+    """Return an SQNR: ``38.2 dB``, ``exact`` without noise, ``no signal`` without signal."""
+    if value is None:
+        return NOTHING
+    if math.isinf(value):
+        return "exact" if value > 0 else "no signal"
+    return f"{value:.1f} dB"
+
+
+def decibel_difference(value: float, other: float) -> str | None:
+    """Return how far an SQNR is from that of B; None where one of them is exact."""
+    both = math.isfinite(value) and math.isfinite(other)
+    return f"{value - other:.1f} dB to B" if both else None
+
+
+def size(n_bytes: int) -> str:
+    """Return a size in B, KiB or MiB."""
+    for unit, scale in (("MiB", 2**20), ("KiB", 2**10)):
+        if n_bytes >= scale:
+            return f"{n_bytes / scale:.1f} {unit}"
+    return f"{n_bytes} B"
+
+
+def share(value: float | None) -> str:
+    """Return a share in per cent."""
+    return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def score(value: float | None, *, name: str) -> str:
+    """Return an accuracy in per cent, anything else as a number."""
+    if value is None:
+        return NOTHING
+    return share(value) if name == "accuracy" else f"{value:.3f}"
+
+
+def number(value: float) -> str:
+    """Return a real number with about four significant digits."""
+    return f"{value:.4g}"
+
+
+def interval(low: float, high: float) -> str:
+    """Return a real range: ``[-1.2, 3.4]``."""
+    return f"[{number(low)}, {number(high)}]"
+
+
+def figure(measure: Measure, value: float | None, score_name: str = "accuracy") -> str:
+    """Return a figure of a sweep's result with its unit; `score_name` says what its score is."""
+    if value is None:
+        return NOTHING
+    match measure.kind:
+        case Kind.DECIBEL:
+            return decibel(value)
+        case Kind.SHARE:
+            return share(value)
+        case Kind.SCORE:
+            return score(value, name=score_name)
+        case Kind.BYTES:
+            return size(int(value))
+        case Kind.COUNT:
+            return f"{int(value):,}"
+        case Kind.WIDTH:
+            return f"{int(value)} bits"
+        case Kind.BITS:
+            return f"{value:.1f} bits"
+        case Kind.SECONDS:
+            return f"{value:.2f} s"
+        case Kind.NUMBER:
+            return number(value)
+
+
+def whole(value: int | None) -> str:
+    """Return a whole number."""
+    return NOTHING if value is None else str(value)
+
+
+def span(bounds: tuple[int, int] | None) -> str:
+    """Return an integer range: ``-12…30``."""
+    return NOTHING if bounds is None else f"{bounds[0]}…{bounds[1]}"
+
+
+def grid(quantizer: UniformQuantizer | None) -> str:
+    """Return a grid as a type: ``uint4``, ``int4 sym``, one per channel with their number."""
+    if quantizer is None:
+        return NOTHING
+    kind = f"{'int' if quantizer.is_signed else 'uint'}{quantizer.n_bits}"
+    shape = " sym" if quantizer.is_symmetric else ""
+    return f"{kind}{shape}{f' ×{np.size(quantizer.scale)}' if quantizer.is_per_channel else ''}"
+
+
+def grid_in_full(quantizer: UniformQuantizer | None) -> str:
+    """Return a grid: ``4 bits, signed symmetric, scale 0.0123, zero point 0``."""
+    if quantizer is None:
+        return NOTHING
+    sign = "signed" if quantizer.is_signed else "unsigned"
+    shape = "symmetric" if quantizer.is_symmetric else "affine"
+    zero = quantizer.zero_point
+    point = f"zero point {zero}" if isinstance(zero, int) else "a zero point per channel"
+    step = number(quantizer.quant_params.mean_scale)
+    scale = f"{np.size(quantizer.scale)} scales, mean {step}" if quantizer.is_per_channel else step
+    return f"{quantizer.n_bits} bits, {sign} {shape}, scale {scale}, {point}"
+
+
+def scheme(chosen: Scheme) -> str:
+    """Return a scheme: ``4 bits``, with what differs from Concrete ML's rules after it."""
+    fixed = [
+        f"{name} {TRISTATE[value]}"
+        for name, value in (("signed", chosen.signed), ("symmetric", chosen.symmetric))
+        if value is not None
+    ]
+    flags = [
+        name.replace("_", " ")
+        for name in ("narrow", "power_of_two", "per_channel")
+        if getattr(chosen, name)
+    ]
+    ranges = [] if chosen.estimator == MIN_MAX else [estimator(chosen.estimator)]
+    return ", ".join([f"{chosen.n_bits} bits", *fixed, *flags, *ranges])
+
+
+def estimator(chosen: Estimator) -> str:
+    """Return an estimator as options take it: ``percentile:99.9``."""
+    parameter = chosen.parameter
+    return chosen.name if parameter is None else f"{chosen.name}:{parameter:g}"
+
+
+def config(chosen: QuantizationConfig) -> str:
+    """Return a configuration in a line."""
+    rounding = chosen.rounding_threshold_bits
+    parts = [
+        f"weights {scheme(chosen.weights)}",
+        f"activations {scheme(chosen.activations)}",
+        f"inputs {chosen.input_bits} bits",
+        f"outputs {chosen.output_bits} bits",
+        f"rounding {'off' if rounding is None else f'to {rounding} bits'}",
+    ]
+    if chosen.calibrate_on != "quantized":
+        parts.append(f"calibrated on {chosen.calibrate_on}")
+    if chosen.quantize_rest is not None:
+        parts.append(f"without own grids {'quantized' if chosen.quantize_rest else 'in float'}")
+    if chosen.conventions != "concrete-ml":
+        parts.append("pools and normalizations as ONNX")
+    for layer, override in chosen.overrides:
+        if override.weights is not None:
+            parts.append(f"{layer} weights {scheme(override.weights)}")
+        if override.activations is not None:
+            parts.append(f"{layer} activations {scheme(override.activations)}")
+    return "; ".join(parts)
+
+
+def widest(found: Evaluation) -> str:
+    """Return the widest accumulator against the limit: ``14 of 16 bits in /c1/Conv``."""
+    layer = found.widest
+    if layer is not None:
+        seen = f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
+    else:
+        seen = "none looked at" if found.unseen else "no accumulators"
+    return f"{seen}; not looked into: {names(found.unseen)}" if found.unseen else seen
+
+
+def names(found: Sequence[str], *, most: int = 6) -> str:
+    """Return names in a line; of many the first and how many more there are."""
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+def fits(value: bool | None) -> str:
+    """Return whether a limit holds: ``yes``, ``no``, ``not known`` over unseen products."""
+    return {True: "yes", False: "no", None: "not known"}[value]
+
+
+def width(layer: LayerSummary, *, limit_bits: int) -> str:
+    """Return the width of a layer's accumulator; above the limit also that: ``14 > 13``."""
+    if layer.width_bits is None or layer.width_bits <= limit_bits:
+        return whole(layer.width_bits)
+    return f"{layer.width_bits} > {limit_bits}"
