@@ -10,10 +10,10 @@ import numpy as np
 from quantlib.core.arguments import as_numbers
 from quantlib.core.array import QuantizedArray
 from quantlib.core.tensor import Tensor
-from quantlib.core.widths import bit_width
 from quantlib.errors import TensorError
 from quantlib.execution.calls import calls, joined_values, n_samples, samples_of
 from quantlib.execution.inputs import check_inputs
+from quantlib.execution.intermediates import reported
 from quantlib.ops.base import MixingOp
 from quantlib.ops.kernels import round_low_bits
 from quantlib.program.build import build_program
@@ -276,19 +276,21 @@ class QuantizedModule:
         Returns
         -------
         dict
-            ``{operator name: {"range": (min, max), "bitwidth": bits}}``, as a compiled circuit
-            of the reference reports it: the widest intermediate of the operator, which includes
-            the weights' product and the input sum where weights have a zero point.
+            ``{operator name: {"range": (min, max), "bitwidth": bits}}``, as a circuit that the
+            reference compiles on these inputs reports it: all integers of the operator, its
+            constants and what rounding makes of the accumulator included, and the width of the
+            widest; see `quantlib.execution.intermediates.reported`.
         """
         report: dict[str, dict[str, Any]] = {}
 
         def note(layer: QuantizedLayer, run: LayerRun) -> None:
             if run.accumulator is not None:
-                low, high = int(run.accumulator.min()), int(run.accumulator.max())
+                low, high, width = reported(layer, run)
                 if layer.name in report:  # an earlier call
-                    before = report[layer.name]["range"]
-                    low, high = min(low, before[0]), max(high, before[1])
-                report[layer.name] = {"range": (low, high), "bitwidth": bit_width(low, high)}
+                    before = report[layer.name]
+                    low, high = min(low, before["range"][0]), max(high, before["range"][1])
+                    width = max(width, before["bitwidth"])
+                report[layer.name] = {"range": (low, high), "bitwidth": width}
 
         self.run(*(inputs or self.calibration), observe=note)
         return report

@@ -12,6 +12,7 @@ from quantlib.arrays import digest_of, exact_integers
 from quantlib.core.tensor import Tensor
 from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.inputs import check_inputs
+from quantlib.execution.intermediates import intermediates
 from quantlib.execution.memo import Memo, key_of
 from quantlib.ops.base import MixingOp, Treatment
 
@@ -228,12 +229,7 @@ def _seen(
     accumulator = run.accumulator
     if accumulator is not None and isinstance(layer.op, MixingOp):
         axis = layer.channel_axis(accumulator.ndim)
-        parts = layer.op.intermediates(
-            accumulator,
-            *run.operands,  # type: ignore[arg-type]
-            constants=layer.constants,
-            output=layer.output_grid(),
-        )
+        parts = intermediates(layer, run)
         found = Seen(
             accumulator=_range(accumulator, axis),
             parts={part.name: _range(part.values, axis) for part in parts},

@@ -50,6 +50,7 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
                 "macs": node.macs,
                 "refusal": node.refusal,
                 "carried_bits": node.carried_bits,
+                "departure": node.departure,
                 "unseen": node.unseen,
                 "convention": node.convention,
             }

@@ -36,7 +36,7 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
         "MACs": [wording.whole(node.macs) for node in found.nodes],
         "own grid": [wording.whole(node.carried_bits) for node in found.nodes],
         "inside": ["not looked into" if node.unseen else wording.NOTHING for node in found.nodes],
-        "Concrete ML": [node.refusal or "accepts it" for node in found.nodes],
+        "Concrete ML": [node.verdict for node in found.nodes],
     }
     if not found.carried:
         del columns["own grid"]

@@ -1,4 +1,4 @@
-"""What an operator computes in float: asked of the onnx package, never written here."""
+"""What an operator computes in float: asked of the onnx package, unless it is not in float64."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from quantlib.errors import UnsupportedOpError
+from quantlib.graph.float_definitions import DEFINITIONS
 from quantlib.graph.islands import given_as, plain, single_node_model, with_plain_outputs
 from quantlib.graph.runtime import open_session, reason
 
@@ -34,7 +35,9 @@ class NodeFunction:
     """A node as a function of arrays, in the precision of its arguments.
 
     Runs on the reference implementation of the onnx package: float64 arguments give float64
-    results, which the reference's numbers need and ONNX Runtime does not offer.
+    results, which the reference's numbers need and ONNX Runtime does not offer. Where that
+    implementation rounds to float32 on the way, `quantlib.graph.float_definitions` takes its
+    place.
 
     Raises
     ------
@@ -45,6 +48,9 @@ class NodeFunction:
     def __init__(self, node: Node, opsets: Mapping[str, int]) -> None:
         self._node = node
         self._outputs = [name for name in node.outputs if name]
+        self._definition = None if node.domain else DEFINITIONS.get(node.op_type)
+        if self._definition is not None:
+            return
         proto = onnx.NodeProto.FromString(node.proto)
         names = list(dict.fromkeys(name for name in node.inputs if name))
         graph = helper.make_graph(
@@ -78,11 +84,20 @@ class NodeFunction:
         )
         try:
             with np.errstate(all="ignore"):  # infinities are found where ranges are measured
-                results: Sequence[Any] = self._run.run(None, feeds)
+                results = self._evaluate(feeds, arguments)
         except Exception as error:
             raise _failure(self._node, feeds, error) from error
         named = dict(zip(self._outputs, results, strict=True))
         return tuple(plain(np.asarray(named[n])) if n else None for n in self._node.outputs)
+
+    def _evaluate(
+        self, feeds: Mapping[str, AnyArray], arguments: Sequence[AnyArray | None]
+    ) -> Sequence[Any]:
+        """Compute the outputs that are not left out."""
+        if self._definition is None:
+            results: Sequence[Any] = self._run.run(None, dict(feeds))
+            return results
+        return (self._definition(*arguments, **self._node.attributes),)
 
 
 class RuntimeFunction:

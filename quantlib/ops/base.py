@@ -165,29 +165,6 @@ class MixingOp(QuantizedOp):
         del operands, constants, threshold_bits
         return self
 
-    def intermediates(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        constants: Collection[int],
-        output: UniformQuantizationParameters | None,
-    ) -> Iterator[Intermediate]:
-        """Yield the integers on the way to an accumulator, where there are any.
-
-        Parameters
-        ----------
-        accumulator : integer-valued array
-            As from `accumulate`.
-        *operands : Tensor or None
-            What it was made of.
-        constants : collection of int
-            Positions of the operands that are constants.
-        output : UniformQuantizationParameters or None
-            As for `accumulate`.
-        """
-        del accumulator, operands, constants, output
-        yield from ()
-
     def rescales(self, position: int) -> bool:
         """Tell whether an operand passes through a table even where it is on the input grid.
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from quantlib.arrays import exact_integers
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.graph.node_functions import NodeFunction
 from quantlib.ops import kernels
-from quantlib.ops.base import Intermediate, MixingOp
+from quantlib.ops.base import MixingOp
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.tensor import Tensor
@@ -65,19 +64,6 @@ class _Reduction(MixingOp):
         x = operands[0]
         assert x is not None
         return -self._count(operands, x) * int(np.asarray(x.quantizer.zero_point))
-
-    def intermediates(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        constants: Collection[int],
-        output: UniformQuantizationParameters | None,
-    ) -> Iterator[Intermediate]:
-        """Yield the sum less the codes' zero points, where they have one."""
-        del constants, output
-        offset = self.rounding_offset(*operands)
-        if offset:
-            yield Intermediate("shifted sum", exact_integers(np.asarray(accumulator)) + offset)
 
     def _count(self, operands: tuple[Tensor | None, ...], x: Tensor) -> int:
         axes = self.axes_of(operands, x.codes.ndim)

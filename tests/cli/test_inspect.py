@@ -31,6 +31,7 @@ def test_the_document_says_what_the_library_reports(name: str) -> None:
             n.macs,
             n.refusal,
             n.carried_bits,
+            n.departure,
             n.unseen,
             n.convention,
         )

@@ -9,8 +9,8 @@ from quantlib.analysis.observation import Seen, Watch
 from quantlib.analysis.widths.bounds import bounds
 from quantlib.analysis.widths.criterion import Criterion
 from quantlib.analysis.widths.facts import layer_facts
-from quantlib.analysis.widths.ranges import ChannelRange
-from quantlib.analysis.widths.rounding import Rounding, rounded_range, rounding
+from quantlib.analysis.widths.ranges import ChannelRange, Part
+from quantlib.analysis.widths.rounding import Rounding, rounded_integers, rounded_range, rounding
 from quantlib.execution.calls import calls
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.treatments import plan, unseen_nodes
@@ -214,16 +214,6 @@ class Budget:
         return self.fits_by(Criterion.ANY_INPUT)
 
     @property
-    def fits(self) -> bool | None:
-        """Whether no input can take an accumulator beyond the limit.
-
-        None where those with bounds stay within it, and others are left.
-        """
-        if self.over_limit:
-            return False
-        return None if self.unbounded or self.unseen else True
-
-    @property
     def over_limit(self) -> tuple[LayerBudget, ...]:
         """The layers whose accumulator can leave the limit."""
         return tuple(layer for layer in self.layers if not layer.fits)
@@ -285,6 +275,10 @@ def bit_width_budget(
             unbounded.append(layer.name)
             continue
         on_data = held.get(layer.name)
+        taken = rounding(facts, found.weights)
+        parts = found.parts
+        if taken is not None:
+            parts = (*parts, Part("rounded", rounded_integers(facts, found.weights)))
         layers.append(
             LayerBudget(
                 name=layer.name,
@@ -293,13 +287,12 @@ def bit_width_budget(
                 weights=found.weights,
                 seen=on_data.accumulator if on_data else None,
                 parts=tuple(
-                    PartBudget(part.name, part.weights, _part(on_data, part.name))
-                    for part in found.parts
+                    PartBudget(part.name, part.weights, _part(on_data, part.name)) for part in parts
                 ),
                 limit_bits=limit,
                 exact=found.exact,
                 enters_table=not facts.leaves,
-                rounding=rounding(facts, found.weights),
+                rounding=taken,
             )
         )
     plans = plan(module.graph, quantize_rest=module.config.quantize_rest)

@@ -98,6 +98,13 @@ def offset_range(facts: LayerFacts, accumulator: ChannelRange) -> ChannelRange:
     return ChannelRange.of(low + offset, high + offset)
 
 
+def rounded_integers(facts: LayerFacts, accumulator: ChannelRange) -> ChannelRange:
+    """Return the range of an accumulator after it was rounded, in its own steps."""
+    lsbs = facts.layer.lsbs_to_remove
+    low, high = rounded_range(offset_range(facts, accumulator), lsbs).range
+    return ChannelRange.of(low << lsbs, high << lsbs)
+
+
 def rounded_range(accumulator: ChannelRange, lsbs_to_remove: int) -> ChannelRange:
     """Return the range of the high bits that remain of a range."""
     ends = exact_integers(np.array(accumulator.range, dtype=object))
