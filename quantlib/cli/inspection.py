@@ -26,6 +26,8 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     say(f"outputs  {', '.join(map(_tensor, graph.outputs))}")
     if graph.batch.words:
         say(f"samples  {graph.batch.words}")
+    for note in graph.notes:
+        say(f"note     {note}")
     say()
     columns: dict[str, list[str]] = {
         "node": [node.name for node in found.nodes],

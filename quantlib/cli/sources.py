@@ -38,6 +38,8 @@ def open_bench(
         raise OptionsError("DATA is missing; give a .npz, .npy or .csv file, or --synthetic.")
     graph = load_model(model)
     found = synthetic_data(graph) if data is None else _read_data(data, graph)
+    for line in graph.notes:
+        note(f"{graph.name}: {line}")
     for line in found.notes:
         note(f"{found.name}: {line}")
     return Workbench(graph, found, output=output)

@@ -30,7 +30,7 @@ def fuse_layer_normalization(graph: Graph) -> Graph:
     """
     uses = Counter(name for node in graph.nodes for name in node.inputs)
     uses.update(graph.output_names)
-    makers = {node.outputs[0]: node for node in graph.nodes}
+    makers = {name: node for node in graph.nodes for name in node.outputs[:1] if name}
     found: dict[str, Node] = {}
     dropped: set[str] = set()
     for node in graph.nodes:
@@ -83,6 +83,9 @@ class _Match:
             return None
         if np.size(graph.constants[epsilon]) != 1:
             return None
+        width = graph.shapes.get(sub.inputs[0], (None,))[-1:]
+        if width != sizes[0]:
+            return None  # one gain for all, or a width that nobody knows
         inputs = (sub.inputs[0], gain, bias)
         attributes = {"axis": -1, "epsilon": float(np.ravel(graph.constants[epsilon])[0])}
         proto = serialize_node("LayerNormalization", last.name, inputs, last.outputs, attributes)

@@ -9,6 +9,7 @@ import onnx.version_converter
 
 from quantlib.errors import ModelLoadError
 from quantlib.graph.shapes import infer_shapes
+from quantlib.graph.walking import all_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -50,7 +51,7 @@ def check_versions(model: onnx.ModelProto, label: str) -> None:
 def import_domains(model: onnx.ModelProto, known: Collection[str]) -> None:
     """Enter domains of a runtime that the nodes use and the file does not list, in place."""
     listed = {entry.domain for entry in model.opset_import}
-    for domain in sorted({node.domain for node in model.graph.node} - listed):
+    for domain in sorted({node.domain for node in all_nodes(model.graph)} - listed):
         if domain in known:
             model.opset_import.append(onnx.helper.make_opsetid(domain, 1))
 

@@ -324,6 +324,39 @@ def test_layer_normalization_in_small_operators_is_one_node() -> None:
     assert any("5 groups" in note and "LayerNormalization" in note for note in graph.notes)
 
 
+def spelled_normalization(*, axis: int = -1, reread: bool = False, gain: int = 6) -> Any:
+    """LayerNormalization in nine operators, or something that only looks like it."""
+    nodes = [
+        node("ReduceMean", ["x"], ["mean"], axes=[axis]),
+        node("Sub", ["x", "mean"], ["d"]),
+        node("Pow", ["d", "two"], ["q"]),
+        node("ReduceMean", ["q"], ["v"], axes=[axis]),
+        node("Add", ["v", "epsilon"], ["e"]),
+        node("Sqrt", ["e"], ["r"]),
+        node("Div", ["d", "r"], ["z"]),
+        node("Mul", ["z", "g"], ["s"]),
+        node("Add", ["s", "b"], ["n"]),
+        node("Mul", ["n", "mean" if reread else "b"], ["y"]),
+    ]
+    constants = {"two": np.float32(2), "epsilon": np.float32(1e-5), "b": normal(6),
+                 "g": normal(gain)}  # fmt: skip
+    return build(nodes, inputs={"x": ["n", 5, 6]}, outputs=["y"], opset=13, constants=constants)
+
+
+@pytest.mark.parametrize(
+    ("named", "joined"),
+    [({}, True), ({"axis": 2}, True), ({"axis": 1}, False), ({"reread": True}, False),
+     ({"gain": 1}, False)],
+    ids=["last", "last-counted", "another-axis", "mean-read-again", "one-gain-for-all"],
+)  # fmt: skip
+def test_only_what_is_a_layer_normalization_becomes_one(named: Any, joined: bool) -> None:
+    model, x = spelled_normalization(**named), normal(40, 5, 6)
+    graph = ql.load_model(model)
+    assert ("LayerNormalization" in [n.op_type for n in graph.nodes]) == joined
+    expected = open_session(model.SerializeToString()).run(None, {"x": x})
+    assert quality_db(model, (x,), tuple(expected)) >= (30 if joined else 20)
+
+
 # The analysis of what was brought
 
 
