@@ -33,12 +33,6 @@ def _pair(operands: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-def _at_zero(x: Tensor) -> Tensor:
-    """Return a tensor of real zeros on the grid of `x`."""
-    code = np.asarray(x.quantizer.zero_point, dtype=x.codes.dtype)
-    return Tensor(x.quantizer, codes=np.broadcast_to(code, x.shape))
-
-
 @register_op("Add")
 @dataclass(frozen=True, slots=True)
 class Add(MixingOp):
