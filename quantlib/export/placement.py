@@ -30,7 +30,7 @@ from quantlib.export.marks import (
     values_of,
 )
 from quantlib.ops.arithmetic import Add, Div, Mul
-from quantlib.ops.base import MixingOp, MovingOp, WeightedOp
+from quantlib.ops.base import IslandOp, MixingOp, MovingOp, WeightedOp
 from quantlib.ops.carried import CarriedQuantizer, DynamicQuantizer
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat, Pad
@@ -90,7 +90,8 @@ class _Layers(MarkedGraph):
         elif isinstance(op, CarriedQuantizer) and self._carried(layer):
             pass
         else:
-            self.write_node(node, [self.real_name(name) for name in node.inputs])
+            names = [self.real_name(name) for name in node.inputs]
+            self.write_node(node, names, in_own_precision=isinstance(op, IslandOp))
 
     def operand(self, layer: QuantizedLayer, i: int) -> str:
         """Return the exported name of a node's input as its integer operator reads it."""

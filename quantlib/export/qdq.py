@@ -169,7 +169,8 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
 
     Some types that ONNX allows take a wider one, because ONNX Runtime 1.32's optimizer makes of
     them what it cannot run: MaxPool on 4 bits, QLinearConv on 4-bit inputs and 8-bit weights,
-    QLinearAveragePool with dilations, and 8-bit signed tensors moved without a pair behind.
+    QLinearAveragePool with dilations, and 8-bit signed tensors moved without a pair behind, as it
+    does itself where it makes one Gemm of MatMul and Add.
     """
     stored = {
         mark.output: storage(mark.quantizer, clips=mark.clips, narrowest=narrowest)
@@ -177,6 +178,7 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
     }
     of_output = {mark.output: mark for mark in placed.marks}
     settled = {mark.source for mark in placed.marks}
+    added = {name for n in placed.model.graph.node if n.op_type == "Add" for name in n.input}
     for node in placed.model.graph.node:
         inputs = [stored.get(name) for name in node.input[:2]]
         widths = [held.n_bits for held in inputs if held is not None]
@@ -191,6 +193,9 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
             wanted = 16
         if node.op_type in _PROPAGATED and node.output[0] not in settled:
             wanted = 16
+        held = stored[mark.output]
+        if node.op_type == "MatMul" and held is not None and held.name == "int8":
+            wanted = 16 if node.output[0] in added else wanted
         if widths[0] < wanted:
             stored[mark.output] = storage(mark.quantizer, clips=mark.clips, narrowest=wanted)
     return stored
