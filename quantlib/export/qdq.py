@@ -171,9 +171,14 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
     Some types that ONNX allows take a wider one, because ONNX Runtime 1.32's optimizer makes of
     them what it cannot run: MaxPool on 4 bits, QLinearConv on 4-bit inputs and 8-bit weights,
     QLinearAveragePool with dilations, and 8-bit signed tensors moved without a pair behind.
+    Summands take 16 bits, or it adds them by QLinearAdd, which rounds ties its own way.
     """
     stored = {
-        mark.output: storage(mark.quantizer, clips=mark.clips, narrowest=narrowest)
+        mark.output: storage(
+            mark.quantizer,
+            clips=mark.clips,
+            narrowest=16 if mark.role is Role.SUMMAND else narrowest,
+        )
         for mark in placed.marks
     }
     of_output = {mark.output: mark for mark in placed.marks}
