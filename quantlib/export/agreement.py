@@ -157,6 +157,17 @@ def _compare(
     found.places = +found.places
 
 
+def undecided(marks: Sequence[Mark], seen: Seen, rows: int) -> AnyArray:
+    """Tell which samples have a value that lies between two codes: its last bit decides."""
+    found = np.zeros(rows, dtype=bool)
+    for mark in marks:
+        if mark.reals is not None:
+            reals = mark.reals(seen)
+            loose = decided_by_the_last_bit(reals, mark.quantizer, precision=np.float32, ulps=ULPS)
+            found |= _by_sample(loose, rows).any(axis=1)
+    return found
+
+
 def wrong_outputs(
     module: QuantizedModule, seen: Seen, made: Mapping[str, AnyArray], rows: int
 ) -> AnyArray:

@@ -10,6 +10,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from quantlib.core.tensor import Tensor
+from quantlib.errors import QuantlibError
 from quantlib.execution.calls import samples_of
 from quantlib.export.formats import Refusal
 from quantlib.export.marks import (
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from quantlib.quantized_module import QuantizedModule
 
 
+_OTHER_FLOATS = (TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+
+
 class MarkedGraph:
     """The graph so far.
 
@@ -53,8 +57,7 @@ class MarkedGraph:
     def __init__(self, module: QuantizedModule) -> None:
         self.module = module
         graph = self.graph = module.graph
-        one = slice(0, graph.batch.size or 1)
-        self.seen = Seen(module, samples_of(graph, module.calibration, one))
+        self.seen = _first_samples(module)
         self.taken = {"", *(name for node in graph.nodes for name in (*node.inputs, *node.outputs))}
         self.taken |= {info.name for info in (*graph.inputs, *graph.outputs)}
         self.nodes: list[onnx.NodeProto] = []
@@ -230,10 +233,20 @@ class MarkedGraph:
         if refusal not in self.refusals:
             self.refusals.append(refusal)
 
-    def write_node(self, node: Node, inputs: Sequence[str]) -> None:
-        """Write a node as it is, under new names of tensors."""
-        proto = onnx.NodeProto.FromString(node.proto)
-        own = len(proto.input)
+    def write_node(
+        self, node: Node, inputs: Sequence[str], *, in_own_precision: bool = False
+    ) -> None:
+        """Write a node as it is, under new names of tensors.
+
+        Parameters
+        ----------
+        node : Node
+            One node, or a graph that stands for it.
+        inputs : sequence of str
+            Exported names of its inputs.
+        in_own_precision : bool
+            Whether the module runs it in the model's precision, not in the float32 of this graph.
+        """
         outputs = []
         for name in node.outputs:
             made = unique(f"{name}_value", self.taken) if name in self.graph.output_names else name
@@ -241,15 +254,40 @@ class MarkedGraph:
                 self.real[name] = made
                 self.like[made] = name
             outputs.append(made)
+        kinds = node.kinds if in_own_precision else {}
+        given = [
+            self.add("Cast", [name], f"{name}_cast", to=kinds[tensor])
+            if kinds.get(tensor) in _OTHER_FLOATS
+            else name
+            for tensor, name in zip(node.inputs, inputs, strict=True)
+        ]
+        cast = {
+            made: unique(f"{made}_uncast", self.taken)
+            for tensor, made in zip(node.outputs, outputs, strict=True)
+            if kinds.get(tensor) in _OTHER_FLOATS
+        }
+        made_names = [cast.get(made, made) for made in outputs]
+        if node.body:
+            self._write_body(node, given, made_names)
+        else:
+            self._write_proto(node, given, made_names, in_float32=not in_own_precision)
+        for made, inner in cast.items():
+            cast_back = helper.make_node("Cast", [inner], [made], inner, to=TensorProto.FLOAT)
+            self.nodes.append(cast_back)
+
+    def _write_proto(
+        self, node: Node, inputs: Sequence[str], outputs: Sequence[str], *, in_float32: bool
+    ) -> None:
+        """Write a single node."""
+        proto = onnx.NodeProto.FromString(node.proto)
+        own = len(proto.input)
         captured = dict(zip(node.inputs[own:], inputs[own:], strict=True))
         for attribute in proto.attribute:
             for body in (*([attribute.g] if attribute.HasField("g") else ()), *attribute.graphs):
                 for inner in body.node:
                     _rename(inner, captured)
-        for attribute in proto.attribute:
-            if attribute.name in ("to", "dtype") and attribute.i in (
-                TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE,
-            ):  # fmt: skip
+            named = attribute.name in ("to", "dtype")
+            if in_float32 and named and attribute.i in _OTHER_FLOATS:
                 attribute.i = TensorProto.FLOAT
         del proto.input[:], proto.output[:]
         proto.input.extend(inputs[:own])
@@ -257,9 +295,38 @@ class MarkedGraph:
         proto.name = node.name
         self.nodes.append(proto)
 
+    def _write_body(self, node: Node, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Write the graph that stands for a node; tensors inside get names of their own."""
+        body = onnx.GraphProto.FromString(node.body)
+        names = {
+            **dict(zip(node.inputs, inputs, strict=True)),
+            **dict(zip(node.outputs, outputs, strict=True)),
+        }
+        inside = [t.name for t in body.initializer]
+        inside += [name for inner in body.node for name in inner.output if name]
+        for name in inside:
+            if name not in names:
+                names[name] = unique(name, self.taken)
+        for tensor in body.initializer:
+            tensor.name = names[tensor.name]
+            self.constants[tensor.name] = tensor
+        for inner in body.node:
+            _rename(inner, names)
+            self.nodes.append(inner)
+
     def note_result(self, node: Node, made: str) -> None:
         """Note under which name a node's only output was written."""
         self.real[node.outputs[0]] = made
+
+
+def _first_samples(module: QuantizedModule) -> Seen:
+    """Run one calibration sample, or all where a shape inside the model refuses a single one."""
+    graph = module.graph
+    one = slice(0, graph.batch.size or 1)
+    try:
+        return Seen(module, samples_of(graph, module.calibration, one))
+    except QuantlibError:
+        return Seen(module, module.calibration)
 
 
 def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:

@@ -30,7 +30,7 @@ from quantlib.export.marks import (
     values_of,
 )
 from quantlib.ops.arithmetic import Add, Div, Mul
-from quantlib.ops.base import MixingOp, MovingOp, WeightedOp
+from quantlib.ops.base import IslandOp, MixingOp, MovingOp, WeightedOp
 from quantlib.ops.carried import CarriedQuantizer, DynamicQuantizer
 from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat, Pad
@@ -90,7 +90,8 @@ class _Layers(MarkedGraph):
         elif isinstance(op, CarriedQuantizer) and self._carried(layer):
             pass
         else:
-            self.write_node(node, [self.real_name(name) for name in node.inputs])
+            names = [self.real_name(name) for name in node.inputs]
+            self.write_node(node, names, in_own_precision=isinstance(op, IslandOp))
 
     def operand(self, layer: QuantizedLayer, i: int) -> str:
         """Return the exported name of a node's input as its integer operator reads it."""
@@ -154,7 +155,11 @@ class _Layers(MarkedGraph):
         elif isinstance(op, MaxPool) and self._pads_with_zero(layer, op):
             self._padded_pool(layer, op, operands[0])
             return
-        self.write_node(node, operands)
+        first = run.operands[0]
+        if node.op_type == "Gemm" and isinstance(first, Tensor) and len(first.shape) != 2:
+            self._product_and_sum(layer, operands)
+        else:
+            self.write_node(node, operands)
         if isinstance(op, MaxPool | Unfold):
             self._settled(layer, self.span(layer, 0))
         if layer.lsbs_to_remove:
@@ -166,6 +171,14 @@ class _Layers(MarkedGraph):
             self.spans[node.outputs[0]] = self.span(layer, 0)
         if layer.leaving_params(run.operands) is not None:
             self.as_codes.add(node.outputs[0])
+
+    def _product_and_sum(self, layer: QuantizedLayer, operands: list[str]) -> None:
+        """Write a fused MatMul and Add as the two: Gemm takes two axes, MatMul any number."""
+        node, base = layer.node, layer.node.outputs[0]
+        made = self.add("MatMul", operands[:2], f"{base}_product", like=base)
+        if len(operands) > 2:
+            made = self.add("Add", [made, operands[2]], f"{base}_sum", like=base)
+        self.note_result(node, made)
 
     def _summands(self, layer: QuantizedLayer, operands: list[str]) -> list[str]:
         """Round both summands to the scale on which they are added, without clipping."""

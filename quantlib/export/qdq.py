@@ -17,7 +17,7 @@ from quantlib.export.placement import place
 from quantlib.graph.mending import unique
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from quantlib.arrays import AnyArray
     from quantlib.core.quantizer import UniformQuantizer
@@ -152,7 +152,8 @@ def qdq_model(module: QuantizedModule, *, two_bits: bool = False) -> QdqModel:
 
     A bias is added behind its product, unless the product leaves the graph: ONNX Runtime's
     optimizer rounds a bias inside a product that QuantizeLinear reads to a multiple of the
-    product of both scales.
+    product of both scales. What a MatMul is added to becomes a Sub of the opposite for the same
+    reason.
     """
     placed = place(module, after_moves=True)
     raise_refusals("QDQ", _refusals(placed))
@@ -170,30 +171,52 @@ def _storages(placed: Placement, narrowest: int) -> dict[str, Storage | None]:
     Some types that ONNX allows take a wider one, because ONNX Runtime 1.32's optimizer makes of
     them what it cannot run: MaxPool on 4 bits, QLinearConv on 4-bit inputs and 8-bit weights,
     QLinearAveragePool with dilations, and 8-bit signed tensors moved without a pair behind.
+    Summands take 16 bits, or it adds them by QLinearAdd, which rounds ties its own way.
     """
     stored = {
-        mark.output: storage(mark.quantizer, clips=mark.clips, narrowest=narrowest)
+        mark.output: storage(
+            mark.quantizer,
+            clips=mark.clips,
+            narrowest=16 if mark.role is Role.SUMMAND else narrowest,
+        )
         for mark in placed.marks
     }
     of_output = {mark.output: mark for mark in placed.marks}
-    settled = {mark.source for mark in placed.marks}
-    for node in placed.model.graph.node:
-        inputs = [stored.get(name) for name in node.input[:2]]
-        widths = [held.n_bits for held in inputs if held is not None]
+    behind = {mark.source: mark.output for mark in placed.marks}
+    for node in reversed(placed.model.graph.node):  # what comes behind is known
         mark = of_output.get(node.input[0]) if node.input else None
-        if mark is None or not widths:
+        held = stored[mark.output] if mark is not None else None
+        if mark is None or held is None:
             continue
-        wanted = narrowest
-        if (node.op_type == "Conv" and widths == [4, 8]) or node.op_type == "MaxPool":
-            wanted = 8
-        dilated = any(a.name == "dilations" and max(a.ints) > 1 for a in node.attribute)
-        if node.op_type == "AveragePool" and dilated:
-            wanted = 16
-        if node.op_type in _PROPAGATED and node.output[0] not in settled:
-            wanted = 16
-        if widths[0] < wanted:
+        follower = stored.get(behind.get(node.output[0], ""))
+        paired = follower is not None and (follower.fits or follower.n_bits == 8)
+        wanted = _fewest_bits(node, held, stored, paired=paired)
+        if held.n_bits < wanted:
             stored[mark.output] = storage(mark.quantizer, clips=mark.clips, narrowest=wanted)
     return stored
+
+
+def _fewest_bits(
+    node: onnx.NodeProto,
+    held: Storage,
+    stored: Mapping[str, Storage | None],
+    *,
+    paired: bool,
+) -> int:
+    """Return how wide the type of a node's first input must be; see `_storages`.
+
+    `paired` says that a QuantizeLinear reads the node's output.
+    """
+    others = [other for name in node.input[1:2] if (other := stored.get(name)) is not None]
+    four_by_eight = held.n_bits == 4 and any(other.n_bits == 8 for other in others)
+    if node.op_type == "MaxPool" and paired:
+        return 8
+    if node.op_type in _PROPAGATED and not paired:
+        return 16
+    if node.op_type == "Conv" and four_by_eight:
+        return 8
+    dilated = any(a.name == "dilations" and max(a.ints) > 1 for a in node.attribute)
+    return 16 if node.op_type == "AveragePool" and dilated else 0
 
 
 _PROPAGATED = {"MaxPool", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"}
@@ -218,14 +241,20 @@ class _Pairs:
         self.nodes: list[onnx.NodeProto] = []
         self.values = {tensor.name: tensor for tensor in model.graph.initializer}
         self.leaving = {value.name for value in model.graph.output}
+        matrices: set[str] = set()
         of_output = {mark.output: mark for mark in marks}
         self.sources = {mark.output: mark.source for mark in marks}
         for node in model.graph.node:
             mark = of_output.get(node.output[0]) if node.op_type == "Identity" else None
             if mark is None:
                 self.nodes.append(node)
-                if node.op_type in _PRODUCTS and any(n in of_output for n in node.input[:2]):
+                on_grids = any(name in of_output for name in node.input[:2])
+                if node.op_type in _PRODUCTS and on_grids:
                     self._part_bias(node)
+                elif node.op_type == "MatMul" and on_grids:
+                    matrices.add(node.output[0])
+                elif node.op_type == "Add":
+                    self._keep_apart(node, matrices)
                 continue
             held = stored[mark.output]
             if mark.codes is not None and held is not None:
@@ -245,6 +274,18 @@ class _Pairs:
 
     def _new(self, name: str) -> str:
         return unique(name, self.taken)
+
+    def _keep_apart(self, node: onnx.NodeProto, matrices: set[str]) -> None:
+        """Write the sum of a MatMul and a constant as a difference, which is the same number.
+
+        Of MatMul and Add ONNX Runtime's optimizer makes a Gemm, and then rounds its bias.
+        """
+        for product, bias in (node.input, list(reversed(node.input))):
+            if product in matrices and bias in self.values:
+                negative = -numpy_helper.to_array(self.values[bias])
+                node.op_type = "Sub"
+                node.input[:] = [product, self._number(f"{bias}_subtracted", negative)]
+                return
 
     def _part_bias(self, node: onnx.NodeProto) -> None:
         """Add a constant bias behind its product."""

@@ -323,3 +323,73 @@ def test_a_model_output_that_is_read_inside_too_has_both() -> None:
     proof = proof_of(module, (x,))
     assert proof.holds, proof.lines
     assert proof.different == 0
+
+
+def proof_of_graph(
+    nodes: list[Any], shape: list[Any], numbers: dict[str, Any], n_bits: int, **options: Any
+) -> Proof:
+    """Quantize and export a graph from x to y on random data."""
+    model = build(nodes, inputs={"x": shape}, outputs=["y"], constants=numbers, **options)
+    x = normal(*(60 if isinstance(size, str) else size for size in shape))
+    module = ql.quantize(ql.load_model(model), x, ql.QuantizationConfig.from_n_bits(n_bits))
+    return proof_of(module, (x,))
+
+
+@pytest.mark.parametrize("n_bits", [3, 5, 8])
+def test_a_bias_beside_a_matrix_product_keeps_its_value_when_graphs_are_optimized(
+    n_bits: int,
+) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], "m1"),
+        helper.make_node("Add", ["b", "m"], ["a"], "bias"),
+        helper.make_node("Relu", ["a"], ["r"], "act"),
+        helper.make_node("MatMul", ["r", "v"], ["y"], "m2"),
+    ]
+    numbers = {"w": normal(6, 5), "b": normal(5, seed=2), "v": normal(5, 3, seed=3)}
+    # with three axes MatMul and Add stay two nodes here; ONNX Runtime makes one of them
+    for shape in (["n", 6], ["n", 4, 6]):
+        proof = proof_of_graph(nodes, shape, numbers, n_bits)
+        assert proof.holds, proof.lines
+        assert proof.equal == proof.samples
+
+
+@pytest.mark.parametrize("n_bits", [4, 5, 8])
+def test_signed_tensors_that_are_moved_load_when_graphs_are_optimized(n_bits: int) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], "t", perm=[0, 2, 1]),
+        helper.make_node("Reshape", ["t", "s"], ["f"], "f"),
+        helper.make_node("MatMul", ["f", "w"], ["y"], "m"),
+    ]
+    numbers = {"s": np.array([0, -1]), "w": normal(12, 3)}
+    proof = proof_of_graph(nodes, ["n", 3, 4], numbers, n_bits)
+    assert proof.holds, proof.lines
+
+
+def test_a_node_that_a_graph_stands_for_is_written_as_that_graph() -> None:
+    nodes = [
+        helper.make_node("SplitToSequence", ["x", "two"], ["s"], "split", axis=1),
+        helper.make_node("SequenceAt", ["s", "i"], ["a"], "at"),
+        helper.make_node("MatMul", ["a", "w"], ["y"], "m"),
+    ]
+    numbers = {"two": np.array([2, 4]), "i": np.array(1), "w": normal(4, 3)}
+    proof = proof_of_graph(nodes, ["n", 6], numbers, 8)
+    assert proof.holds, proof.lines
+
+
+def test_islands_run_in_the_model_s_own_precision() -> None:
+    nodes = [
+        helper.make_node("LayerNormalization", ["x", "g", "b"], ["l"], "norm"),
+        helper.make_node("MatMul", ["l", "w"], ["y"], "m"),
+    ]
+    numbers = {
+        "g": np.ones(16, np.float16),
+        "b": np.zeros(16, np.float16),
+        "w": normal(16, 4).astype(np.float16),
+    }
+    model = build(nodes, inputs={"x": ["n", 16]}, outputs=["y"], constants=numbers)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    x = normal(200, 16).astype(np.float16)
+    module = ql.quantize(ql.load_model(model), x, CONFIGS["8 bits"])
+    proof = proof_of(module, (x,))
+    assert proof.holds, proof.lines
