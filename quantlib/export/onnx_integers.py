@@ -572,7 +572,7 @@ def _pads(step: steps.Move, sources: Sequence[steps.Step]) -> list[int] | None:
 
 def _export(subject: Subject) -> Files:
     model = integer_model(subject.module)
-    return {f"{subject.stem}_integers.onnx": model.SerializeToString(deterministic=True)}
+    return {f"{subject.stem}-integers.onnx": model.SerializeToString(deterministic=True)}
 
 
 def _prove(
