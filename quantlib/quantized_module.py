@@ -74,6 +74,7 @@ class QuantizedModule:
     _output_grids: list[UniformQuantizer | None] = field(
         default_factory=list, init=False, repr=False
     )
+    _programs: list[IntegerProgram] = field(default_factory=list, init=False, repr=False)
 
     @property
     def input_quantizers(self) -> tuple[UniformQuantizer | None, ...]:
@@ -237,15 +238,17 @@ class QuantizedModule:
         )
 
     def program(self) -> IntegerProgram:
-        """Return the module written down as integers.
+        """Return the module written down as integers, made when it is asked for first.
 
         Raises
         ------
         OptionsError
             The model cannot be computed sample by sample on codes; the message names the place.
         """
-        samples = self._probe_codes()
-        return build_program(self.graph, self.layers, self.inputs, samples)
+        if not self._programs:
+            samples = self._probe_codes()
+            self._programs.append(build_program(self.graph, self.layers, self.inputs, samples))
+        return self._programs[0]
 
     def tables(self, layer: str) -> tuple[TableView, ...]:
         """Return the tables that a layer's integers enter: staircases, steps, cost.

@@ -56,8 +56,8 @@ def script() -> str:
 def _export(subject: Subject) -> Files:
     raise_refusals("A NumPy script", refusals(subject.module))
     return {
-        f"{subject.stem}_numpy.py": script().encode(),
-        f"{subject.stem}_program.npz": subject.module.program().to_npz(),
+        f"{subject.stem}-numpy.py": script().encode(),
+        f"{subject.stem}-program.npz": subject.module.program().to_npz(),
     }
 
 

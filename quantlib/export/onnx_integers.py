@@ -93,11 +93,14 @@ class _Writer:
         for step in self.program.steps:
             self.write(step)
         graph = module.graph
-        inputs = [_info(i.name, i.dtype, i.shape) for i in graph.inputs]
+        free = [None if isinstance(s := i.shape[0], int) else s for i in graph.inputs]
+        inputs = [
+            _info(i.name, i.dtype, (samples, *i.shape[1:]))
+            for i, samples in zip(graph.inputs, free, strict=True)
+        ]
         real, integers = [], []
         for output, info in zip(self.program.outputs, graph.outputs, strict=True):
-            samples = info.shape[0] if info.shape else None
-            shape = (samples, *self.program.step(output.source).shape)
+            shape = (free[0], *self.program.step(output.source).shape)
             codes = self.cast(self.tensor(output.source), TensorProto.INT64)
             self.node("Identity", [codes], TensorProto.INT64, name=output.name + SUFFIX)
             shifted = self.op(
@@ -572,7 +575,7 @@ def _pads(step: steps.Move, sources: Sequence[steps.Step]) -> list[int] | None:
 
 def _export(subject: Subject) -> Files:
     model = integer_model(subject.module)
-    return {f"{subject.stem}_integers.onnx": model.SerializeToString(deterministic=True)}
+    return {f"{subject.stem}-integers.onnx": model.SerializeToString(deterministic=True)}
 
 
 def _prove(

@@ -59,11 +59,30 @@ def build_program(
                 f"input {info.name!r} holds integers ({info.dtype}), which are not quantized; an "
                 "integer program takes codes of real inputs. Make the input real."
             )
+    _check_samples(graph)
     return _Builder(graph, layers, inputs, samples).program()
 
 
+def _check_samples(graph: Graph) -> None:
+    """Raise OptionsError unless each sample can be computed by itself, along axis 0."""
+    batch = graph.batch
+    if batch.mixes or (batch.size or 1) > 1:
+        raise OptionsError(
+            f"{batch.words} An integer program computes each sample by itself; export the model "
+            "with a free batch axis, along which nothing is combined."
+        )
+    for name in (*(info.name for info in graph.inputs), *graph.output_names):
+        axis = batch.axis_of(name)
+        if axis != 0:
+            where = "has no samples" if axis is None else f"numbers its samples along axis {axis}"
+            raise OptionsError(
+                f"{name!r} {where}; an integer program takes and gives samples along axis 0. Move "
+                "the axis, or make the input a constant."
+            )
+
+
 class Probe:
-    """What every layer did on one sample and on two."""
+    """What every layer did on one sample, and on two where a call takes several."""
 
     def __init__(
         self,
@@ -74,7 +93,7 @@ class Probe:
     ) -> None:
         self.runs: list[dict[str, LayerRun]] = []
         self.values: list[dict[str, Value]] = []
-        for count in (1, PROBED):
+        for count in (1,) if graph.batch.size == 1 else (1, PROBED):
             values: dict[str, Value] = dict(graph.constants)
             for info, grid, codes in zip(graph.inputs, inputs, samples, strict=True):
                 assert grid is not None
@@ -89,11 +108,11 @@ class Probe:
             self.values.append(values)
 
     def sample_shape(self, arrays: Sequence[Any], layer: QuantizedLayer) -> tuple[int, ...]:
-        """Return the shape of one sample, given a tensor of one sample and of two."""
-        one, two = (tuple(array.shape) for array in arrays)
-        if one[:1] != (1,) or two[:1] != (PROBED,) or one[1:] != two[1:]:
+        """Return the shape of one sample, given a tensor of each run."""
+        shapes = [tuple(array.shape) for array in arrays]
+        if any(shape != (count, *shapes[0][1:]) for count, shape in enumerate(shapes, start=1)):
             raise mixes_samples(layer)
-        return one[1:]
+        return shapes[0][1:]
 
 
 def mixes_samples(layer: QuantizedLayer) -> OptionsError:

@@ -29,7 +29,7 @@ def index_map(
     layer : QuantizedLayer
         The mover.
     operands : sequence of tuples
-        Its operands for one sample and for two.
+        Its operands for one sample, and for two where a call takes several.
     variables : sequence of int
         Positions of the operands that carry integers of the program.
     joined : sequence of Tensor, optional
@@ -70,11 +70,11 @@ def index_map(
         (result, *_) = op.move(*given)
         return np.asarray(result.codes).astype(np.int64)
 
-    return separated(moved, total)
+    return separated(moved, total, twice=len(operands) > 1)
 
 
 def separated(
-    moved: Callable[[int, int], IntArray], total: int
+    moved: Callable[[int, int], IntArray], total: int, *, twice: bool = True
 ) -> tuple[IntArray, IntArray] | None:
     """Return index and constants of a move that is known by what it does to numbers.
 
@@ -85,6 +85,13 @@ def separated(
         numbered from the shift on, `total` a sample.
     total : int
         Elements of a sample.
+    twice : bool
+        Whether two samples can be moved at once; it is then seen that they do not mix.
+
+    Returns
+    -------
+    index, fill, or None
+        As from `index_map`.
     """
     shift = 1 << 40
     first, second = moved(0, 0), moved(0, shift)
@@ -92,9 +99,8 @@ def separated(
         return None
     constant = first[0] == second[0]
     index = np.where(constant, -1, first[0])
-    both = moved(1, 0)
     expected = np.stack([np.where(constant, first[0], first[0] + k * total) for k in range(2)])
-    if not np.array_equal(both, expected):
+    if twice and not np.array_equal(moved(1, 0), expected):
         return None
     values = first[0][constant]
     if values.size == 0 or (values == values[0]).all():

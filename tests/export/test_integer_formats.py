@@ -156,7 +156,7 @@ def test_models_that_bring_their_grids_have_every_integer(form: str, name: str) 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("per_channel", [False, True], ids=["per-tensor", "per-channel"])
 @pytest.mark.parametrize(("name", "kinds"), [("digits_cnn", "QInt8 QUInt8"),
-                                             ("digits_mlp", "QUInt8 QInt8")])  # fmt: skip
+                                             ("digits_mlp", "QUInt8 QUInt8")])  # fmt: skip
 def test_qdq_models_have_every_integer(
     name: str, kinds: str, per_channel: bool, tmp_path: Path
 ) -> None:

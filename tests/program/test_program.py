@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from quantlib.errors import ConfigurationError, OptionsError, TensorError
 from quantlib.ops.linear import Gemm
 from quantlib.program import segments
 from quantlib.program.program import IntegerProgram
+from quantlib.program.staircase import tabulate
 from quantlib.program.steps import Conv, Input, MatMul, Move, Pool, Table
 from tests import reference
 from tests.integer_programs import (
@@ -105,9 +107,9 @@ def test_small_graphs_have_the_integers_of_concrete_ml(key: str) -> None:
 
 
 @pytest.mark.parametrize("key", sorted(MIXES_SAMPLES))
-def test_a_product_along_the_batch_axis_is_refused_by_name(key: str) -> None:
+def test_a_product_along_the_batch_axis_is_refused(key: str) -> None:
     made, _ = operator_module(key)
-    with pytest.raises(OptionsError, match=r"layer '(tr|mm)'.*samples"):
+    with pytest.raises(OptionsError, match="integer program"):
         made.program()
 
 
@@ -184,9 +186,10 @@ def test_a_table_is_the_quantizer_of_the_segment_in_closed_form() -> None:
 
 def tables_equal(name: str, kind: str, n_bits: int, monkeypatch: pytest.MonkeyPatch) -> int:
     """Build with bisected and with evaluated tables; return how many were compared."""
-    bisected = module(name, kind, n_bits).program()
-    monkeypatch.setattr(segments, "bisect", segments.tabulate)
-    evaluated = module(name, kind, n_bits).program()
+    made = module(name, kind, n_bits)
+    bisected = made.program()
+    monkeypatch.setattr(segments, "bisect", tabulate)
+    evaluated = replace(made).program()  # made anew
     for mine, theirs in zip(bisected.tables, evaluated.tables, strict=True):
         assert np.array_equal(mine.rows, theirs.rows)
         for a, b in zip(mine.staircases, theirs.staircases, strict=True):
@@ -221,9 +224,10 @@ def test_a_program_is_the_same_after_a_file(name: str, kind: str, n_bits: int) -
     content = program.to_npz()
     again = IntegerProgram.from_npz(content)
     codes = random_codes(made)
-    assert np.array_equal(program.run(*codes), again.run(*codes))
-    assert np.array_equal(program.dequantize(program.run(*codes)),
-                          again.dequantize(again.run(*codes)))  # fmt: skip
+    integers = several(program.run(*codes))
+    for mine, theirs in zip(integers, several(again.run(*codes)), strict=True):
+        assert np.array_equal(mine, theirs)
+    assert np.array_equal(program.dequantize(*integers), again.dequantize(*integers))
     assert again.to_npz() == content
     assert [type(s) for s in again.steps] == [type(s) for s in program.steps]
 
@@ -312,6 +316,39 @@ def test_codes_that_are_none_are_refused() -> None:
         program.run(np.full((2, 3), 10**6))
     with pytest.raises(TensorError, match="1 inputs"):
         program.run()
+
+
+def of_one_call(shape: list[int], reshaped: list[int]) -> ql.Graph:
+    """Return a model that is fixed to its number of samples by a Reshape inside."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["h"], "first"),
+        helper.make_node("Relu", ["h"], ["r"], "relu"),
+        helper.make_node("Reshape", ["r", "s"], ["t"], "fixed"),
+        helper.make_node("MatMul", ["t", "v"], ["u"], "last"),
+        helper.make_node("Reshape", ["u", "e"], ["y"], "end"),
+    ]
+    constants = {
+        "w": normal(6, 8), "s": np.array(reshaped), "v": normal(4, 3, seed=1),
+        "e": np.array([shape[0], 6]),
+    }  # fmt: skip
+    model = build(nodes, inputs={"x": shape}, outputs=["y"], constants=constants)
+    return ql.load_model(model.SerializeToString())
+
+
+def test_a_model_of_one_sample_a_call_takes_many_in_its_program() -> None:
+    graph = of_one_call([1, 6], [1, 2, 4])
+    made = ql.quantize(graph, normal(30, 6, seed=4), ql.QuantizationConfig.from_n_bits(5))
+    codes = random_codes(made)
+    assert np.array_equal(made.program().run(*codes), made.quantized_forward(*codes))
+
+
+def test_calls_of_several_samples_are_refused() -> None:
+    graph = of_one_call([3, 6], [1, 6, 4])
+    if graph.batch.size != 3:
+        pytest.skip("the loader freed the batch")
+    made = ql.quantize(graph, normal(30, 6, seed=4), ql.QuantizationConfig.from_n_bits(5))
+    with pytest.raises(OptionsError, match="3 samples at a time"):
+        made.program()
 
 
 def test_last_use_names_the_last_reader_of_each_tensor() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ def test_bisection_finds_every_step_of_monotone_functions(
 ) -> None:
     slope = np.array(slopes)
 
-    def evaluate(integers: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def evaluate(integers: Any) -> Any:
         return np.clip(np.rint(integers * slope + shift), -20, 20).astype(np.int64)
 
     high = low + width - 1

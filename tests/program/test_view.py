@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from quantlib.program.view import TableView
 from tests.integer_programs import module
 
 
-def code_at(view: TableView, function: int, integers: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def code_at(view: TableView, function: int, integers: Any) -> Any:
     """Return the codes of integers, step by step."""
     codes = np.full(len(integers), view.values[function][0])
     for threshold, code in zip(view.thresholds[function], view.values[function][1:], strict=True):
