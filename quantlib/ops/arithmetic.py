@@ -13,7 +13,6 @@ from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
-from quantlib.core.tensor import Tensor
 from quantlib.errors import TensorError
 from quantlib.graph.float_definitions import divide
 from quantlib.ops import kernels
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
+    from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node
 
 
