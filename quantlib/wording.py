@@ -203,10 +203,10 @@ def width(layer: LayerSummary, *, limit_bits: int) -> str:
 
 
 OBJECTIVES = {
-    Objective.SIZE: "weight memory",
+    Objective.SIZE: "memory of weights and biases",
     Objective.BIT_OPERATIONS: "bit operations",
     Objective.LOOKUPS: "cost of table look-ups",
-    Objective.SQNR: "error",
+    Objective.SQNR: "mean squared error",
 }
 """What each objective of a search makes as small as possible."""
 

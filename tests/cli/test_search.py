@@ -56,9 +56,9 @@ def test_the_cost_is_the_memory_of_the_weights_and_the_uniform_one_is_no_smaller
 @pytest.mark.parametrize(
     ("objective", "heading"),
     [
-        pytest.param("size", "weight bits", id="size"),
+        pytest.param("size", "memory of weights and biases", id="size"),
         pytest.param("bit-operations", "bit operations", id="bit-operations"),
-        pytest.param("look-ups", "look-up cost", id="look-ups"),
+        pytest.param("look-ups", "cost of table look-ups", id="look-ups"),
         pytest.param("sqnr", "mean squared error", id="sqnr"),
     ],
 )
@@ -77,10 +77,13 @@ def test_the_verdict_says_beats_exactly_when_the_document_does() -> None:
     words = (*widths, "--floor", document(*widths, "--json")["floor_db"] - 1)
     written, said = document(*words, "--json"), run(*words).stdout
     assert written["beats_uniform"] is True
-    assert f"{100 * written['gain']:.1f} % less weight bits" in said
+    assert f"{100 * written['gain']:.1f} % less memory of weights and biases" in said
     one = ("search", *IRIS, "--weight-bits", 4, "--activation-bits", 5)
     assert document(*one, "--json")["beats_uniform"] is False
-    assert "It equals the best uniform configuration" in run(*one).stdout
+    assert (
+        "Nothing better than the best uniform configuration was found. All 1 assignments"
+        in run(*one).stdout
+    )
 
 
 def test_every_accumulator_of_what_is_found_fits_the_limit() -> None:

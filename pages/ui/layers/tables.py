@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from quantlib import wording
 from quantlib.analysis.search.objective import Objective
 
 if TYPE_CHECKING:
@@ -13,12 +14,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.search.search import SearchResult
 
 
-_COST_TITLES = {
-    Objective.SIZE: "weights (bits)",
-    Objective.BIT_OPERATIONS: "bit operations",
-    Objective.LOOKUPS: "look-up cost (Σ 2^width)",
-    Objective.SQNR: "mean squared error",
-}
+_UNITS = {Objective.SIZE: " (bits)", Objective.LOOKUPS: " (floating-point operations)"}
 
 
 def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
@@ -48,7 +44,9 @@ def search_table(found: SearchResult) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "configuration": [title for title, _ in rows],
-            _COST_TITLES[found.objective]: [candidate.cost for _, candidate in rows],
+            wording.OBJECTIVES[found.objective] + _UNITS.get(found.objective, ""): [
+                candidate.cost for _, candidate in rows
+            ],
             "predicted SQNR (dB)": [round(c.predicted_sqnr_db, 2) for _, c in rows],
             "measured SQNR (dB)": [round(c.sqnr_db, 2) for _, c in rows],
             "agreement": [c.agreement for _, c in rows],

@@ -22,7 +22,8 @@ class Objective(StrEnum):
     """Products, each times both widths."""
 
     LOOKUPS = "look-up cost"
-    """Table look-ups, each counted as ``2**width`` of what enters."""
+    """Table look-ups, each counted at what it costs under encryption, floating-point operations;
+    see `quantlib.analysis.widths.table_costs`."""
 
     SQNR = "SQNR"
     """Output signal over noise."""

@@ -10,6 +10,7 @@ from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
 from quantlib.analysis.widths.criterion import Criterion
+from quantlib.analysis.widths.table_costs import look_up_complexity
 from quantlib.errors import OptionsError, TensorError
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ def costs_by_layer(found: Cost) -> dict[Objective, dict[str, float]]:
 
 
 def _weight(entry: LookUps) -> float:
-    """Return what the look-ups of one kind cost."""
-    return entry.count * 2.0**entry.width_bits
+    """Return what the look-ups of one kind cost, floating-point operations."""
+    return float(entry.count * look_up_complexity(entry.width_bits))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

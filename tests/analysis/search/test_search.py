@@ -17,6 +17,7 @@ from quantlib.analysis.search.tables import CostTables, cost_tables
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
 from quantlib.analysis.widths.criterion import Criterion
+from quantlib.analysis.widths.table_costs import look_up_complexity
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset
 from tests import models
@@ -81,7 +82,9 @@ def test_costs_of_one_pair_for_all_layers_are_those_of_the_configuration() -> No
         assert table.weight_size_bits[0, 0] == exact[table.name].weight_bits
         assert table.width_bits[0, 0] == budget[table.name].weights.width_bits
         looked_up = [entry for entry in found.lookups if entry.name == table.name]
-        assert table.lookup_cost[0, 0] == sum(x.count * 2**x.width_bits for x in looked_up)
+        assert table.lookup_cost[0, 0] == sum(
+            x.count * look_up_complexity(x.width_bits) for x in looked_up
+        )
 
 
 def test_single_errors_are_measured_and_grow_with_fewer_bits() -> None:
