@@ -10,7 +10,7 @@ import numpy as np
 from quantlib.core.arguments import as_numbers
 from quantlib.core.array import QuantizedArray
 from quantlib.core.tensor import Tensor
-from quantlib.errors import TensorError
+from quantlib.errors import OptionsError, TensorError
 from quantlib.execution.calls import calls, joined_values, n_samples, samples_of
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.intermediates import reported
@@ -245,6 +245,11 @@ class QuantizedModule:
         OptionsError
             The model cannot be computed sample by sample on codes; the message names the place.
         """
+        if self.graph.batch.size is not None:
+            raise OptionsError(
+                f"{self.graph.batch.words} An integer program takes any number of samples, each by "
+                "itself; export the model with a free batch axis."
+            )
         if not self._programs:
             samples = self._probe_codes()
             self._programs.append(build_program(self.graph, self.layers, self.inputs, samples))
@@ -262,7 +267,8 @@ class QuantizedModule:
 
     def _probe_codes(self) -> list[AnyArray]:
         """Return codes of the first two calibration samples."""
-        first = [np.resize(array[:2], (2, *array.shape[1:])) for array in self.calibration]
+        rows = np.arange(2) % n_samples(self.graph, self.calibration)
+        first = samples_of(self.graph, self.calibration, rows)
         return [
             array if quantizer is None else quantizer.quant(array)
             for array, quantizer in zip(first, self.inputs, strict=True)

@@ -134,10 +134,11 @@ def test_every_study_of_such_a_model_counts_the_same_image_by_image(made: Any) -
             pytest.approx(error, rel=1e-4)
         )
     budget = bit_width_budget(module, x)
-    report = module.bitwidth_and_range_report(x)
+    _, trace = module.forward(x, debug=True)
     for layer in budget.layers:
         assert layer.seen is not None
-        assert layer.seen.range == report[layer.name]["range"]
+        accumulators = trace[layer.name]["output"]
+        assert layer.seen.range == (accumulators.min(), accumulators.max())
         assert layer.weights.range[0] <= layer.seen.range[0]
         assert layer.seen.range[1] <= layer.weights.range[1]
 
@@ -176,6 +177,24 @@ def test_a_fixed_batch_of_independent_images_is_freed(size: int) -> None:
     assert graph.batch.is_free
     assert graph.inputs[0].shape == ("batch", 1, 4, 4)
     assert graph.batch.output_axes == {"y": 0}
+
+
+def test_a_fixed_batch_that_is_free_in_multiples_only_stays_fixed() -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "pairs"], ["p"], "pairs"),
+        helper.make_node("MatMul", ["p", "w"], ["y"], "fc"),
+    ]
+    model = build(nodes, inputs={"x": [2, 3, 4]}, outputs=["y"], opset=17,
+                  constants={"pairs": np.array([-1, 2, 3, 4]), "w": normal(4, 2)})  # fmt: skip
+    graph = ql.load_model(model)
+    assert graph.batch.size == 2
+    x = normal(6, 3, 4)
+    y = np.asarray(ql.quantize(graph, x, CONFIG).forward(x))
+    assert y.shape == (3, 2, 3, 2)
+    with pytest.raises(ql.TensorError, match="Give a multiple"):
+        ql.quantize(graph, normal(5, 3, 4), CONFIG)
+    with pytest.raises(ql.OptionsError, match="2 samples at a time"):
+        ql.quantize(graph, x, CONFIG).program()
 
 
 def test_a_fixed_batch_that_rounds_is_freed_although_last_bits_move_codes() -> None:
