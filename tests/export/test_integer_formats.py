@@ -173,6 +173,33 @@ def test_qdq_models_have_every_integer(
     prove(FORMATS["onnx-integers"], made, data.evaluation)
 
 
+@pytest.mark.parametrize("form", ["numpy", "onnx-integers", pytest.param("c", marks=NEEDS["c"])])
+def test_stacks_of_matrices_have_every_integer(form: str) -> None:
+    """One matrix for all, one for each, and one input for several matrices."""
+    model = build(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["a"], "each"),
+            helper.make_node("Relu", ["a"], ["r"], "relu"),
+            helper.make_node("MatMul", ["r", "v"], ["b"], "all"),
+            helper.make_node("Transpose", ["b"], ["t"], "turned", perm=[0, 2, 1, 3]),
+            helper.make_node("MatMul", ["b", "t2"], ["y"], "last"),
+            helper.make_node("Tanh", ["t"], ["z"], "tanh"),
+        ],
+        inputs={"x": ["n", 1, 3, 4]},
+        outputs=["y", "z"],
+        constants={
+            "w": np.abs(normal(2, 4, 5)), "v": normal(5, 6, seed=1), "t2": normal(2, 6, 2, seed=3),
+        },
+    )  # fmt: skip
+    data = normal(40, 1, 3, 4, seed=2)
+    for config in (
+        ql.QuantizationConfig.from_n_bits(4),
+        ql.QuantizationConfig.from_n_bits(7).replace(weights=ql.Scheme(n_bits=8, per_channel=True)),
+    ):
+        made = ql.quantize(ql.load_model(model.SerializeToString()), data, config)
+        prove(FORMATS[form], made, (data,))
+
+
 def test_accumulators_beyond_float32_are_exact_on_every_machine() -> None:
     """16 bits by 16 bits, 40 products: beyond 2^32, in float64, in int64."""
     graph = ql.load_model(

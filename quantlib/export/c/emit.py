@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING
 
@@ -258,7 +258,6 @@ class _Emitter:
         terms = [("g", own[0] * depth, groups), ("d", own[0], depth)]
         terms += [(out[i], own[i + 1] * step.strides[i], step.shape[i + 1]) for i in range(rank)]
         terms += [(taps[i], own[i + 1] * step.dilations[i], kernel[i]) for i in range(rank)]
-        weight = "*w++"
         channel = c.offset([("g", each, groups), ("o", 1, each)])
         if zero:
             taken = f"{zero}[{channel}]" if step.weight_zero.ndim else zero
@@ -286,23 +285,13 @@ class _Emitter:
                                  int(np.abs(step.centred).max())))  # fmt: skip
         depth, columns = step.weights.shape[-2:]
         stack = step.weights.shape[:-2]
-        turned = np.swapaxes(step.weights, -1, -2)  # each column's weights side by side
-        zeros = np.broadcast_to(step.weight_zero, step.weights.shape)
-        per_column = zeros if stack else zeros[:1]
-        flat = steps.MatMul(
-            name=step.name, layer=step.layer, shape=step.shape, low=step.low, high=step.high,
-            source=step.source, weights=turned, partial=step.partial, offset=step.offset,
-            weight_zero=step.weight_zero if not step.weight_zero.ndim
-            else np.swapaxes(zeros, -1, -2),
-        )  # fmt: skip
-        del per_column
-        weights, weight_kind, zero = self._matrix(flat)
-        rows = int(np.prod(step.shape[len(step.shape) - 1 - 1 : -1])) if len(step.shape) > 1 else 1
-        batches = step.shape[: max(0, len(step.shape) - 2)]
+        weights, weight_kind, zero = self._weights(_by_column(step))
+        rows = step.shape[-2] if len(step.shape) > 1 else 1
+        batches = step.shape[:-2]
         names = [f"b{i}" for i in range(len(batches))]
         own = c.strides(source.shape)
         row_axis = [("m", own[-2], rows)] if len(source.shape) > 1 else []
-        terms = [(n, own[i], s) for i, (n, s) in enumerate(zip(names, batches, strict=True))]
+        terms = [(name, own[i], source.shape[i]) for i, name in enumerate(names)]
         terms += [*row_axis, ("k", 1, depth)]
         per_stack = c.strides((*stack, columns, depth))
         skipped = len(batches) - len(stack)
@@ -320,22 +309,6 @@ class _Emitter:
             *self.store(loop, "v", kind),
         ]  # fmt: skip
         return c.loops([*names, "m", "o"], [*batches, rows, columns], body)
-
-    def _matrix(self, step: steps.MatMul) -> tuple[str, str, str]:
-        """Return a transposed matrix as `_weights` does; its zero points by column only."""
-        zero = step.weight_zero
-        if zero.ndim > 2:  # a zero point for each matrix of a stack: taken off here
-            name = self.data(step.centred, "weights")
-            ends = int(step.centred.min()), int(step.centred.max())
-            return name, c.c_type(*ends), ""
-        if zero.ndim:
-            column = zero[:, :1]
-            step = steps.MatMul(
-                name=step.name, layer=step.layer, shape=step.shape, low=step.low, high=step.high,
-                source=step.source, weights=step.weights, weight_zero=column, offset=step.offset,
-                partial=step.partial,
-            )  # fmt: skip
-        return self._weights(step)
 
     @head.register(steps.PairMatMul)
     def _(self, step: steps.PairMatMul, loop: Loop) -> list[str]:
@@ -504,6 +477,18 @@ class _Emitter:
                       sum(b * s for b, s in zip(corner, own, strict=True)))  # fmt: skip
         origin = c.offset(list(zip(names, steps_of, sizes, strict=True)), first - start)
         return c.loops(names, sizes, [f"{target}[{to}] = ({kind}){memory}[{origin}];"])
+
+
+def _by_column(step: steps.MatMul) -> steps.MatMul:
+    """Return a product with each column's weights side by side.
+
+    Zero points are one for all or one a column; where each matrix of a stack has its own, they
+    are taken off.
+    """
+    if step.weight_zero.ndim > 2:
+        none = np.zeros((), dtype=np.int64)
+        return replace(step, weights=np.swapaxes(step.centred, -1, -2), weight_zero=none)
+    return replace(step, weights=np.swapaxes(step.weights, -1, -2), weight_zero=step.weight_zero.T)
 
 
 def _box_rule(
