@@ -168,14 +168,14 @@ def select_remedy(at: AppTest, layer: str, row: int) -> AppTest:
 
 
 def test_an_applied_remedy_is_an_override_that_the_sidebar_names_and_clears() -> None:
-    at = open_view("bitwidths", {"layer": "5 /c2/Conv"}, limit_bits="8")
+    at = open_view("bitwidths", {"layer": "5 /c2/Conv"}, limit="8")
     found = at.dataframe[1].value
-    assert found["change"][1] == "1 bit less for the layer's weights"
-    select_remedy(at, "/c2/Conv", 1).button(key="bitwidths.apply").click().run()
+    row = list(found["change"]).index("1 bit less for the layer's weights")
+    select_remedy(at, "/c2/Conv", row).button(key="bitwidths.apply").click().run()
     assert_fine(at)
     assert overrides(at)["/c2/Conv"].weights.n_bits == 3
     assert any("1 layer differs" in caption.value for caption in at.sidebar.caption)
-    assert at.dataframe[-1].value["seen (bits)"][2] == found["width (bits)"][1]
+    assert at.dataframe[-1].value["seen (bits)"][2] == found["width (bits)"][row]
     assert "bitwidths.apply" not in {button.key for button in at.button}, "nothing is selected now"
     at.button(key="config.clear_overrides").click().run()
     assert_fine(at)
@@ -183,18 +183,18 @@ def test_an_applied_remedy_is_an_override_that_the_sidebar_names_and_clears() ->
 
 
 def test_remedies_are_offered_only_where_a_layer_is_beyond_the_limit() -> None:
-    at = open_view("bitwidths", {}, model="iris_linear", limit_bits="7")
+    at = open_view("bitwidths", {}, model="iris_linear", limit="6")
     assert_fine(at)
     narrow = len(at.dataframe)
     table = at.dataframe[1].value
     assert table["SQNR (dB)"].notna().all()
-    assert list(table["fits"]) == [bits <= 7 for bits in table["width (bits)"]]
-    wide = open_view("bitwidths", {}, model="iris_linear", limit_bits="16")
+    assert list(table["fits"]) == [bits <= 6 for bits in table["width (bits)"]]
+    wide = open_view("bitwidths", {}, model="iris_linear", limit="16")
     assert len(wide.dataframe) == narrow - 1
 
 
 def test_everything_is_made_to_fit_in_one_step() -> None:
-    at = open_view("bitwidths", {}, model="iris_linear", limit_bits="7")
+    at = open_view("bitwidths", {}, model="iris_linear", limit="6")
     at.button(key="bitwidths.fit").click().run()
     for _ in range(100):
         if "bitwidths.fit.apply" in {button.key for button in at.button}:
@@ -204,8 +204,8 @@ def test_everything_is_made_to_fit_in_one_step() -> None:
     assert_fine(at)
     at.button(key="bitwidths.fit.apply").click().run()
     assert_fine(at)
-    assert at.session_state["config.limit_bits"] == 7
-    assert max(at.dataframe[-1].value["seen (bits)"]) <= 7
+    assert at.session_state["config.limit"] == 6
+    assert max(at.dataframe[-1].value["seen (bits)"]) <= 6
     assert len(at.session_state["state.history"]) == 1, "Layers can undo it"
 
 
