@@ -190,6 +190,16 @@ def names(found: Sequence[str], *, most: int = 6) -> str:
     return ", ".join(found[:most]) + more
 
 
+def unseen(found: Sequence[str]) -> str:
+    """Return a sentence on nodes whose products nobody looks into; empty if there are none."""
+    if not found:
+        return ""
+    return (
+        f"Products inside {names(found)} are not looked into: they run in float, and no limit can "
+        "be confirmed over them."
+    )
+
+
 def fits(value: bool | None) -> str:
     """Return whether a limit holds: ``yes``, ``no``, ``not known`` over unseen products."""
     return {True: "yes", False: "no", None: "not known"}[value]

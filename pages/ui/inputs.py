@@ -12,7 +12,7 @@ from pages.ui.home import samples
 from quantlib import wording
 from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core import config_json
-from quantlib.core.config import CALIBRATE_ON
+from quantlib.core.config import CALIBRATE_ON, CONVENTIONS
 from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
 
@@ -23,6 +23,7 @@ _WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] 
 _EDGE_BITS = [state.AUTO, *_WIDTHS]
 _ROUNDING = ["off", *_WIDTHS]
 _MORE_ESTIMATORS = ["percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
+_CONVENTIONS = {"concrete-ml": "as Concrete ML", "onnx": "as ONNX"}
 _CALIBRATED = {"quantized": "quantized path", "float": "float model"}
 
 
@@ -139,7 +140,36 @@ def configuration() -> None:
             bind="query-params",
             help="\n".join(f"- **{c}**: {c.explanation}" for c in Criterion),
         )
+    with st.expander("Rules"):
+        _rules()
     _overrides()
+
+
+def _rules() -> None:
+    """Draw which rules hold where Concrete ML, ONNX and the model itself differ."""
+    st.segmented_control(
+        "Where Concrete ML and ONNX differ",
+        list(CONVENTIONS),
+        default=CONVENTIONS[0],
+        required=True,
+        key=state.KEYS["conventions"],
+        bind="query-params",
+        format_func=lambda word: _CONVENTIONS[word],
+        help="As Concrete ML, MaxPool pads with 0.0 and BatchNormalization's output range leaves "
+        "0.1 % of the values on each side out. As ONNX, padding never wins and the range is all "
+        "values.",
+    )
+    st.segmented_control(
+        "Quantize where the model brings no grid",
+        list(state.TRISTATE),
+        default=state.AUTO,
+        required=True,
+        key=state.KEYS["quantize_rest"],
+        bind="query-params",
+        help="Only for models that bring grids. Auto: a QONNX or Brevitas model is quantized "
+        "everywhere, as in Concrete ML; a model with QuantizeLinear runs on its own grids, the "
+        "rest in float, as in ONNX Runtime.",
+    )
 
 
 def _ranges() -> None:

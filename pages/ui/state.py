@@ -11,7 +11,7 @@ from pages.ui import engine
 from pages.ui.home import samples
 from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core import config_json
-from quantlib.core.config import CALIBRATE_ON, QuantizationConfig
+from quantlib.core.config import CALIBRATE_ON, CONVENTIONS, QuantizationConfig
 from quantlib.core.estimator import MIN_MAX, Estimator
 from quantlib.core.scheme import Scheme
 from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
@@ -51,6 +51,8 @@ KEYS = {
     "activations_narrow": "config.activations_narrow",
     "activations_power_of_two": "config.activations_power_of_two",
     "calibrate_on": "config.calibrate_on",
+    "conventions": "config.conventions",
+    "quantize_rest": "config.quantize_rest",
     "overrides": "config.overrides",
     "rounding": "config.rounding",
     "limit": "config.limit",
@@ -177,6 +179,8 @@ def config() -> QuantizationConfig:
         limit_bits=int(value[KEYS["limit"]]),
         calibrate_on=str(value[KEYS["calibrate_on"]] or CALIBRATE_ON[0]),
         overrides=config_json.read_overrides(str(value[KEYS["overrides"]] or "")),
+        quantize_rest=TRISTATE[value[KEYS["quantize_rest"]] or AUTO],
+        conventions=str(value[KEYS["conventions"]] or CONVENTIONS[0]),
     )
 
 
@@ -247,6 +251,7 @@ def _note(replaced: QuantizationConfig) -> None:
 
 def _set_controls(chosen: QuantizationConfig) -> None:
     default_bits = max(5, chosen.activations.n_bits)
+    words = {value: word for word, value in TRISTATE.items()}
     settings: dict[str, Any] = {
         "weight_bits": chosen.weights.n_bits,
         "activation_bits": chosen.activations.n_bits,
@@ -256,6 +261,8 @@ def _set_controls(chosen: QuantizationConfig) -> None:
         "weights_per_channel": chosen.weights.per_channel,
         **_scheme_settings("activations", chosen.activations),
         "calibrate_on": chosen.calibrate_on,
+        "conventions": chosen.conventions,
+        "quantize_rest": words[chosen.quantize_rest],
         "overrides": config_json.write_overrides(chosen.overrides),
         "rounding": str(chosen.rounding_threshold_bits or "off"),
         "limit": chosen.limit_bits,

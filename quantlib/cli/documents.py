@@ -39,6 +39,7 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
         "samples_per_call": graph.batch.size,
         "mixes_samples": graph.batch.mixes,
         "n_parameters": graph.n_parameters,
+        "notes": list(graph.notes),
         "refusal": found.refusal,
         "nodes": [
             {

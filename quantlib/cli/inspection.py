@@ -50,9 +50,8 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
         words=("node", "operator", "treatment", "inside", "Concrete ML"),
     )
     say()
-    if found.unseen:
-        unseen = wording.names([node.name for node in found.unseen])
-        say(f"Products inside {unseen} are not looked into: no limit can be confirmed over them.")
+    if words := wording.unseen([node.name for node in found.unseen]):
+        say(words)
     for node in found.conventions:
         say(f"{node.op_type} {node.name}: {node.convention}; --conventions onnx does not do it.")
     say(_verdict(found))

@@ -37,6 +37,8 @@ class ModelCard:
         Numbers in floating-point constants; size of the model.
     preflight : Preflight
         How each node will be treated.
+    notes : tuple of str
+        What was mended or decided while reading, in words.
     """
 
     name: str
@@ -45,6 +47,7 @@ class ModelCard:
     n_parameters: int
     size_bytes: int
     preflight: Preflight
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,7 @@ def model_card(bench: Workbench) -> ModelCard:
         n_parameters=graph.n_parameters,
         size_bytes=len(graph.source),
         preflight=inspect_model(graph),
+        notes=graph.notes,
     )
 
 
