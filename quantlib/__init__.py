@@ -37,7 +37,7 @@ from quantlib.ops import ONNX_OPS_TO_QUANTIZED_IMPL
 from quantlib.ptq import PostTrainingAffineQuantization, quantize
 from quantlib.quantized_module import QuantizedModule
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "ONNX_OPS_TO_QUANTIZED_IMPL",
