@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from tests.paths import SAMPLES
+from tests.screens import TITLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
 
     from tests.pages.conftest import BuildModel, GoTo, OpenScreen, SaveArrays
-
-STEMS = ("home", "calibration", "bitwidths", "sweep", "compare", "export", "learn")
 
 
 def headline(at: AppTest) -> list[str]:
@@ -73,7 +72,7 @@ def test_an_uploaded_model_is_current_and_marked_synthetic(
     assert at.metric[1].label == "Same class as float"
     assert at.metric[1].delta == "synthetic data"
     figures = headline(at)
-    for stem in STEMS:
+    for stem in TITLES:
         go_to(at, stem)
         assert not at.exception, stem
         assert not at.error, stem
@@ -372,7 +371,7 @@ def test_hostile_node_names_are_shown_as_typed(
     at = open_screen()
     upload(at, "model", "mine.onnx", build_model(names=(f"{name} 1", f"{name} 2", f"{name} 3")))
     assert_taken(at)
-    for stem in STEMS:
+    for stem in TITLES:
         go_to(at, stem)
         assert not at.exception, stem
         assert not at.error, stem
@@ -390,7 +389,7 @@ def test_hostile_file_names_are_shown_as_typed(
 ) -> None:
     at = upload(open_screen(), "model", f"{name[:200]}.onnx", build_model())
     assert_taken(at)
-    for stem in STEMS:
+    for stem in TITLES:
         go_to(at, stem)
         assert not at.exception, stem
         assert not at.error, stem

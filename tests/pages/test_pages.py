@@ -9,19 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.screens import TITLES
+
 if TYPE_CHECKING:
     from tests.pages.conftest import GoTo, OpenScreen
 
-TITLES = {
-    "home": "Home",
-    "learn": "Learn",
-    "calibration": "Calibration",
-    "bitwidths": "Bit widths",
-    "layers": "Layers",
-    "sweep": "Sweep",
-    "compare": "Compare",
-    "export": "Export",
-}
 CHARTS = {
     "home": 0, "learn": 1, "calibration": 2, "bitwidths": 2, "layers": 1, "sweep": 0,
     "compare": 3, "export": 0,
