@@ -294,9 +294,7 @@ def _passed(module: QuantizedModule, layer: QuantizedLayer, tensor: Tensor) -> _
             value = values[name]
             assert isinstance(value, Tensor)
             found = value.requantized(later.input_options, later.input_ranges.get(position))
-            return _Passed(
-                later.name, tuple(functions), found.codes, value.values, found.quantizer
-            )
+            return _Passed(later.name, tuple(functions), found.codes, value.values, found.quantizer)
         if len(read) < len(later.variables):
             return None  # a function of several integer tensors
         result = later.run(values).results[0]
@@ -357,9 +355,7 @@ def _place(layer: QuantizedLayer, accumulator: AnyArray, channel: int) -> tuple[
     return tuple(place)
 
 
-def _factors(
-    layer: QuantizedLayer, run: LayerRun, place: tuple[int, ...]
-) -> tuple[IntArray, int]:
+def _factors(layer: QuantizedLayer, run: LayerRun, place: tuple[int, ...]) -> tuple[IntArray, int]:
     """Return what each input code is multiplied by, and what padding adds.
 
     An accumulator is linear in the codes: that of a sample with one code 1 and the others 0,

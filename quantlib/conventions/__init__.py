@@ -3,4 +3,4 @@
 from quantlib.conventions.conversion import Conversion, Scheme
 from quantlib.conventions.tools import CONVENTIONS, Convention, convert
 
-__all__ = ["CONVENTIONS", "Conversion", "Convention", "Scheme", "convert"]
+__all__ = ["CONVENTIONS", "Convention", "Conversion", "Scheme", "convert"]

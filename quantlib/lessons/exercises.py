@@ -180,21 +180,15 @@ def _middle_of_three(seed: int) -> Exercise:
         seed, _tenths(-4, -1), _tenths(-0.9, 0.9), _tenths(1, 4), (3, 4, 5)
     )
     array = QuantizedArray(n_bits, np.array([low, middle, high]))
-    return Exercise(
-        _shown(n_bits=n_bits, low=low, middle=middle, high=high), int(array.qvalues[1])
-    )
+    return Exercise(_shown(n_bits=n_bits, low=low, middle=middle, high=high), int(array.qvalues[1]))
 
 
 def _middle_symmetric(seed: int) -> Exercise:
     low, middle, high, n_bits = drawn(
         seed, _tenths(-4, -1), _tenths(-0.9, 0.9), _tenths(1, 4), (3, 4, 5)
     )
-    array = QuantizedArray(
-        n_bits, np.array([low, middle, high]), is_signed=True, is_symmetric=True
-    )
-    return Exercise(
-        _shown(n_bits=n_bits, low=low, middle=middle, high=high), int(array.qvalues[1])
-    )
+    array = QuantizedArray(n_bits, np.array([low, middle, high]), is_signed=True, is_symmetric=True)
+    return Exercise(_shown(n_bits=n_bits, low=low, middle=middle, high=high), int(array.qvalues[1]))
 
 
 def _dot(seed: int) -> Exercise:

@@ -67,11 +67,9 @@ class AtWidth:
 
 
 @Question
-def after_training(bench: Workbench, widths: tuple[int, ...]) -> tuple[AtWidth, ...]:
-    """Quantize after training at each width, and measure."""
-    return tuple(
-        _measured(bench, evaluate(bench, QuantizationConfig.from_n_bits(n)), n) for n in widths
-    )
+def after_training(bench: Workbench, n_bits: int) -> AtWidth:
+    """Quantize weights and activations after training, and measure."""
+    return _measured(bench, evaluate(bench, QuantizationConfig.from_n_bits(n_bits)), n_bits)
 
 
 @Question
