@@ -76,7 +76,7 @@ class FixedPointMultiplier:
 
     @classmethod
     def from_real(cls, multiplier: float, bits: int = MANTISSA_BITS) -> FixedPointMultiplier:
-        """Return the nearest multiplier with a mantissa of `bits` bits.
+        """Return the nearest multiplier below 1 with a mantissa of `bits` bits.
 
         Parameters
         ----------
@@ -88,7 +88,7 @@ class FixedPointMultiplier:
         Raises
         ------
         OptionsError
-            M is not in the interval, or so near to 1 or 0 that no mantissa and shift are.
+            M is not in the interval, or below 2**-63.
         """
         if not 0.0 < multiplier < 1.0:
             raise OptionsError(
@@ -98,8 +98,8 @@ class FixedPointMultiplier:
         _, exponent = math.frexp(multiplier)
         shift = -exponent
         mantissa = round(Fraction(multiplier) * Fraction(2) ** (shift + bits))
-        if mantissa == 1 << bits:  # rounding reached 1.0: the next shift has its half
-            mantissa, shift = 1 << (bits - 1), shift - 1
+        if mantissa == 1 << bits:  # rounding reached 1.0, which is half of the next shift
+            mantissa, shift = (1 << (bits - 1), shift - 1) if shift else (mantissa - 1, 0)
         return cls(mantissa, shift, bits)
 
     @property

@@ -273,12 +273,13 @@ def _clipping_error(seed: int) -> Exercise:
     return Exercise(_shown(reach=reach, far=far, n_bits=n_bits), error, 0.02)
 
 
-_WEIGHTS = ([-0.9, -0.8, -0.7], [-0.4, -0.3], [-0.15, -0.12], [-0.05, 0.02], [0.08, 0.14])
+_WEIGHTS = ([-0.92, -0.81, -0.73], [-0.42, -0.31], [-0.16, -0.12], [-0.06, 0.02], [0.08, 0.14])
+"""No multiples of 0.05, so that no weight lies half-way between two codes of the ranges asked."""
 
 
 def _weights(seed: int) -> tuple[list[float], int]:
     *small, top, n_bits = drawn(
-        seed, *_WEIGHTS, [0.18, 0.22, 0.26], [0.33, 0.36, 0.45], _tenths(1, 3), (2, 3)
+        seed, *_WEIGHTS, [0.18, 0.22, 0.26], [0.33, 0.36, 0.46], _tenths(1, 3), (2, 3)
     )
     return [*small, top], n_bits
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BELL_SIZE = 4000
 OUTLIERS = 8
+_BY_SAMPLE = ("moving-average", "sample-mean")
+"""Estimators that average over samples; the bell has none."""
 
 
 def bell(seed: int = 1, size: int = BELL_SIZE) -> FloatArray:
@@ -54,10 +56,14 @@ class Race:
 
 
 def race(reach: float, n_bits: int) -> Race:
-    """Let the estimators choose a range for a bell with outliers."""
+    """Let the estimators that need no samples choose a range for a bell with outliers."""
     values = with_outliers(reach)
     measured = distribution(values)
-    found = range_choices(measured, QuantizationOptions(n_bits, is_signed=True))
+    found = [
+        choice
+        for choice in range_choices(measured, QuantizationOptions(n_bits, is_signed=True))
+        if choice.estimator is not None and choice.estimator.name not in _BY_SAMPLE
+    ]
     counts, edges = np.histogram(values, bins=120)
     return Race(counts, edges, tuple(sorted(found, key=lambda choice: choice.fit.sqnr_db)))
 

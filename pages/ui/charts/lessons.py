@@ -66,10 +66,10 @@ class Look:
     @property
     def type_size(self) -> int:
         """Size of axis labels, pixels."""
-        return 16 if self.large else 13
+        return 15 if self.large else 13
 
 
-NORMAL_HEIGHT, LARGE_HEIGHT = 480, 330
+NORMAL_HEIGHT, LARGE_HEIGHT = 480, 280
 
 
 def finished(figure: go.Figure, look: Look) -> go.Figure:
@@ -78,7 +78,7 @@ def finished(figure: go.Figure, look: Look) -> go.Figure:
     size, ink = look.type_size, look.palette.ink
     figure.update_layout(
         font={"size": size, "color": ink},
-        margin={"l": 8, "r": 12, "t": 36, "b": 8},
+        margin={"l": 8, "r": 12, "t": 28 if look.large else 36, "b": 4},
         legend={"font": {"size": size, "color": ink}, "itemwidth": 30},
         hoverlabel={"font": {"size": size}},
     )
@@ -94,18 +94,21 @@ def finished(figure: go.Figure, look: Look) -> go.Figure:
     return figure
 
 
-def labelled_codes(low: int, high: int, at_most: int = 10) -> IntArray:
-    """Return which codes carry their number: multiples of a power of two, and both ends.
+def labelled_codes(low: int, high: int, at_most: int = 10, *, always: int) -> IntArray:
+    """Return which codes carry their number: multiples of a power of two, both ends, `always`.
 
-    Multiples too near to an end make place for it.
+    What is too near to one that stays makes place for it.
     """
     span = high - low
     step = 1
     while span // step + 1 > at_most:
         step *= 2
     inner = np.arange(-(-low // step) * step, high + 1, step, dtype=np.int64)
-    far = (inner - low >= 0.75 * step) & (high - inner >= 0.75 * step)
-    return np.unique(np.concatenate([[low], inner[far], [high]])).astype(np.int64)
+    kept: list[int] = []
+    for code in (always, low, high, *inner.tolist()):
+        if low <= code <= high and all(abs(code - other) >= 0.75 * step for other in kept):
+            kept.append(code)
+    return np.array(sorted(kept), dtype=np.int64)
 
 
 def drawn_codes(low: int, high: int, at_most: int = 257) -> IntArray:

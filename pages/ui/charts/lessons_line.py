@@ -46,10 +46,10 @@ def number_line(
     back = float(quantizer.dequant(code)[0])
 
     figure = make_subplots(
-        rows=3, shared_xaxes=True, row_heights=[0.27, 0.43, 0.3], vertical_spacing=0.05
+        rows=3, shared_xaxes=True, row_heights=[0.34, 0.38, 0.28], vertical_spacing=0.04
     )
-    _axis_with_codes(figure, quantizer, (low, high), look)
-    _followed(figure, value, back, int(code[0]), look)
+    _axis_with_codes(figure, quantizer, (low, high), int(code[0]), look)
+    _followed(figure, value, back, look)
     _step_bracket(figure, quantizer, int(code[0]), look)
     for row in (1, 2, 3):
         _edges(figure, quantizer, (low, high), row, look)
@@ -86,19 +86,24 @@ def number_line(
         x=1, xref="x3 domain", y=step / 2, text="S/2", showarrow=False, yshift=9, xanchor="right",
         font={"color": colours.scale}, row=3, col=1,
     )  # fmt: skip
-    figure.update_yaxes(visible=False, range=[-1.0, 1.35], row=1, col=1)
-    figure.update_yaxes(title_text=words["dequantized"], nticks=5, row=2, col=1)
-    figure.update_yaxes(title_text=words["error"], nticks=4, row=3, col=1)
+    figure.update_yaxes(visible=False, range=[-1.1, 1.75], row=1, col=1)
+    figure.update_yaxes(title_text="x̂", nticks=4, row=2, col=1)
+    figure.update_yaxes(title_text="x̂ − x", nticks=3, row=3, col=1)
     if around:
         figure.update_yaxes(range=[back - 4 * step, back + 4 * step], row=2, col=1)
         figure.update_yaxes(range=[-1.2 * step, 1.2 * step], row=3, col=1)
     figure.update_xaxes(title_text=words["axis"], row=3, col=1)
     figure.update_xaxes(range=[low, high])
+    figure.update_layout(showlegend=not look.large)  # the formula beside names the colours
     return lessons.finished(figure, look)
 
 
 def _axis_with_codes(
-    figure: go.Figure, quantizer: UniformQuantizer, window: tuple[float, float], look: Look
+    figure: go.Figure,
+    quantizer: UniformQuantizer,
+    window: tuple[float, float],
+    code: int,
+    look: Look,
 ) -> None:
     """Draw the real axis, the codes as ticks, their numbers, and real zero."""
     colours = look.palette
@@ -122,11 +127,11 @@ def _axis_with_codes(
         ),
         row=1, col=1,
     )  # fmt: skip
-    named = lessons.labelled_codes(qmin, qmax, 7 if look.large else 9)
+    named = lessons.labelled_codes(qmin, qmax, 7 if look.large else 9, always=code)
     figure.add_trace(
         go.Scatter(
-            x=quantizer.dequant(named), y=np.full(len(named), -0.62), mode="text",
-            text=[str(code) for code in named], showlegend=False, hoverinfo="skip",
+            x=quantizer.dequant(named), y=np.full(len(named), -0.75), mode="text",
+            text=[f"<b>{q}</b>" if q == code else str(q) for q in named], showlegend=False, hoverinfo="skip",
             textfont={"size": look.type_size, "color": colours.code},
         ),
         row=1, col=1,
@@ -135,20 +140,20 @@ def _axis_with_codes(
         for row in (1, 2, 3):
             figure.add_vline(x=0, line={"color": colours.zero, "width": 1.5}, row=row, col=1)
         figure.add_annotation(
-            x=0, y=1.2, text=f"<b>0 ↔ Z = {zero_point}</b>", showarrow=False, xanchor="left",
+            x=0, y=1.55, text=f"<b>0 ↔ Z = {zero_point}</b>", showarrow=False, xanchor="left",
             xshift=4, font={"color": colours.zero}, row=1, col=1,
         )  # fmt: skip
 
 
-def _followed(figure: go.Figure, value: float, back: float, code: int, look: Look) -> None:
+def _followed(figure: go.Figure, value: float, back: float, look: Look) -> None:
     """Draw the value above the axis, and the code that it snaps to."""
     colours = look.palette
     figure.add_trace(
         go.Scatter(
-            x=[value, back], y=[0.62, 0.0], mode="lines+markers+text", showlegend=False,
+            x=[value, back], y=[0.95, 0.0], mode="lines+markers+text", showlegend=False,
             line={"color": colours.value, "dash": "dot"},
-            text=["x", f"<b>{code}</b>"], textposition=["middle right", "top center"],
-            textfont={"size": look.type_size + 2, "color": [colours.value, colours.code]},
+            text=["<b>x</b>", ""], textposition="middle right",
+            textfont={"size": look.type_size + 2, "color": colours.value},
             marker={
                 "symbol": ["circle", "diamond"], "size": [13, 14],
                 "color": [colours.value, colours.back],
@@ -167,7 +172,7 @@ def _step_bracket(figure: go.Figure, quantizer: UniformQuantizer, code: int, loo
     pair = quantizer.dequant(np.array([first, first + 1]))
     figure.add_trace(
         go.Scatter(
-            x=pair, y=[-0.28, -0.28], mode="lines", name=look.words["step"],
+            x=pair, y=[-0.32, -0.32], mode="lines", name=look.words["step"],
             line={"color": look.palette.scale, "width": 5},
             hovertemplate=f"S = {float(quantizer.scale):.5g}<extra></extra>",
         ),
@@ -193,7 +198,7 @@ def _edges(
         )
         if row == 1:
             figure.add_annotation(
-                x=edge, y=1.2, text=f"<b>{label}</b>", showarrow=False, row=1, col=1,
+                x=edge, y=1.55, text=f"<b>{label}</b>", showarrow=False, row=1, col=1,
                 xanchor="right" if label == "α" else "left", xshift=-4 if label == "α" else 4,
                 font={"color": look.palette.range},
             )  # fmt: skip

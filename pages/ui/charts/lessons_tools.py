@@ -43,7 +43,7 @@ def conventions(values: FloatArray, made: Mapping[str, Conversion], *, look: Loo
     figure.add_trace(
         go.Scatter(
             x=grid_x, y=grid_y, mode="markers", name=words["grid"], hoverinfo="skip",
-            marker={"symbol": "line-ns-open", "size": 15, "color": colours.code},
+            marker={"symbol": "line-ns-open", "size": 9 if look.large else 15, "color": colours.code},
         )
     )  # fmt: skip
     for row, tool in enumerate(reversed(tools)):
@@ -52,13 +52,14 @@ def conventions(values: FloatArray, made: Mapping[str, Conversion], *, look: Loo
             go.Scatter(
                 x=found.reals, y=np.full(len(values), float(row)), mode="markers",
                 showlegend=row == 0, name=words["back"], customdata=found.codes,
-                marker={"symbol": "diamond", "size": 10, "color": colours.back},
+                marker={"symbol": "diamond", "size": 8 if look.large else 10, "color": colours.back},
                 hovertemplate=f"{tool}: q = %{{customdata}} ↔ %{{x:.6g}}<extra></extra>",
             )
         )  # fmt: skip
         _numbers(figure, values, found, row, look)
     figure.add_vline(x=0, line={"color": colours.zero, "width": 1.5})
-    names = [f"{tool}<br>Z = {made[tool].zero_point}" for tool in reversed(tools)]
+    points = {tool: "" if look.large else f"<br>Z = {made[tool].zero_point}" for tool in tools}
+    names = [f"{tool}{points[tool]}" for tool in reversed(tools)]
     figure.update_yaxes(
         tickvals=[*range(top), top], ticktext=[*names, words["tensor"]], range=[-0.7, top + 0.5]
     )
@@ -79,7 +80,7 @@ def _numbers(
             last = float(found.reals[i])
     figure.add_trace(
         go.Scatter(
-            x=found.reals[keep], y=np.full(len(keep), row - 0.36), mode="text",
+            x=found.reals[keep], y=np.full(len(keep), row - 0.4), mode="text",
             text=[f"<b>{found.codes[i]}</b>" for i in keep], showlegend=False, hoverinfo="skip",
             textfont={"size": look.type_size, "color": look.palette.code},
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
 from pages.ui import frame, state, text
-from pages.ui.learn import course, practice, projector, texts
+from pages.ui.learn import course, practice, style, texts
 from pages.ui.learn.lessons import LESSONS
 from pages.ui.learn.progress import KEY as PROGRESS
 from pages.ui.learn.progress import Progress
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LESSON = "learn.lesson"
 LANGUAGE = "learn.language"
+PROJECTOR = "learn.projector"
 NUMBERS = [str(number) for number in LESSONS]
 
 
@@ -28,8 +29,11 @@ def draw(current: Current | None) -> None:
     progress = Progress.read(str(st.session_state.get(PROGRESS) or ""))
     number, language, large = _bar()
     words, found = texts.common(language), texts.lesson(language, number)
-    st.markdown(f"#### {number} · {found.title}")
-    st.markdown(f"**{found.idea}**")
+    if large:
+        st.markdown(f"**{number} · {found.title}.** {found.idea}")
+    else:
+        st.markdown(f"#### {number} · {found.title}")
+        st.markdown(f"**{found.idea}**")
     if found.language != language:
         st.caption(words["not_translated"])
     _stage(number, language, current, large)
@@ -39,8 +43,7 @@ def draw(current: Current | None) -> None:
             st.markdown(found.story)
     _progress(number, language, progress)
     _teacher(number, language)
-    if large:
-        projector.show()
+    style.show(large=large)
 
 
 @st.fragment
@@ -53,30 +56,38 @@ def _stage(number: int, language: str, current: Current | None, large: bool) -> 
 
 def _bar() -> tuple[int, str, bool]:
     """Draw what chooses the lesson; return its number, the language, and if for a projector."""
-    known = str(st.session_state.get(LANGUAGE) or st.query_params.get(LANGUAGE, ""))
+    known = str(_set_to(LANGUAGE))
     words = texts.common(known if known in texts.LANGUAGES else texts.DEFAULT)
+    labels: Literal["visible", "collapsed"] = (
+        "collapsed" if _set_to(PROJECTOR) in (True, "true") else "visible"
+    )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.button(
-            words["previous"], key="learn.previous", icon=":material/chevron_left:",
+            "←", key="learn.previous",
             on_click=_turn, args=(-1,), help=words["previous_help"],
         )  # fmt: skip
         chosen = st.segmented_control(
             words["lesson"], NUMBERS, default="1", required=True, key=LESSON,
-            bind="query-params", help=words["lesson_help"],
+            bind="query-params", help=words["lesson_help"], label_visibility=labels,
         )  # fmt: skip
         st.button(
-            words["next"], key="learn.next", icon=":material/chevron_right:",
+            "→", key="learn.next",
             on_click=_turn, args=(1,), help=words["next_help"],
         )  # fmt: skip
         language = st.segmented_control(
             words["language"], list(texts.LANGUAGES), default=texts.DEFAULT, required=True,
-            key=LANGUAGE, bind="query-params", help=words["language_help"],
+            key=LANGUAGE, bind="query-params", help=words["language_help"], label_visibility=labels,
         )  # fmt: skip
         large = st.toggle(
-            words["projector"], key="learn.projector", bind="query-params",
+            words["projector"], key=PROJECTOR, bind="query-params",
             help=words["projector_help"],
         )  # fmt: skip
     return int(chosen or 1), str(language or texts.DEFAULT), large
+
+
+def _set_to(key: str) -> object:
+    """Return what a control is set to before it is drawn: by the session, or by the link."""
+    return st.session_state.get(key, st.query_params.get(key, ""))
 
 
 def _turn(by: int) -> None:

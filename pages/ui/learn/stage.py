@@ -120,11 +120,11 @@ class Stage:
         """Return a word of the figure as TeX, in the colour that it has there."""
         return self.paint(kind, self.word(word))
 
-    def formula(self, *lines: str) -> None:
-        """Draw aligned lines of TeX."""
-        body = r" \\[2pt] ".join(lines)
+    def formula(self, *lines: str, small: bool = False) -> None:
+        """Draw aligned lines of TeX; `small` for long ones."""
+        body, size = r" \\[2pt] ".join(lines), r"\small " if small else ""
         with self._places["formula"]:
-            st.latex(rf"\begin{{aligned}} {body} \end{{aligned}}")
+            st.latex(rf"{size}\begin{{aligned}} {body} \end{{aligned}}")
 
     def say(self, name: str, **numbers: object) -> None:
         """Write a sentence of the lesson's text beside the figure."""

@@ -52,14 +52,15 @@ def draw(stage: Stage) -> None:
     z1, z2 = product.zero_points
     products, minus_z1, minus_z2, constant = product.terms
     stage.formula(
-        rf"N &= {terms}, \quad {paint('zero', f'Z_1 = {z1}')},"
-        rf" \quad {paint('zero', f'Z_2 = {z2}')}",
+        rf"N &= {terms}, \; {paint('zero', 'Z_1')} = {paint('zero', z1)}, \;"
+        rf" {paint('zero', 'Z_2')} = {paint('zero', z2)}",
         rf"{paint('code', PRODUCTS)} &= {paint('code', products)}",
         rf"{paint('zero', OF_WEIGHTS)} &= {paint('zero', minus_z1)}",
         rf"{paint('zero', OF_INPUTS)} &= {paint('zero', minus_z2)}",
         rf"{paint('range', r'+ N Z_1 Z_2')} &= {paint('range', constant)}",
         rf"{paint('back', WHOLE)} &= {paint('back', product.total)}",
         rf"S_1 S_2 \cdot {paint('back', product.total)} &= {product.result:.4g}",
+        small=True,
     )
     stage.say("float", exact=f"{product.exact:.4g}")
     if view == "growth":
@@ -123,10 +124,10 @@ def _chain(stage: Stage, found: Neuron) -> None:
     ]
     if found.code is not None and found.code_value is not None:
         steps = r" \to ".join(rf"\text{{{name}}}" for name in found.functions) or stage.word("table")
-        lines.append(
-            rf"{steps} &\to {paint('code', f'q = {found.code}')}"
-            rf" \to {found.code_value:.4g}"
-        )
+        lines += [
+            rf"&\to {steps}",
+            rf"&\to {paint('code', f'q = {found.code}')} \to {found.code_value:.4g}",
+        ]
     stage.formula(*lines)
 
 

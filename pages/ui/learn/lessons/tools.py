@@ -53,7 +53,8 @@ def draw(stage: Stage) -> None:
             rf"\text{{{tool}}} &: {paint('scale', f'S = {found.scale:.4g}')},\;"
             rf" {paint('zero', f'Z = {found.zero_point}')}"
             for tool, found in made.items()
-        )
+        ),
+        small=True,
     )
     for tool in others:
         same = np.array_equal(made[tool].codes, made[first].codes)

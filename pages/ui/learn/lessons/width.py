@@ -58,8 +58,8 @@ def draw(stage: Stage) -> None:
         rf"&\Rightarrow {paint('zero', type_width(max(1, largest), types))} \;{stage.word('bits')}",
     ]
     stage.formula(*lines)
-    raw = widest_fan_in(limit, types, raw=True)
-    stage.say("limit", limit=limit, largest=largest, raw=raw)
+    both = {s: widest_fan_in(limit, Types(n_bits, n_bits, s)) for s in (True, False)}
+    stage.say("limit", limit=limit, symmetric=both[True], affine=both[False])
     if layers:
         stage.say("layers", model=loaded.name())
     stage.code(
