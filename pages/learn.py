@@ -3,4 +3,6 @@
 from pages.ui import frame
 from pages.ui.learn import screen
 
-screen.draw(frame.begin_without_model("learn", "Move a number and see what it does.", headline=False))
+screen.draw(
+    frame.begin_without_model("learn", "Move a number and see what it does.", headline=False)
+)

@@ -14,6 +14,8 @@ from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quantlib.arrays import AnyArray, FloatArray
 
 BELL_SIZE = 4000
@@ -65,7 +67,17 @@ def race(reach: float, n_bits: int) -> Race:
         if choice.estimator is not None and choice.estimator.name not in _BY_SAMPLE
     ]
     counts, edges = np.histogram(values, bins=120)
-    return Race(counts, edges, tuple(sorted(found, key=lambda choice: choice.fit.sqnr_db)))
+    return Race(counts, edges, ranked_by_error(found))
+
+
+def ranked_by_error(choices: Sequence[RangeChoice]) -> tuple[RangeChoice, ...]:
+    """Return choices by rising SQNR, min-max last of those that have the best one."""
+
+    def rank(choice: RangeChoice) -> tuple[float, bool]:
+        plain = choice.estimator is not None and choice.estimator.name == "min-max"
+        return round(choice.fit.sqnr_db, 9), plain
+
+    return tuple(sorted(choices, key=rank))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -85,7 +85,11 @@ def test_scale_zero_point_and_every_integer_are_those_of_onnx_runtime(
         )
         assert made.scale == float(scale)
         assert made.zero_point == int(zero_point)
-        feeds = {"x": values, "s": np.asarray(scale, np.float32), "z8": np.asarray(zero_point, kind)}
+        feeds = {
+            "x": values,
+            "s": np.asarray(scale, np.float32),
+            "z8": np.asarray(zero_point, kind),
+        }
         (codes,) = session(stored).run(None, feeds)
         # the stored type has one code more than a symmetric grid; min and max never reach it
         assert np.clip(codes, made.qmin, made.qmax).tolist() == codes.tolist()

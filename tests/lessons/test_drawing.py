@@ -36,7 +36,9 @@ def test_a_number_gives_the_same_exercise_again() -> None:
     assert (dict(first.numbers), first.answer) == (dict(again.numbers), again.answer)
 
 
-@pytest.mark.parametrize(("lesson", "level", "seed"), [(0, 1, 1), (11, 1, 1), (1, 4, 1), (1, 1, -1)])
+@pytest.mark.parametrize(
+    ("lesson", "level", "seed"), [(0, 1, 1), (11, 1, 1), (1, 4, 1), (1, 1, -1)]
+)
 def test_what_is_no_exercise_is_refused(lesson: int, level: int, seed: int) -> None:
     with pytest.raises(OptionsError):
         exercise(lesson, level, seed)

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
 class Palette:
     """A colour for each kind of number: the same in formula and figure.
 
-    Each has a contrast of at least 4.5 on its ground, so that digits can be read in it.
+    Each has a contrast of at least 4.5 on `ground`, so that digits can be read in it; `quiet` has
+    none to show.
     """
 
+    ground: str
     ink: str
     range: str
     value: str
@@ -36,11 +38,11 @@ class Palette:
 
 
 LIGHT = Palette(
-    ink="#31333F", range="#5F5F5F", value="#7B3FA0", back="#B01E6E", scale="#0067A6",
+    ground="#FFFFFF", ink="#31333F", range="#5F5F5F", value="#7B3FA0", back="#B01E6E", scale="#0067A6",
     code="#955800", zero="#00704F", error="#B83A00", quiet="#C4C4C4",
 )  # fmt: skip
 DARK = Palette(
-    ink="#FAFAFA", range="#B8B8B8", value="#C9A0F0", back="#F58AC0", scale="#62B5F0",
+    ground="#0E1117", ink="#FAFAFA", range="#B8B8B8", value="#C9A0F0", back="#F58AC0", scale="#62B5F0",
     code="#F0AC3C", zero="#3CC79A", error="#FF8A5C", quiet="#565A66",
 )  # fmt: skip
 

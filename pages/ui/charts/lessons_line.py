@@ -131,7 +131,8 @@ def _axis_with_codes(
     figure.add_trace(
         go.Scatter(
             x=quantizer.dequant(named), y=np.full(len(named), -0.75), mode="text",
-            text=[f"<b>{q}</b>" if q == code else str(q) for q in named], showlegend=False, hoverinfo="skip",
+            text=[f"<b>{q}</b>" if q == code else str(q) for q in named],
+            showlegend=False, hoverinfo="skip",
             textfont={"size": look.type_size, "color": colours.code},
         ),
         row=1, col=1,

@@ -106,7 +106,8 @@ def _growth(
                   for i in range(len(values))]  # fmt: skip
         figure.add_trace(
             go.Scatter(
-                x=count, y=values, mode="lines+markers", name=f"{name}: {widths[-1]} {look.words['bits']}",
+                x=count, y=values, mode="lines+markers",
+                name=f"{name}: {widths[-1]} {look.words['bits']}",
                 line={"color": colour, "dash": dash, "shape": "hv", "width": 3},
                 marker={"symbol": symbol, "size": 8 if len(count) < 40 else 4},
                 customdata=widths,

@@ -25,6 +25,7 @@ def conventions(values: FloatArray, made: Mapping[str, Conversion], *, look: Loo
     colours, words = look.palette, look.words
     tools = list(made)
     top = len(tools)
+    tick, dot = (9, 8) if look.large else (15, 10)
     figure = go.Figure()
     figure.add_trace(
         go.Scatter(
@@ -43,7 +44,7 @@ def conventions(values: FloatArray, made: Mapping[str, Conversion], *, look: Loo
     figure.add_trace(
         go.Scatter(
             x=grid_x, y=grid_y, mode="markers", name=words["grid"], hoverinfo="skip",
-            marker={"symbol": "line-ns-open", "size": 9 if look.large else 15, "color": colours.code},
+            marker={"symbol": "line-ns-open", "size": tick, "color": colours.code},
         )
     )  # fmt: skip
     for row, tool in enumerate(reversed(tools)):
@@ -52,7 +53,7 @@ def conventions(values: FloatArray, made: Mapping[str, Conversion], *, look: Loo
             go.Scatter(
                 x=found.reals, y=np.full(len(values), float(row)), mode="markers",
                 showlegend=row == 0, name=words["back"], customdata=found.codes,
-                marker={"symbol": "diamond", "size": 8 if look.large else 10, "color": colours.back},
+                marker={"symbol": "diamond", "size": dot, "color": colours.back},
                 hovertemplate=f"{tool}: q = %{{customdata}} ↔ %{{x:.6g}}<extra></extra>",
             )
         )  # fmt: skip

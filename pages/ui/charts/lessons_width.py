@@ -42,10 +42,14 @@ def by_fan_in(
     ):
         figure.add_trace(
             go.Scatter(
-                x=growth.fan_in, y=series, mode="lines", name=name,
+                x=growth.fan_in, y=series, mode="lines", name=name, showlegend=False,
                 line={"color": colour, "dash": dash, "shape": "hv", "width": 3},
                 hovertemplate="%{x}: %{y} bits<extra>" + name + "</extra>",
             )
+        )  # fmt: skip
+        figure.add_annotation(
+            x=np.log10(growth.fan_in[-1]), y=int(series[-1]), text=f"<b>{name}</b>",
+            showarrow=False, xanchor="right", yanchor="bottom", font={"color": colour},
         )  # fmt: skip
     if layers:
         figure.add_trace(
@@ -71,6 +75,7 @@ def by_fan_in(
         figure.add_trace(
             go.Scatter(
                 x=[largest], y=[limit], mode="markers+text", name=words["largest"],
+                showlegend=False,
                 text=[f"<b>{largest}</b>"], textposition="bottom right",
                 textfont={"color": colours.zero, "size": look.type_size + 2},
                 marker={"symbol": "diamond", "size": 15, "color": colours.zero},
@@ -93,9 +98,9 @@ def rounded_away(width: int, threshold: int, value: int, *, look: Look) -> go.Fi
     bits = [(value >> i) & 1 for i in range(width)][::-1]
     places = np.arange(width)
     gone = places >= width - removed
-    for mask, name, colour, pattern in (
-        (~gone, words["kept"], colours.code, ""),
-        (gone, words["removed"], colours.quiet, "/"),
+    for mask, name, colour, pattern, digits in (
+        (~gone, words["kept"], colours.code, "", look.palette.ground),
+        (gone, words["removed"], colours.quiet, "/", colours.ink),
     ):
         if mask.any():
             figure.add_trace(
@@ -103,8 +108,7 @@ def rounded_away(width: int, threshold: int, value: int, *, look: Look) -> go.Fi
                     x=places[mask], y=np.ones(int(mask.sum())), name=name, width=0.9,
                     text=[f"<b>{bits[i]}</b>" for i in places[mask]], textposition="inside",
                     insidetextanchor="middle",
-                    textfont={"size": look.type_size + 3, "color": look.palette.ink
-                              if pattern else "#FFFFFF" if look.palette.ink[1] == "3" else "#000000"},
+                    textfont={"size": look.type_size + 3, "color": digits},
                     textangle=0,
                     marker={"color": colour, "pattern": {"shape": pattern}}, hoverinfo="skip",
                 ),

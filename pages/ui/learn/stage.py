@@ -126,9 +126,10 @@ class Stage:
         with self._places["formula"]:
             st.latex(rf"{size}\begin{{aligned}} {body} \end{{aligned}}")
 
-    def say(self, name: str, **numbers: object) -> None:
-        """Write a sentence of the lesson's text beside the figure."""
-        self._places["formula"].caption(self.text.says[name].format(**numbers))
+    def say(self, name: str, *, aside: bool = False, **numbers: object) -> None:
+        """Write a sentence beside the figure; one `aside` goes below on a projector."""
+        place = self._places["below" if aside and self.large else "formula"]
+        place.caption(self.text.says[name].format(**numbers))
 
     def warn(self, name: str, **numbers: object) -> None:
         """Write a sentence that must not be missed."""

@@ -1,4 +1,4 @@
-"""How the screen differs from Streamlit's: formulas that fit beside a figure, and projector mode."""
+"""How the screen differs from Streamlit's: formulas beside a figure, and projector mode."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _PROJECTOR = """
 [data-testid="stMainBlockContainer"] [data-testid="stVerticalBlock"] { gap: 0.4rem; }
 [data-testid="stMainBlockContainer"] label p { font-size: 1rem; }
 [data-testid="stCaptionContainer"] p { font-size: 1rem !important; }
-[data-testid="stMain"] .katex-display > .katex { font-size: 1.15em; }
+[data-testid="stMain"] .katex-display { margin-bottom: 0.8em; }
+[data-testid="stMain"] .katex-display > .katex { font-size: 1.12em; }
 """
 
 

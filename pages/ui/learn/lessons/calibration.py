@@ -13,7 +13,7 @@ from pages.ui.learn.stage import Lesson
 from quantlib import wording
 from quantlib.core.estimator import ESTIMATORS
 from quantlib.core.options import QuantizationOptions
-from quantlib.lessons.ranges import few_samples, race
+from quantlib.lessons.ranges import few_samples, race, ranked_by_error
 from quantlib.questions import calibration
 
 if TYPE_CHECKING:
@@ -104,11 +104,11 @@ def _model(stage: Stage) -> None:
     every = stage.current.ask(
         calibration.choices, "activations", tensor, options, power_of_two=False
     )
-    ranked = tuple(sorted(every, key=lambda choice: choice.fit.sqnr_db))
+    ranked = ranked_by_error(every)
     counts, edges = _joined(found.counts, found.edges)
     stage.figure(charts.race(counts, edges, ranked, look=stage.look))
     _formula(stage, ranked, n_bits)
-    stage.say("whose", model=loaded.name(), tensor=loaded.plain(tensor))
+    stage.say("whose", aside=True, model=loaded.name(), tensor=loaded.plain(tensor))
     stage.code(
         MODEL_CODE.format(n_bits=n_bits, signed=signed, tensor=tensor),
         label=stage.text.says["show_code"],
@@ -133,11 +133,11 @@ def _few(stage: Stage) -> None:
     low, middle, high = (float(part[place]) for part in (found.low, found.middle, found.high))
     paint = stage.paint
     stage.formula(
-        rf"{stage.word('largest')} \\; ({samples}) &: {paint('scale', f'{middle:.3g}')}",
+        rf"{stage.word('largest')} \; ({samples}) &: {paint('scale', f'{middle:.3g}')}",
         rf"\text{{90 \%}} &: [{paint('error', f'{low:.3g}')}, {paint('error', f'{high:.3g}')}]",
         rf"{stage.word('later')} &= {100 * float(found.clipped[place]):.2g} \%",
     )
-    stage.say("few")
+    stage.say("few", aside=True)
     stage.code(FEW_CODE, label=stage.text.says["show_code"])
 
 

@@ -45,7 +45,8 @@ def draw(stage: Stage) -> None:
     paint = stage.paint
     m0, n = paint("code", made.mantissa), paint("zero", made.shift)
     stage.formula(
-        rf"M &= {real:g} = 2^{{-{n}}} \cdot {made.m0:.6g}",
+        rf"M &= {real:g}",
+        rf"&= 2^{{-{n}}} \cdot {made.m0:.6g}",
         rf"M_0 &= {m0} / 2^{{{bits}}}",
         rf"({paint('value', at)} \cdot {m0}) \gg {bits} &= {paint('scale', product)}",
         rf"{paint('scale', product)} \gg {n} &= {paint('back', result)}",

@@ -62,7 +62,7 @@ def draw(stage: Stage) -> None:
         rf"S_1 S_2 \cdot {paint('back', product.total)} &= {product.result:.4g}",
         small=True,
     )
-    stage.say("float", exact=f"{product.exact:.4g}")
+    stage.say("float", aside=True, exact=f"{product.exact:.4g}")
     if view == "growth":
         stage.say(
             "bits",
@@ -92,7 +92,13 @@ def _model(stage: Stage) -> None:
     )
     stage.figure(charts.neuron_growing(found, look=stage.look))
     _chain(stage, found)
-    stage.say("whose", model=loaded.name(), layer=loaded.plain(found.layer), terms=len(found.q_x))
+    stage.say(
+        "whose",
+        aside=True,
+        model=loaded.name(),
+        layer=loaded.plain(found.layer),
+        terms=len(found.q_x),
+    )
     stage.table(
         pd.DataFrame(
             {
@@ -123,11 +129,8 @@ def _chain(stage: Stage, found: Neuron) -> None:
         rf"{stage.word('error')} &= {paint('error', f'{found.value - found.float_value:+.3g}')}",
     ]
     if found.code is not None and found.code_value is not None:
-        steps = r" \to ".join(rf"\text{{{name}}}" for name in found.functions) or stage.word("table")
-        lines += [
-            rf"&\to {steps}",
-            rf"&\to {paint('code', f'q = {found.code}')} \to {found.code_value:.4g}",
-        ]
+        lines += [rf"&\to \text{{{name}}}" for name in found.functions]
+        lines.append(rf"&\to {paint('code', f'q = {found.code}')} \to {found.code_value:.4g}")
     stage.formula(*lines)
 
 

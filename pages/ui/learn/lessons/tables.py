@@ -82,12 +82,11 @@ def _model(stage: Stage) -> None:
     )
     _formula(stage, full.low, full.high, removed, full.codes, cut.codes)
     functions = " → ".join(full.functions) or stage.text.says["no_function"]
-    stage.say(
-        "whose", model=loaded.name(), layer=loaded.plain(full.layer),
+    stage.say("whose", aside=True, model=loaded.name(), layer=loaded.plain(full.layer),
         reader=loaded.plain(full.reader), functions=loaded.plain(functions),
     )  # fmt: skip
     if full.step > 1:
-        stage.say("thinned", step=full.step)
+        stage.say("thinned", aside=True, step=full.step)
     stage.code(
         MODEL_CODE.format(
             layer=full.layer, channel=channel, removed=removed, functions=full.functions,
@@ -104,7 +103,7 @@ def _formula(
     width = bit_width(low, high)
     lost = int(np.unique(full).size) - int(np.unique(cut).size)
     stage.formula(
-        rf"{stage.word('acc')} &\in [{low}, {high}] \Rightarrow {width} \;{stage.word('bits')}",
+        rf"{stage.word('acc')} &\in [{low}, {high}]",
         rf"{stage.word('entries')} &= 2^{{{width}}} = {2**width}",
         rf"&\to 2^{{{max(1, width - removed)}}}"
         rf" = {paint('back', 2 ** max(1, width - removed))}",
@@ -131,7 +130,7 @@ def _cost(stage: Stage) -> None:
         r" \cdot 10^6",
         rf"{stage.word('ratio')} &= {ratio:.3g}",
     )
-    stage.say("source")
+    stage.say("source", aside=True)
     stage.code(
         COST_CODE.format(width=width, after=after, ratio=ratio),
         label=stage.text.says["show_code"],

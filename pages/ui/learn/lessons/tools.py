@@ -60,11 +60,13 @@ def draw(stage: Stage) -> None:
         same = np.array_equal(made[tool].codes, made[first].codes)
         far = float(np.abs(made[tool].reals - made[first].reals).max())
         if same:
-            stage.say("same", tool=tool)
+            stage.say("same", aside=True, tool=tool)
         elif far < 1e-6:
-            stage.say("names", tool=tool, shift=made[tool].zero_point - made[first].zero_point)
+            stage.say(
+                "names", aside=True, tool=tool, shift=made[tool].zero_point - made[first].zero_point
+            )
         else:
-            stage.say(f"{tool} {scheme.value}")
+            stage.say(f"{tool} {scheme.value}", aside=True)
     stage.table(
         pd.DataFrame(
             {

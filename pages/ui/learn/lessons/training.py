@@ -47,9 +47,9 @@ def draw(stage: Stage) -> None:
     trained = [engine.ask(_sample(other), learn.as_trained) for other in partners(base, known)]
     stage.figure(charts.by_width(every, trained, chosen=chosen, look=stage.look))
     _formula(stage, every, chosen)
-    stage.say("whose", model=loaded.plain(base))
+    stage.say("whose", aside=True, model=loaded.plain(base))
     if not trained:
-        stage.say("no_partner")
+        stage.say("no_partner", aside=True)
     stage.code(CODE.format(n_bits=chosen), label=stage.text.says["show_code"])
 
 

@@ -61,7 +61,7 @@ def draw(stage: Stage) -> None:
     both = {s: widest_fan_in(limit, Types(n_bits, n_bits, s)) for s in (True, False)}
     stage.say("limit", limit=limit, symmetric=both[True], affine=both[False])
     if layers:
-        stage.say("layers", model=loaded.name())
+        stage.say("layers", aside=True, model=loaded.name())
     stage.code(
         CODE.format(n_bits=n_bits, symmetric=symmetric, limit=limit, largest=largest),
         label=stage.text.says["show_code"],

@@ -87,7 +87,8 @@ def _formula(stage: Stage, grid: ql.UniformQuantizer, low: float, high: float) -
     # both bounds count as wasted or used: narrow grids leave their lowest code out as well
     lines += [
         rf"0 &\mapsto {z} \mapsto {s} \cdot ({z} - {z}) = 0",
-        rf"{stage.named('code', 'used')} &: {paint('code', used[0])} \dots {paint('code', used[1])}",
+        rf"{stage.named('code', 'used')} &: {paint('code', used[0])} \dots"
+        rf" {paint('code', used[1])}",
         rf"{stage.named('error', 'wasted')} &= 2^{{{grid.n_bits}}} - {kept}"
         rf" = {paint('error', 2**grid.n_bits - kept)}",
     ]
