@@ -38,11 +38,13 @@ class Palette:
 
 
 LIGHT = Palette(
-    ground="#FFFFFF", ink="#31333F", range="#5F5F5F", value="#7B3FA0", back="#B01E6E", scale="#0067A6",
+    ground="#FFFFFF", ink="#31333F", range="#5F5F5F", value="#7B3FA0", back="#B01E6E",
+    scale="#0067A6",
     code="#955800", zero="#00704F", error="#B83A00", quiet="#C4C4C4",
 )  # fmt: skip
 DARK = Palette(
-    ground="#0E1117", ink="#FAFAFA", range="#B8B8B8", value="#C9A0F0", back="#F58AC0", scale="#62B5F0",
+    ground="#0E1117", ink="#FAFAFA", range="#B8B8B8", value="#C9A0F0", back="#F58AC0",
+    scale="#62B5F0",
     code="#F0AC3C", zero="#3CC79A", error="#FF8A5C", quiet="#565A66",
 )  # fmt: skip
 
