@@ -248,14 +248,16 @@ def segment(
     shape = run.accumulator.shape[1:]
     rows = max(1, _ELEMENTS // max(1, int(np.prod(shape))))
     codes, reals = [], []
+    passed: _Passed | None = None
     for start in range(0, len(integers), rows):
         part = integers[start : start + rows]
         filled = np.broadcast_to(part.reshape(-1, *[1] * len(shape)), (len(part), *shape))
         passed = _passed(module, layer, layer.finish(filled.astype(np.float64), run.operands))
         if passed is None:
             raise OptionsError(f"{layer.name}: no table follows; its accumulator leaves the graph.")
-        codes.append(passed.codes[(slice(None), *place[1:])].astype(np.int64))
-        reals.append(np.asarray(passed.reals[(slice(None), *place[1:])], dtype=np.float64))
+        codes.append(_at(passed.codes, place).astype(np.int64))
+        reals.append(_at(passed.reals, place).astype(np.float64))
+    assert passed is not None
     return Segment(
         layer=layer.name,
         reader=passed.reader,
@@ -355,6 +357,12 @@ def _place(layer: QuantizedLayer, accumulator: AnyArray, channel: int) -> tuple[
     return tuple(place)
 
 
+def _at(values: AnyArray, place: tuple[int, ...]) -> AnyArray:
+    """Return the values of all samples at a place of one sample."""
+    flat = values.reshape(len(values), -1)
+    return np.asarray(flat[:, int(np.ravel_multi_index(place[1:], values.shape[1:]))])
+
+
 def _factors(layer: QuantizedLayer, run: LayerRun, place: tuple[int, ...]) -> tuple[IntArray, int]:
     """Return what each input code is multiplied by, and what padding adds.
 
@@ -371,7 +379,7 @@ def _factors(layer: QuantizedLayer, run: LayerRun, place: tuple[int, ...]) -> tu
         )
     units = np.concatenate([np.zeros((1, size)), np.eye(size)])
     found = _accumulators(layer, run, units.reshape(-1, *operand.shape[1:]))
-    at_place = found[(slice(None), *place[1:])].astype(np.int64)
+    at_place = _at(found, place).astype(np.int64)
     return at_place[1:] - at_place[0], int(at_place[0])
 
 
@@ -392,4 +400,5 @@ def _accumulators(layer: QuantizedLayer, run: LayerRun, codes: AnyArray) -> AnyA
     assert isinstance(operand, Tensor)
     assert isinstance(layer.op, MixingOp)
     given = Tensor(operand.quantizer, codes=codes.astype(operand.codes.dtype))
-    return layer.op.accumulate(given, *run.operands[1:], output=layer.output_grid())  # type: ignore[arg-type]
+    found = layer.op.accumulate(given, *run.operands[1:], output=layer.output_grid())  # type: ignore[arg-type]
+    return np.asarray(found)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.widths import bit_width, bit_widths
+from quantlib.ops.kernels import round_low_bits
 
 if TYPE_CHECKING:
     from quantlib.arrays import IntArray
@@ -115,3 +116,8 @@ def growth(types: Types, *, seed: int = 3, samples: int = 64) -> Growth:
         bit_widths(worst, best),
         bit_widths(np.minimum(sums.min(axis=0), 0), np.maximum(sums.max(axis=0), 0)),
     )
+
+
+def without_low_bits(accumulators: IntArray, removed: int) -> IntArray:
+    """Return accumulators as ``rounding_threshold_bits`` leaves them, `removed` bits rounded."""
+    return np.asarray(round_low_bits(accumulators, removed), dtype=np.int64)

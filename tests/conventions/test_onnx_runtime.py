@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnxruntime
@@ -24,7 +24,7 @@ STORED = {
     (8, Scheme.SYMMETRIC): TensorProto.INT8,
     (16, Scheme.SYMMETRIC): TensorProto.INT16,
 }
-UNPACKED = {
+UNPACKED: dict[int, int] = {
     TensorProto.UINT4: TensorProto.UINT8,
     TensorProto.INT4: TensorProto.INT8,
 }
@@ -71,10 +71,11 @@ def test_scale_zero_point_and_every_integer_are_those_of_onnx_runtime(
     n_bits: int, scheme: Scheme
 ) -> None:
     stored = STORED[n_bits, scheme]
-    kind = {
+    kinds: dict[int, type[np.integer[Any]]] = {
         TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8,
         TensorProto.UINT16: np.uint16, TensorProto.INT16: np.int16,
-    }[UNPACKED.get(stored, stored)]  # fmt: skip
+    }  # fmt: skip
+    kind = kinds[UNPACKED.get(stored, stored)]
     symmetric = scheme is Scheme.SYMMETRIC
     top = 2 ** (n_bits - 1) - 1 if symmetric else 2**n_bits - 1
     low, high = (np.array(-top if symmetric else 0, kind), np.array(top, kind))

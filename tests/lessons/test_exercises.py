@@ -25,9 +25,14 @@ def row(numbers: Mapping[str, str], name: str) -> list[Fraction]:
     return [Fraction(str(value)) for value in ast.literal_eval(numbers[name])]
 
 
+def power(name: str, n: Mapping[str, str], less: int = 0) -> int:
+    """Return two to the power of a number, less some."""
+    return 1 << (int(n[name]) - less)
+
+
 def grid(n: Mapping[str, str]) -> tuple[Fraction, int]:
     """Scale and zero point of an unsigned grid, half to even."""
-    low, high, steps = number(n, "low"), number(n, "high"), 2 ** int(n["n_bits"]) - 1
+    low, high, steps = number(n, "low"), number(n, "high"), power("n_bits", n) - 1
     scale = (high - low) / steps
     return scale, round(-low / scale)
 
@@ -42,7 +47,7 @@ def signed_width(low: int, high: int) -> int:
 
 def on_line(n: Mapping[str, str]) -> int:
     scale, zero = grid(n)
-    return clip(round(number(n, "x") / scale + zero), 0, 2 ** int(n["n_bits"]) - 1)
+    return clip(round(number(n, "x") / scale + zero), 0, power("n_bits", n) - 1)
 
 
 def came_back(n: Mapping[str, str]) -> Fraction:
@@ -52,15 +57,15 @@ def came_back(n: Mapping[str, str]) -> Fraction:
 
 def signed_zero(n: Mapping[str, str]) -> int:
     low, high, bits = number(n, "low"), number(n, "high"), int(n["n_bits"])
-    half = 2 ** (bits - 1)
+    half = 1 << (bits - 1)
     return round((high * -half - low * (half - 1)) / (high - low))
 
 
 def wasted(n: Mapping[str, str]) -> int:
-    top = 2 ** (int(n["n_bits"]) - 1) - 1
+    top = power("n_bits", n, 1) - 1
     scale = number(n, "high") / top
     lowest = clip(round(number(n, "low") / scale), -top - 1, top)
-    return 2 ** int(n["n_bits"]) - (top - lowest + 1)
+    return power("n_bits", n) - (top - lowest + 1)
 
 
 def middle(n: Mapping[str, str]) -> int:
@@ -69,7 +74,7 @@ def middle(n: Mapping[str, str]) -> int:
 
 
 def middle_symmetric(n: Mapping[str, str]) -> int:
-    top = 2 ** (int(n["n_bits"]) - 1) - 1
+    top = power("n_bits", n, 1) - 1
     return round(number(n, "middle") * top / max(abs(number(n, "low")), abs(number(n, "high"))))
 
 
@@ -84,24 +89,24 @@ def bits_of_sum(n: Mapping[str, str]) -> int:
 
 
 def type_bits(n: Mapping[str, str]) -> int:
-    top = int(n["terms"]) * (2 ** int(n["x_bits"]) - 1) * (2 ** int(n["w_bits"]) - 1)
+    top = int(n["terms"]) * (power("x_bits", n) - 1) * (power("w_bits", n) - 1)
     return next(b for b in range(1, 99) if top <= 2**b - 1)
 
 
 def fan_in(n: Mapping[str, str]) -> int:
-    product = (2 ** int(n["x_bits"]) - 1) * (2 ** int(n["w_bits"]) - 1)
-    return (2 ** int(n["limit"]) - 1) // product
+    product = (power("x_bits", n) - 1) * (power("w_bits", n) - 1)
+    return (power("limit", n) - 1) // product
 
 
 def multiples(n: Mapping[str, str]) -> int:
-    step = 2 ** int(n["removed"])
+    step = power("removed", n)
     low, high = int(n["low"]), int(n["high"])
     return len({math.floor(Fraction(a, step) + Fraction(1, 2)) for a in range(low, high + 1)})
 
 
 def relu_zeros(n: Mapping[str, str]) -> int:
     scale, high = number(n, "scale"), int(n["high"])
-    step = high * scale / (2 ** int(n["n_bits"]) - 1)
+    step = high * scale / (power("n_bits", n) - 1)
     return sum(round(max(a * scale, Fraction(0)) / step) == 0
                for a in range(int(n["low"]), high + 1))  # fmt: skip
 
@@ -112,13 +117,13 @@ def ratio(n: Mapping[str, str]) -> Fraction:
 
 def zeros(n: Mapping[str, str], reach: Fraction | None = None) -> int:
     weights = row(n, "weights")
-    top = 2 ** (int(n["n_bits"]) - 1) - 1
+    top = power("n_bits", n, 1) - 1
     scale = (reach or max(map(abs, weights))) / top
     return sum(clip(round(w / scale), -top - 1, top) == 0 for w in weights)
 
 
 def best_reach(n: Mapping[str, str]) -> Fraction:
-    top = 2 ** (int(n["n_bits"]) - 1) - 1
+    top = power("n_bits", n, 1) - 1
 
     def error(reach: Fraction) -> Fraction:
         scale = reach / top
@@ -138,11 +143,11 @@ def shift(n: Mapping[str, str]) -> int:
 def applied(n: Mapping[str, str]) -> int:
     product = int(n["accumulator"]) * int(n["mantissa"])
     high = math.floor(Fraction(product, 256) + Fraction(1, 2))
-    return math.floor(Fraction(high, 2 ** int(n["shift"])) + Fraction(1, 2))
+    return math.floor(Fraction(high, power("shift", n)) + Fraction(1, 2))
 
 
 def distiller(n: Mapping[str, str]) -> int:
-    top = 2 ** (int(n["n_bits"]) - 1) - 1
+    top = power("n_bits", n, 1) - 1
     return round(number(n, "x") * top / number(n, "reach"))
 
 
@@ -168,7 +173,7 @@ ANSWERS: dict[tuple[int, int], Callable[[Mapping[str, str]], Fraction | int | fl
     (5, 1): type_bits,
     (5, 2): fan_in,
     (5, 3): lambda n: max(0, signed_width(int(n["low"]), int(n["high"])) - int(n["threshold"])),
-    (6, 1): lambda n: 2 ** signed_width(int(n["low"]), int(n["high"])),
+    (6, 1): lambda n: 1 << signed_width(int(n["low"]), int(n["high"])),
     (6, 2): multiples,
     (6, 3): relu_zeros,
     (7, 1): ratio,
@@ -178,7 +183,7 @@ ANSWERS: dict[tuple[int, int], Callable[[Mapping[str, str]], Fraction | int | fl
     (8, 2): lambda n: zeros(n, number(n, "reach")),
     (8, 3): best_reach,
     (9, 1): shift,
-    (9, 2): lambda n: round(256 * number(n, "multiplier") * 2 ** int(n["shift"])),
+    (9, 2): lambda n: round(256 * number(n, "multiplier") * power("shift", n)),
     (9, 3): applied,
     (10, 1): lambda n: number(n, "high") / 255,
     (10, 2): distiller,

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from pages.ui.charts import lessons, theme
-from quantlib.ops.kernels import round_low_bits
+from quantlib.lessons.fan_in import without_low_bits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ def rounded_away(width: int, threshold: int, value: int, *, look: Look) -> go.Fi
         x = np.unique(np.linspace(x[0], x[-1], 4001).astype(np.int64))
     for series, name, colour, dash in (
         (x, words["before"], colours.range, "dot"),
-        (round_low_bits(x, removed), words["after"], colours.back, "solid"),
+        (without_low_bits(x, removed), words["after"], colours.back, "solid"),
     ):
         figure.add_trace(
             go.Scatter(
@@ -133,7 +133,7 @@ def rounded_away(width: int, threshold: int, value: int, *, look: Look) -> go.Fi
         )  # fmt: skip
     figure.add_trace(
         go.Scatter(
-            x=[value], y=[int(round_low_bits(np.array([value]), removed)[0])], mode="markers",
+            x=[value], y=[int(without_low_bits(np.array([value]), removed)[0])], mode="markers",
             showlegend=False, marker={"symbol": "diamond", "size": 13, "color": colours.back},
             hovertemplate="%{x} → %{y}<extra></extra>",
         ),

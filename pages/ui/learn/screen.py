@@ -68,7 +68,7 @@ def _bar() -> tuple[int, str, bool]:
         )  # fmt: skip
         chosen = st.segmented_control(
             words["lesson"], NUMBERS, default="1", required=True, key=LESSON,
-            bind="query-params", help=words["lesson_help"], label_visibility=labels,
+            bind="query-params", help=words["lesson_help"], label_visibility=labels, wrap=True,
         )  # fmt: skip
         st.button(
             "→", key="learn.next",

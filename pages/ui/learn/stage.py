@@ -78,7 +78,8 @@ class Stage:
             picture, side = left.container(), right.container()
             knobs = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
         else:
-            left, right = st.columns([2, 3], gap="medium")
+            with st.container(key="learn-stage"):
+                left, right = st.columns([2, 3], gap="medium")
             knobs, side, picture = left.container(), left.container(), right.container()
         self._places = {
             "controls": knobs, "formula": side, "figure": picture, "below": st.container(),

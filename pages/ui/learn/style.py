@@ -9,6 +9,11 @@ _FORMULAS = """
   text-align: left; margin: 0.2em 0; overflow-x: auto; overflow-y: hidden;
 }
 [data-testid="stMain"] .katex-display > .katex { text-align: left; font-size: 1em; }
+@media (max-width: 640px) {  /* a phone shows the figure before its controls */
+  .st-key-learn-stage [data-testid="stHorizontalBlock"]:has(> [data-testid="stColumn"]) {
+    flex-direction: column-reverse;
+  }
+}
 """
 
 _PROJECTOR = """

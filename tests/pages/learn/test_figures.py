@@ -106,7 +106,7 @@ def test_wasted_codes_are_those_that_no_value_of_the_range_gets() -> None:
 def test_ties_part_both_orders_only_when_the_zero_point_is_odd() -> None:
     for low, odd in ((-1.3, True), (-1.0, False)):
         quantizer = grid(low, 3, 4)
-        assert int(quantizer.zero_point) % 2 == odd  # type: ignore[arg-type]
+        assert int(quantizer.zero_point) % 2 == odd
         figure = lessons_line.ties(quantizer, look=look(2))
         after = named(figure, "rint(x/S + Z): Concrete ML").y
         before = named(figure, "rint(x/S) + Z: ONNX").y

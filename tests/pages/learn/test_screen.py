@@ -34,6 +34,10 @@ def charts(at: AppTest) -> list[str]:
     return [chart.proto.spec for chart in at.get("plotly_chart")]
 
 
+def typed_in(at: AppTest, key: str) -> str:
+    return str(at.text_input(key=key).value or "")
+
+
 def widget(at: AppTest, lesson: Lesson, control: Control) -> Any:
     key = lesson.key(control.name)
     kinds = {
@@ -108,7 +112,9 @@ def test_every_control_of_a_view_moves_the_figure_or_its_words(
 def test_a_link_restores_a_lesson_with_its_settings(number: int) -> None:
     lesson = LESSONS[number]
     numbers = [c for c in lesson.controls if isinstance(c, Slider)]
-    control = next(c for c in (*numbers, *lesson.controls) if widget(open_lesson(number), lesson, c))
+    control = next(
+        c for c in (*numbers, *lesson.controls) if widget(open_lesson(number), lesson, c)
+    )
     if isinstance(control, Slider) and not isinstance(control.default, tuple):
         value = control.low + control.step
         at = open_lesson(number, **{lesson.key(control.name).removeprefix("learn."): f"{value:g}"})
@@ -185,11 +191,11 @@ def test_a_right_answer_is_marked_and_kept_in_the_progress_code(number: int, lev
     at.text_input(key=f"learn.guess.{name}").set_value(str(found.answer + 1000)).run()
     at.button(key=f"learn.check.{name}").click().run()
     assert any(text.value.startswith("**Not yet.**") for text in at.warning)
-    assert at.text_input(key="learn.progress").value == ""
+    assert typed_in(at, "learn.progress") == ""
     typed = repr(found.answer).replace(".", ",")  # a comma is as good as a point
     at.text_input(key=f"learn.guess.{name}").set_value(typed).run()
     assert at.success[0].value.startswith("**Right.**")
-    digits = at.text_input(key="learn.progress").value
+    digits = typed_in(at, "learn.progress")
     assert digits[number - 1] == str(1 << (level - 1))
     assert digits.count("0") == 9
 
@@ -200,11 +206,11 @@ def test_an_answer_that_was_shown_does_not_count() -> None:
     at.button(key="learn.show.3.1.9").click().run()
     answer = exercise(3, 1, 9).answer
     at.text_input(key="learn.guess.3.1.9").set_value(repr(answer)).run()
-    assert at.text_input(key="learn.progress").value == ""
+    assert typed_in(at, "learn.progress") == ""
     at.button(key="learn.other").click().run()
     assert at.number_input(key="learn.seed").value == 10
     at.text_input(key="learn.guess.3.1.10").set_value(repr(exercise(3, 1, 10).answer)).run()
-    assert at.text_input(key="learn.progress").value == "0010000000"
+    assert typed_in(at, "learn.progress") == "0010000000"
 
 
 def test_what_is_no_number_is_one_error() -> None:
@@ -230,7 +236,7 @@ def test_a_course_is_built_walked_and_restored() -> None:
     at.segmented_control(key="learn.lesson").set_value("9").run()
     at.slider(key="learn.integers.bits").set_value(12).run()
     at.button(key="learn.add").click().run()
-    code = at.text_input(key="learn.course").value
+    code = typed_in(at, "learn.course")
     steps = course.decode(code, LESSONS)
     assert [step.lesson for step in steps] == [1, 9]
     assert dict(steps[0].state)["n_bits"] == 6
@@ -250,14 +256,14 @@ def test_a_course_from_a_file_replaces_the_one_before_and_a_wrong_one_changes_no
     at = open_lesson(1)
     document = course.dump([course.Step(2, (("n_bits", 7),))])
     at.file_uploader(key="learn.upload").upload("week1.json", document.encode()).run()
-    code = at.text_input(key="learn.course").value
+    code = typed_in(at, "learn.course")
     assert course.decode(code, LESSONS) == (course.Step(2, (("n_bits", 7),)),)
     assert "week1" in at.success[0].value
     at.file_uploader(key="learn.upload").upload("bad.json", b"{}").run()
-    assert at.text_input(key="learn.course").value == code
+    assert typed_in(at, "learn.course") == code
     assert "schema" in at.error[0].value
     at.button(key="learn.clear").click().run()
-    assert at.text_input(key="learn.course").value == ""
+    assert typed_in(at, "learn.course") == ""
 
 
 def test_a_damaged_course_in_the_link_is_one_error() -> None:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pages.ui.learn.stage import Stage
     from quantlib.analysis.distributions import RangeChoice
+    from quantlib.arrays import AnyArray, FloatArray
 
 CODE = """from quantlib.lessons.ranges import race
 
@@ -118,7 +119,7 @@ def _model(stage: Stage) -> None:
 _BARS = 160
 
 
-def _joined(counts, edges):  # type: ignore[no-untyped-def]
+def _joined(counts: AnyArray, edges: FloatArray) -> tuple[AnyArray, FloatArray]:
     """Join neighbouring bins until few enough are left to draw."""
     join = -(-len(counts) // _BARS)
     starts = np.arange(0, len(counts), join)

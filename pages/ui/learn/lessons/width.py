@@ -11,8 +11,7 @@ from pages.ui.learn.controls import Choice, Slider, Switch
 from pages.ui.learn.lessons import loaded
 from pages.ui.learn.stage import Lesson
 from quantlib.core.widths import bit_width
-from quantlib.lessons.fan_in import Types, growth, type_width, widest_fan_in
-from quantlib.ops.kernels import round_low_bits
+from quantlib.lessons.fan_in import Types, growth, type_width, widest_fan_in, without_low_bits
 
 if TYPE_CHECKING:
     from pages.ui.learn.stage import Stage
@@ -24,10 +23,10 @@ widest_fan_in({limit}, types)  # {largest}
 growth(types).types            # width by the number of products"""
 
 ROUND_CODE = """import numpy as np
-from quantlib.ops.kernels import excess_bits, round_low_bits
+from quantlib.lessons.fan_in import without_low_bits
 
-removed = {removed}  # excess_bits(accumulators, {threshold})
-round_low_bits(np.array([{value}]), removed)  # {rounded}"""
+removed = {removed}  # width {width} less rounding_threshold_bits {threshold}
+without_low_bits(np.array([{value}]), removed)  # {rounded}"""
 
 
 def draw(stage: Stage) -> None:
@@ -84,7 +83,7 @@ def _rounding(stage: Stage) -> None:
     width, threshold = stage.value("width"), stage.value("threshold")
     removed = max(0, width - threshold)
     value = round((2**width - 1) * stage.value("part") / 100)
-    rounded = int(round_low_bits(np.array([value], dtype=np.int64), removed)[0])
+    rounded = int(without_low_bits(np.array([value], dtype=np.int64), removed)[0])
     stage.figure(charts.rounded_away(width, threshold, value, look=stage.look))
     paint = stage.paint
     step = 2**removed
@@ -97,7 +96,9 @@ def _rounding(stage: Stage) -> None:
     )
     stage.say("rounding", width=bit_width(0, max(1, rounded >> removed)))
     stage.code(
-        ROUND_CODE.format(removed=removed, threshold=threshold, value=value, rounded=rounded),
+        ROUND_CODE.format(
+            removed=removed, width=width, threshold=threshold, value=value, rounded=rounded
+        ),
         label=stage.text.says["show_code"],
     )
 
