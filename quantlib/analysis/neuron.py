@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
     from quantlib.quantized_module import QuantizedModule
 
-MAX_INPUTS = 4096
-"""Codes of one sample that a layer may read for its products to be told apart."""
+MAX_PAIRS = 1 << 24
+"""Codes that a layer reads of a sample times accumulators that it makes: all are computed."""
 
 MAX_ENTRIES = 4096
 """Table entries that are evaluated; of longer tables every k-th."""
@@ -152,12 +152,11 @@ def choices(bench: Workbench, config: QuantizationConfig) -> tuple[Choice, ...]:
         run = runs.get(layer.name)
         if run is None or not isinstance(layer.op, WeightedOp) or layer.weight_position != 1:
             continue
-        operand, accumulator = run.operands[0], run.accumulator
-        assert isinstance(operand, Tensor)
+        accumulator = run.accumulator
         assert accumulator is not None
         axis = layer.channel_axis(accumulator.ndim)
         channels = 1 if axis is None else accumulator.shape[axis]
-        if np.prod(operand.shape) <= MAX_INPUTS:
+        if _pairs(run) <= MAX_PAIRS:
             has_table = _reader_of(module, layer) is not None
             found.append(Choice(layer.name, layer.node.op_type, int(channels), has_table))
     return tuple(found)
@@ -357,6 +356,14 @@ def _place(layer: QuantizedLayer, accumulator: AnyArray, channel: int) -> tuple[
     return tuple(place)
 
 
+def _pairs(run: LayerRun) -> int:
+    """Return codes read times accumulators made, of one sample."""
+    operand, accumulator = run.operands[0], run.accumulator
+    assert isinstance(operand, Tensor)
+    assert accumulator is not None
+    return int(np.prod(operand.shape[1:])) * int(np.prod(accumulator.shape[1:]))
+
+
 def _at(values: AnyArray, place: tuple[int, ...]) -> AnyArray:
     """Return the values of all samples at a place of one sample."""
     flat = values.reshape(len(values), -1)
@@ -372,10 +379,10 @@ def _factors(layer: QuantizedLayer, run: LayerRun, place: tuple[int, ...]) -> tu
     operand = run.operands[0]
     assert isinstance(operand, Tensor)
     size = int(np.prod(operand.shape))
-    if size > MAX_INPUTS:
+    if _pairs(run) > MAX_PAIRS:
         raise OptionsError(
-            f"{layer.name} reads {size} codes of a sample; products are told apart up to "
-            f"{MAX_INPUTS}. Choose another layer."
+            f"{layer.name} has {_pairs(run)} pairs of code and accumulator in a sample; products "
+            f"are told apart up to {MAX_PAIRS}. Choose another layer."
         )
     units = np.concatenate([np.zeros((1, size)), np.eye(size)])
     found = _accumulators(layer, run, units.reshape(-1, *operand.shape[1:]))
@@ -392,7 +399,7 @@ def _reach(layer: QuantizedLayer, run: LayerRun, place: tuple[int, ...]) -> AnyA
     ones = constant.with_codes(np.ones_like(constant.codes) + point)
     everywhere = dataclasses.replace(run, operands=(operand, ones, *run.operands[2:]))
     factors, _ = _factors(layer, everywhere, place)
-    return factors != 0
+    return np.asarray(factors != 0)
 
 
 def _accumulators(layer: QuantizedLayer, run: LayerRun, codes: AnyArray) -> AnyArray:
