@@ -34,7 +34,7 @@ def against_exact(
     ):
         figure.add_trace(
             go.Scatter(
-                x=accumulators, y=series, mode="lines", name=name,
+                x=accumulators[_corners(series)], y=series[_corners(series)], mode="lines", name=name,
                 line={"color": colour, "dash": dash, "shape": "hv", "width": width},
                 hovertemplate="%{x} → %{y}<extra>" + name + "</extra>",
             ),
@@ -51,9 +51,10 @@ def against_exact(
         row=1, col=1,
     )  # fmt: skip
     difference = fixed - exact
+    apart = np.flatnonzero(difference)
     figure.add_trace(
         go.Bar(
-            x=accumulators, y=difference, showlegend=False, marker={
+            x=accumulators[apart], y=difference[apart], showlegend=False, marker={
                 "color": colours.error, "line": {"color": colours.error, "width": 1},
             },
             hovertemplate="%{x}: %{y}<extra></extra>",
@@ -67,3 +68,9 @@ def against_exact(
     )
     figure.update_xaxes(title_text=words["accumulator"], row=2, col=1)
     return lessons.finished(figure, look)
+
+
+def _corners(series: IntArray) -> IntArray:
+    """Return where a staircase steps, and its ends: all that a line needs."""
+    steps = np.flatnonzero(np.diff(series)) + 1
+    return np.unique(np.concatenate([[0], steps, [len(series) - 1]]))

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.lessons.ranges import Shrinking
 
+DRAWN = 1001
+"""Points of the staircase: more than three on each of 256 steps."""
+
 AROUND = 6
 """Steps to each side of the value in the close view."""
 
@@ -40,7 +43,7 @@ def number_line(
     else:
         reach = 0.08 * max(high - low, step)
         low, high = min(low, value) - reach, max(high, value) + reach
-    x = np.linspace(low, high, 2001)
+    x = np.linspace(low, high, DRAWN)
     y = quantizer.dequant(quantizer.quant(x))
     code = quantizer.quant(np.array([value]))
     back = float(quantizer.dequant(code)[0])
