@@ -34,7 +34,8 @@ def against_exact(
     ):
         figure.add_trace(
             go.Scatter(
-                x=accumulators[_corners(series)], y=series[_corners(series)], mode="lines", name=name,
+                x=accumulators[_corners(series)], y=series[_corners(series)],
+                mode="lines", name=name,
                 line={"color": colour, "dash": dash, "shape": "hv", "width": width},
                 hovertemplate="%{x} → %{y}<extra>" + name + "</extra>",
             ),
