@@ -103,7 +103,7 @@ def test_a_projector_at_150_percent_shows_lesson_figure_formula_and_controls(
         box = control.first.bounding_box()
         assert box is not None
         assert box["y"] + min(box["height"], 60) <= 482
-        size = page.locator(".js-plotly-plot .xtick text").first.evaluate(
+        size = page.locator(".js-plotly-plot [class*='tick'] text").first.evaluate(
             "label => parseFloat(getComputedStyle(label).fontSize)"
         )
         assert size >= 15
