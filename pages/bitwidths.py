@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from pages.ui import frame, tables, text
+from pages.ui import frame, state, tables, text
+from pages.ui.bitwidths import remedies
 from pages.ui.bitwidths import tables as width_tables
 from pages.ui.bitwidths import views as width_views
 from pages.ui.charts import budgets, theme
@@ -28,16 +29,15 @@ st.plotly_chart(
     selection_mode="points",
     alt="Accumulator width of each integer operator against the limit",
 )
-over = len(found.over_limit)
+criterion = state.criterion()
+over = found.over_limit_by(criterion)
 st.caption(
-    (
-        f"{over} of {len(names)} accumulators can exceed {limit} bits"
-        if over
-        else f"No input can take any of {len(names)} accumulators beyond {limit} bits"
-    )
-    + ". At the right the headroom to the limit, for any input on the grid; one bit doubles the "
+    f"{len(over)} of {len(names)} accumulators exceed {limit} bits, {criterion}. "
+    "At the right the headroom to the limit, for any input on the grid; one bit doubles the "
     "largest integer."
 )
+if over:
+    remedies.of_all(current)
 
 layer_column, view_column = st.columns([3, 2], vertical_alignment="bottom")
 name = layer_column.selectbox(
@@ -66,7 +66,7 @@ chosen = view_column.segmented_control(
 )
 shows.get(str(chosen), shows["width"])()
 
-table = width_tables.budget_table(found)
+table = width_tables.budget_table(found, criterion)
 tables.show(table, alt="Width, range and headroom of each accumulator")
 tables.download(
     table,

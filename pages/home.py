@@ -76,7 +76,7 @@ with left:
     st.markdown("Inputs: " + text.plain(", ".join(model.inputs), limit=200))
     st.markdown("Outputs: " + text.plain(", ".join(model.outputs), limit=200))
     st.markdown(f"Data: {text.plain(data.name)}" + (", with labels" if data.has_labels else ""))
-    for note in data.notes:
+    for note in (*model.notes, *data.notes):
         st.caption(text.plain(note, limit=200))
 with right:
     for page, label in (
@@ -88,6 +88,8 @@ with right:
 if words := preflight_tables.carried(model.preflight):
     st.info(words)
 st.markdown(preflight_tables.verdict(model.preflight))
+if words := wording.unseen([node.name for node in model.preflight.unseen]):
+    st.warning(text.plain(words, 600))
 table = preflight_tables.preflight_table(model.preflight)
 st.dataframe(
     theme.coloured(table, "treatment"),

@@ -3,7 +3,7 @@
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.preflight import NodeReport, Preflight, inspect_model
 from quantlib.analysis.reports import Evaluation
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import SearchResult, search
 from quantlib.analysis.sweep.grid import SweepGrid
 from quantlib.analysis.sweep.result import SweepResult
@@ -37,7 +37,7 @@ from quantlib.ops import ONNX_OPS_TO_QUANTIZED_IMPL
 from quantlib.ptq import PostTrainingAffineQuantization, quantize
 from quantlib.quantized_module import QuantizedModule
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 __all__ = [
     "ONNX_OPS_TO_QUANTIZED_IMPL",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,16 +15,35 @@ import numpy as np
 from quantlib.arrays import AnyArray, read_only
 from quantlib.csv_table import read_table
 from quantlib.errors import DataLoadError, TensorError
+from quantlib.execution.calls import n_samples, samples_of, sized_shapes, values_per_sample
 from quantlib.execution.inputs import check_inputs
+from quantlib.graph.batch import random_values
 
 if TYPE_CHECKING:
-    from quantlib.graph.model import Graph
+    from collections.abc import Iterable, Sequence
+
+    from quantlib.graph.model import Graph, TensorInfo
 
 MAX_DATA_BYTES = 1024 * 2**20
 """Most bytes that uploaded data may take once unpacked."""
 
 MAX_RATIO = 500
-"""Most times that an archive member may grow when unpacked."""
+"""Most times that a large archive member may grow when unpacked."""
+
+LARGE_MEMBER_BYTES = 8 * 2**20
+"""Members up to this size may grow as they like: labels of one class compress a thousandfold."""
+
+SYNTHETIC_SAMPLES = 256
+"""Most samples that are generated for calibration, and again for evaluation."""
+
+SYNTHETIC_BYTES = 256 * 2**20
+"""About what all tensors of the generated samples of one set may take in float32."""
+
+SYNTHETIC_SECONDS = 2.0
+"""About how long one pass over one set may take, by the rates below."""
+
+_PRODUCTS_PER_SECOND, _VALUES_PER_SECOND, _SECONDS_PER_NODE = 4e9, 2e8, 1e-4
+"""Orders of magnitude of one processor; what they make of a model is the same everywhere."""
 
 _ROLES = {
     "calibration": ("calibration", "calib_x", "calibration_x", "x_calib", "x", "x_train"),
@@ -41,7 +61,7 @@ class Dataset:
     name : str
         For messages and downloads.
     calibration, evaluation : tuple of arrays
-        One array per model input; samples along axis 0.
+        One array per model input; samples along the axis that the model's `Batch` tells.
     labels : array or None
         Class numbers or target values of the evaluation samples.
     notes : tuple of str
@@ -122,26 +142,41 @@ def load_data(data: bytes | str | Path, graph: Graph, *, name: str = "") -> Data
     try:
         if evaluation is None:
             samples = check_inputs(graph, calibration, what=name)
-            checked, evaluated = _halves(samples, notes)
-            if labels is not None and len(labels) == len(samples[0]):
-                labels = labels[-len(evaluated[0]) :]
+            checked, evaluated = _halves(graph, samples, notes)
+            if labels is not None and len(labels) == n_samples(graph, samples):
+                labels = labels[-n_samples(graph, evaluated) :]
         else:
             checked = check_inputs(graph, calibration, what=f"{name}, calibration data")
             evaluated = check_inputs(graph, evaluation, what=f"{name}, evaluation data")
     except TensorError as error:
         raise DataLoadError(str(error)) from None
-    if labels is not None and len(labels) != len(evaluated[0]):
+    count = n_samples(graph, evaluated)
+    if labels is not None and len(labels) != count:
         raise DataLoadError(
-            f"{name}: {len(labels)} labels for {len(evaluated[0])} evaluation samples; "
+            f"{name}: {len(labels)} labels for {count} evaluation samples; "
             "give one label per sample."
         )
     return _dataset(name, checked, evaluated, labels, notes, hashlib.sha256(data).hexdigest())
 
 
-def synthetic_data(graph: Graph, *, samples: int = 256, seed: int = 0) -> Dataset:
-    """Generate data for a model: standard normal values, random small integers.
+def synthetic_data(graph: Graph, *, samples: int | None = None, seed: int = 0) -> Dataset:
+    """Generate data that fit a model: standard normal values, whole numbers of 0 and 1.
 
-    Unknown sizes are 1 along the batch axis' companions; the data are marked as synthetic.
+    Parameters
+    ----------
+    graph : Graph
+        The model. Sizes that it leaves open are those with which it was run when it was loaded.
+    samples : int, optional
+        How many for calibration, and again for evaluation; by default what memory and time
+        allow for a model of this size, at most `SYNTHETIC_SAMPLES`. A model that is fixed to a
+        number of samples gets whole calls.
+    seed : int
+        Of the generator.
+
+    Returns
+    -------
+    Dataset
+        Marked as synthetic. Inputs without samples are the same in both sets.
 
     Examples
     --------
@@ -151,19 +186,68 @@ def synthetic_data(graph: Graph, *, samples: int = 256, seed: int = 0) -> Datase
     (8, 4)
     """
     rng = np.random.default_rng(seed)
+    size = graph.batch.size or 1
+    count = affordable_samples(graph) if samples is None else samples
+    count = max(1, -(-count // size)) * size
+    fixed = {
+        info.name: random_values(rng, np.dtype(info.dtype), _drawn_shape(graph, info, count))
+        for info in graph.inputs
+        if graph.batch.axis_of(info.name) is None
+    }
 
     def draw() -> tuple[AnyArray, ...]:
-        arrays: list[AnyArray] = []
-        for info in graph.inputs:
-            shape = (samples, *(s if isinstance(s, int) and s > 0 else 1 for s in info.shape[1:]))
-            kind = np.dtype(info.dtype)
-            values = rng.normal(size=shape) if kind.kind == "f" else rng.integers(0, 2, shape)
-            arrays.append(values.astype(kind))
-        return tuple(arrays)
+        return tuple(
+            fixed[info.name]
+            if info.name in fixed
+            else random_values(rng, np.dtype(info.dtype), _drawn_shape(graph, info, count))
+            for info in graph.inputs
+        )
 
-    notes = (f"{samples} + {samples} samples drawn from a standard normal distribution",)
-    digest = hashlib.sha256(f"{graph.digest}:{samples}:{seed}".encode()).hexdigest()
+    kinds = {np.dtype(info.dtype).kind == "f" for info in graph.inputs}
+    words = {True: "from a standard normal distribution", False: "as whole numbers of 0 and 1"}
+    drawn = " and ".join(words[real] for real in sorted(kinds, reverse=True))
+    notes = (f"{count} + {count} samples drawn {drawn}",)
+    digest = hashlib.sha256(f"{graph.digest}:{count}:{seed}".encode()).hexdigest()
     return _dataset("synthetic", draw(), draw(), None, notes, digest)
+
+
+def affordable_samples(graph: Graph) -> int:
+    """Return how many samples one pass can take in `SYNTHETIC_BYTES` and `SYNTHETIC_SECONDS`.
+
+    Estimated from the sizes of tensors and weights: the same on every machine.
+    """
+    values, products = values_per_sample(graph), _products_per_sample(graph)
+    seconds = products / _PRODUCTS_PER_SECOND + values / _VALUES_PER_SECOND
+    if graph.batch.size is not None:  # every call visits every node
+        seconds += _SECONDS_PER_NODE * len(graph.nodes) / graph.batch.size
+    fitting = min(SYNTHETIC_BYTES / max(1, 4 * values), SYNTHETIC_SECONDS / max(1e-9, seconds))
+    return int(max(1, min(SYNTHETIC_SAMPLES, fitting)))
+
+
+def _products_per_sample(graph: Graph) -> int:
+    """Return about how many products the layers with constant weights take."""
+    total = 0
+    for node in graph.nodes:
+        weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+        if weight is None or weight.ndim < 2 or node.op_type not in ("Conv", "Gemm", "MatMul"):
+            continue
+        shape = sized_shapes(graph).get(node.outputs[0], ())
+        depth = weight.size // max(1, weight.shape[0 if node.op_type == "Conv" else -1])
+        total += depth * math.prod(size for size in shape[1:] if isinstance(size, int))
+    return total
+
+
+def _drawn_shape(graph: Graph, info: TensorInfo, samples: int) -> list[int]:
+    """Return the shape of generated values; open sizes are 1 where no size is known to run."""
+    known = graph.batch.sizes.get(info.name)
+    shape = [
+        known[i] if known else size if isinstance(size, int) and size > 0 else 1
+        for i, size in enumerate(info.shape)
+    ]
+    axis = graph.batch.axis_of(info.name)
+    if axis is not None:
+        shape[axis] = samples
+    return shape
 
 
 def _dataset(
@@ -185,16 +269,21 @@ def _dataset(
 
 
 def _halves(
-    arrays: tuple[AnyArray, ...], notes: list[str]
+    graph: Graph, arrays: tuple[AnyArray, ...], notes: list[str]
 ) -> tuple[tuple[AnyArray, ...], tuple[AnyArray, ...]]:
-    """Split one set of samples into calibration and evaluation."""
-    n = len(arrays[0])
-    if n < 2:
-        notes.append("one sample: it serves calibration and evaluation")
+    """Split one set of samples into calibration and evaluation, in whole calls of the model."""
+    size = graph.batch.size or 1
+    n = n_samples(graph, arrays)
+    if n < 2 * size:
+        what = "one sample: it serves" if n == 1 else f"{n} samples, one call: they serve"
+        notes.append(f"{what} calibration and evaluation")
         return arrays, arrays
-    half = n // 2
+    half = n // size // 2 * size
     notes.append(f"the first {half} samples calibrate, the other {n - half} evaluate")
-    return tuple(a[:half] for a in arrays), tuple(a[half:] for a in arrays)
+    first, second = (
+        samples_of(graph, arrays, part) for part in (slice(0, half), slice(half, None))
+    )
+    return first, second
 
 
 def _read_npy(stream: Any, name: str) -> AnyArray:
@@ -230,7 +319,8 @@ def _from_npz(data: bytes, graph: Graph, name: str, notes: list[str]) -> tuple[A
             key = member.filename.removesuffix(".npy")
             if member.flag_bits & 1:
                 raise DataLoadError(f"{name}: {key!r} is encrypted; save it without a password.")
-            if member.file_size > MAX_RATIO * max(1, member.compress_size) + 4096:
+            large = member.file_size > LARGE_MEMBER_BYTES
+            if large and member.file_size > MAX_RATIO * max(1, member.compress_size):
                 raise DataLoadError(
                     f"{name}: {key!r} unpacks to {member.file_size} bytes from "
                     f"{member.compress_size}; such archives are refused."
@@ -248,38 +338,98 @@ def _from_npz(data: bytes, graph: Graph, name: str, notes: list[str]) -> tuple[A
                 arrays[key] = _read_npy(stream, f"{name}, array {key!r}")
     if not arrays:
         raise DataLoadError(f"{name}: the archive holds no arrays; save them with numpy.savez.")
-    return _by_role(arrays, graph, name)
+    return _by_role(arrays, graph, name, notes)
 
 
-def _by_role(arrays: dict[str, AnyArray], graph: Graph, name: str) -> tuple[Any, Any, Any]:
-    """Sort an archive's arrays into calibration, evaluation and labels."""
-    lowered = {key.lower(): value for key, value in arrays.items()}
-
-    def role(kind: str) -> tuple[AnyArray, ...] | None:
-        parts = [lowered.get(f"{kind}.{info.name}".lower()) for info in graph.inputs]
-        if all(part is not None for part in parts):
-            return tuple(part for part in parts if part is not None)
-        for key in _ROLES[kind]:
-            if key in lowered and len(graph.inputs) == 1:
-                return (lowered[key],)
-        return None
-
-    labels = next((lowered[key] for key in _ROLES["labels"] if key in lowered), None)
+def _by_role(
+    arrays: dict[str, AnyArray], graph: Graph, name: str, notes: list[str]
+) -> tuple[Any, Any, Any]:
+    """Sort an archive's arrays into calibration, evaluation and labels; name what is left."""
+    found = _Archive(arrays, graph)
+    labels = found.first(_ROLES["labels"])
     if labels is not None and labels.ndim == 0:
         raise DataLoadError(f"{name}: the labels are a single number; give one per sample.")
-    calibration, evaluation = role("calibration"), role("evaluation")
+    calibration, evaluation = found.role("calibration"), found.role("evaluation")
     if calibration is None and evaluation is None:
-        named = [lowered.get(info.name.lower()) for info in graph.inputs]
-        if all(part is not None for part in named):
-            calibration = tuple(part for part in named if part is not None)
-        elif len(arrays) == 1 and len(graph.inputs) == 1:
-            calibration = tuple(arrays.values())
-        else:
-            inputs = ", ".join(repr(info.name) for info in graph.inputs)
-            raise DataLoadError(
-                f"{name}: found arrays {', '.join(map(repr, arrays))}; name them 'calibration', "
-                f"'evaluation' and 'labels', or after the model's inputs ({inputs})."
-            )
+        calibration = found.inputs()
+    if calibration is None and evaluation is None:
+        inputs = ", ".join(repr(info.name) for info in graph.inputs)
+        raise DataLoadError(
+            f"{name}: found arrays {', '.join(map(repr, arrays))}; name them 'calibration', "
+            f"'evaluation' and 'labels', or after the model's inputs ({inputs})."
+        )
+    notes.extend(
+        f"array {key!r} is no input of the model and was left out"
+        for key in arrays
+        if key not in found.used
+    )
     if calibration is not None and evaluation is not None:
         return calibration, evaluation, labels
     return calibration or evaluation or (), None, labels
+
+
+class _Archive:
+    """The arrays of an archive, looked up by name.
+
+    Letters may be of the other case where that leaves one array, and it is not what another
+    input is called.
+    """
+
+    def __init__(self, arrays: dict[str, AnyArray], graph: Graph) -> None:
+        self.arrays = arrays
+        self.graph = graph
+        self.used: set[str] = set()
+        self._taken = {info.name for info in graph.inputs}
+
+    def first(self, keys: Iterable[str]) -> AnyArray | None:
+        """Return the array of the first key that there is."""
+        for key in keys:
+            if key in self.arrays:
+                self.used.add(key)
+                return self.arrays[key]
+            same = [k for k in self.arrays if k.lower() == key.lower() and k not in self._taken]
+            if len(same) == 1:
+                self.used.add(same[0])
+                return self.arrays[same[0]]
+        return None
+
+    def role(self, kind: str) -> tuple[AnyArray, ...] | None:
+        """Return one array per input: ``KIND.NAME``, or KIND for the one that has samples.
+
+        What has no samples may be there once, under its own name.
+        """
+        sampled = [i for i in self.graph.inputs if self.graph.batch.axis_of(i.name) is not None]
+        parts = []
+        for info in self.graph.inputs:
+            keys = [f"{kind}.{info.name}"]
+            if info not in sampled:
+                keys += [info.name, f"calibration.{info.name}"]
+            elif len(sampled) == 1:
+                keys += _ROLES[kind]
+            parts.append(self._only_if_all(keys))
+        return self._complete(parts, sampled)
+
+    def inputs(self) -> tuple[AnyArray, ...] | None:
+        """Return one array per input by the inputs' names; the only one of an only input."""
+        parts = [self._only_if_all([info.name]) for info in self.graph.inputs]
+        found = self._complete(parts, self.graph.inputs)
+        if found is None and len(self.arrays) == len(self.graph.inputs) == 1:
+            self.used.update(self.arrays)
+            return tuple(self.arrays.values())
+        return found
+
+    def _only_if_all(self, keys: list[str]) -> tuple[set[str], AnyArray | None]:
+        """Look an array up without counting it as used yet."""
+        before = set(self.used)
+        found = self.first(keys)
+        taken, self.used = self.used - before, before
+        return taken, found
+
+    def _complete(
+        self, parts: Sequence[tuple[set[str], AnyArray | None]], sampled: Sequence[TensorInfo]
+    ) -> tuple[AnyArray, ...] | None:
+        arrays = tuple(array for _, array in parts if array is not None)
+        if len(arrays) < len(parts) or not sampled:
+            return None
+        self.used.update(*(taken for taken, _ in parts))
+        return arrays

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import OptionsError
 from quantlib.execution.calibrate import Calibration, MixedSamplesError
+from quantlib.execution.calls import n_samples
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.measured import FloatRanges, float_ranges
 from quantlib.execution.pieces import PIECE_BYTES, Shelf, samples_per_piece
@@ -84,7 +85,7 @@ def quantize(
     model : Graph
         From `load_model`.
     calibration : array or tuple of arrays
-        Real model inputs; samples along axis 0.
+        Real model inputs; samples along the axis that ``model.batch`` tells, axis 0 for most.
     config : QuantizationConfig
         What is chosen.
     statistics : mapping of str to MinMaxQuantizationStats, optional
@@ -95,7 +96,8 @@ def quantize(
     piece_bytes : int
         Data run through an operator in pieces of about this size; pieces that wait lie in
         memory up to a limit and on disk beyond it, so that memory does not grow with the data.
-        A model that mixes samples takes them all at once.
+        A model that mixes samples takes them all at once, one that is fixed to a number of
+        samples as many in each piece.
 
     Returns
     -------
@@ -135,14 +137,15 @@ def quantize(
     if statistics:
         _check_names(model, statistics)
         ranges = FloatRanges({**ranges.ranges, **statistics}, ranges.statistics)
-    step = samples_per_piece(model, len(data[0]), budget=piece_bytes)
+    total = n_samples(model, data)
+    step = samples_per_piece(model, total, budget=piece_bytes)
     try:
         with Shelf() as shelf:
             layers, inputs = Calibration(model, config, shelf, ranges, memo).walk(data, step)
     except MixedSamplesError:  # all samples at once, whatever memory that takes
         with Shelf() as shelf:
             walk = Calibration(model, config, shelf, ranges, memo)
-            layers, inputs = walk.walk(data, len(data[0]))
+            layers, inputs = walk.walk(data, total)
     return QuantizedModule(model, config, layers, inputs, data)
 
 

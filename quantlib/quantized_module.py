@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import numpy as np
 
+from quantlib.core.arguments import as_numbers
 from quantlib.core.array import QuantizedArray
 from quantlib.core.tensor import Tensor
-from quantlib.core.widths import bit_width
-from quantlib.errors import TensorError
+from quantlib.errors import OptionsError, TensorError
+from quantlib.execution.calls import calls, joined_values, n_samples, samples_of
 from quantlib.execution.inputs import check_inputs
+from quantlib.execution.intermediates import reported
 from quantlib.ops.base import MixingOp
 from quantlib.ops.kernels import round_low_bits
+from quantlib.program.build import build_program
+from quantlib.program.view import table_views
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
     from quantlib.graph.model import Graph
+    from quantlib.program.program import IntegerProgram
+    from quantlib.program.view import TableView
 
     Observer: TypeAlias = Callable[[QuantizedLayer, LayerRun], None]
     Execute: TypeAlias = Callable[[QuantizedLayer, Mapping[str, Value]], tuple[Value | None, ...]]
@@ -68,6 +74,7 @@ class QuantizedModule:
     _output_grids: list[UniformQuantizer | None] = field(
         default_factory=list, init=False, repr=False
     )
+    _programs: list[IntegerProgram] = field(default_factory=list, init=False, repr=False)
 
     @property
     def input_quantizers(self) -> tuple[UniformQuantizer | None, ...]:
@@ -78,11 +85,11 @@ class QuantizedModule:
     def output_quantizers(self) -> tuple[UniformQuantizer | None, ...]:
         """Grid of each model output: for Gemm, MatMul and Conv that of the accumulator.
 
-        Known once one sample has run, which is done when it is asked for first.
+        Known once one call has run, which is done when it is asked for first.
         """
         if not self._output_grids:
-            sample = [array[:1] for array in self.calibration]
-            outputs = self._run(self._enter(sample))
+            one = slice(0, self.graph.batch.size or 1)
+            outputs = self._run(self._enter(samples_of(self.graph, self.calibration, one)))
             self._output_grids.extend(
                 o.quantizer if isinstance(o, Tensor) else None for o in outputs
             )
@@ -126,7 +133,9 @@ class QuantizedModule:
         int64 array, or a tuple of them
             Codes of the outputs; accumulators where the last operator is Gemm, MatMul or Conv.
         """
-        outputs = self._run(self._enter_codes(q_x))
+        outputs = self._call_by_call(
+            self._checked_codes(q_x), lambda call: self._run(self._enter_codes(call))
+        )
         return _one_or_all(tuple(_codes_of(output) for output in outputs))
 
     def dequantize_output(self, *q_y: AnyArray) -> FloatArray | tuple[FloatArray, ...]:
@@ -166,12 +175,18 @@ class QuantizedModule:
         -------
         float64 array or tuple of them; with `debug`, a pair of that and the trace
         """
-        trace: Trace = {}
-        outputs = self.run(*x, observe=_tracer(trace) if debug else None)
+        seen: dict[str, list[LayerRun]] = {}
+
+        def note(layer: QuantizedLayer, run: LayerRun) -> None:
+            seen.setdefault(layer.name, []).append(run)
+
+        outputs = self.run(*x, observe=note if debug else None)
         result = _one_or_all(
             tuple(o.rounded().values if isinstance(o, Tensor) else o for o in outputs)
         )
-        return (result, trace) if debug else result
+        if not debug:
+            return result
+        return result, {layer.name: _traced(layer, seen[layer.name]) for layer in self.layers}
 
     def run(self, *x: AnyArray, observe: Observer | None = None) -> tuple[Value, ...]:
         """Run real inputs.
@@ -179,16 +194,18 @@ class QuantizedModule:
         Parameters
         ----------
         *x : arrays
-            One per model input, samples along axis 0.
+            One per model input; samples along the axis that ``graph.batch`` tells. A model that
+            takes a fixed number of samples runs call by call.
         observe : callable, optional
-            Sees every layer with its operands and accumulator.
+            Sees every layer with its operands and accumulator, in every call.
 
         Returns
         -------
         tuple
             One tensor per output: codes, values and grid; raw arrays for integer outputs.
         """
-        return self._run(self._enter(check_inputs(self.graph, x, what="input")), observe)
+        arrays = check_inputs(self.graph, x, what="input")
+        return self._call_by_call(arrays, lambda call: self._run(self._enter(call), observe))
 
     def run_with(self, execute: Execute, *x: AnyArray) -> tuple[Value, ...]:
         """Run real inputs, each layer by `execute`.
@@ -198,14 +215,64 @@ class QuantizedModule:
         execute : callable
             Gets a layer and the tensors by name, returns the layer's outputs.
         *x : arrays
-            One per model input, samples along axis 0.
+            One per model input, as for `run`.
 
         Returns
         -------
         tuple
             As from `run`.
         """
-        return self._walk(self._enter(check_inputs(self.graph, x, what="input")), execute)
+        arrays = check_inputs(self.graph, x, what="input")
+        return self._call_by_call(arrays, lambda call: self._walk(self._enter(call), execute))
+
+    def _call_by_call(
+        self,
+        arrays: tuple[AnyArray, ...],
+        run: Callable[[tuple[AnyArray, ...]], tuple[Value, ...]],
+    ) -> tuple[Value, ...]:
+        """Run checked inputs or codes in the calls that the model takes; join their outputs."""
+        every = [run(call) for call in calls(self.graph, arrays, n_samples(self.graph, arrays))]
+        return tuple(
+            joined_values(self.graph, name, parts)
+            for name, parts in zip(self.graph.output_names, zip(*every, strict=True), strict=True)
+        )
+
+    def program(self) -> IntegerProgram:
+        """Return the module written down as integers, made when it is asked for first.
+
+        Raises
+        ------
+        OptionsError
+            The model cannot be computed sample by sample on codes; the message names the place.
+        """
+        if self.graph.batch.size is not None:
+            raise OptionsError(
+                f"{self.graph.batch.words} An integer program takes any number of samples, each by "
+                "itself; export the model with a free batch axis."
+            )
+        if not self._programs:
+            samples = self._probe_codes()
+            self._programs.append(build_program(self.graph, self.layers, self.inputs, samples))
+        return self._programs[0]
+
+    def tables(self, layer: str) -> tuple[TableView, ...]:
+        """Return the tables that a layer's integers enter: staircases, steps, cost.
+
+        Raises
+        ------
+        OptionsError
+            As `program`; or no table begins at a layer of this name.
+        """
+        return table_views(self.program(), layer)
+
+    def _probe_codes(self) -> list[AnyArray]:
+        """Return codes of the first two calibration samples."""
+        rows = np.arange(2) % n_samples(self.graph, self.calibration)
+        first = samples_of(self.graph, self.calibration, rows)
+        return [
+            array if quantizer is None else quantizer.quant(array)
+            for array, quantizer in zip(first, self.inputs, strict=True)
+        ]
 
     def bitwidth_and_range_report(self, *inputs: AnyArray) -> dict[str, dict[str, Any]]:
         """Return range and width of each operator's accumulator.
@@ -218,21 +285,26 @@ class QuantizedModule:
         Returns
         -------
         dict
-            ``{operator name: {"range": (min, max), "bitwidth": bits}}``, as a compiled circuit
-            of the reference reports it: the widest intermediate of the operator, which includes
-            the weights' product and the input sum where weights have a zero point.
+            ``{operator name: {"range": (min, max), "bitwidth": bits}}``, as a circuit that the
+            reference compiles on these inputs reports it: all integers of the operator, its
+            constants and what rounding makes of the accumulator included, and the width of the
+            widest; see `quantlib.execution.intermediates.reported`.
         """
         report: dict[str, dict[str, Any]] = {}
 
         def note(layer: QuantizedLayer, run: LayerRun) -> None:
             if run.accumulator is not None:
-                low, high = int(run.accumulator.min()), int(run.accumulator.max())
-                report[layer.name] = {"range": (low, high), "bitwidth": bit_width(low, high)}
+                low, high, width = reported(layer, run)
+                if layer.name in report:  # an earlier call
+                    before = report[layer.name]
+                    low, high = min(low, before["range"][0]), max(high, before["range"][1])
+                    width = max(width, before["bitwidth"])
+                report[layer.name] = {"range": (low, high), "bitwidth": width}
 
         self.run(*(inputs or self.calibration), observe=note)
         return report
 
-    def _enter(self, x: tuple[AnyArray, ...] | list[AnyArray]) -> dict[str, Value]:
+    def _enter(self, x: tuple[AnyArray, ...]) -> dict[str, Value]:
         """Put real inputs on their grids."""
         return {
             info.name: array
@@ -241,18 +313,19 @@ class QuantizedModule:
             for info, array, quantizer in zip(self.graph.inputs, x, self.inputs, strict=True)
         }
 
-    def _enter_codes(self, q_x: tuple[AnyArray, ...]) -> dict[str, Value]:
-        """Check and wrap given input codes."""
+    def _checked_codes(self, q_x: tuple[AnyArray, ...]) -> tuple[AnyArray, ...]:
+        """Return given input codes, or raise TensorError for what are none."""
         if len(q_x) != len(self.inputs):
             raise TensorError(f"got {len(q_x)} arrays; the model has {len(self.inputs)} inputs.")
-        for codes in q_x:
-            if np.asarray(codes).dtype.kind not in "iu":
+        arrays = tuple(as_numbers(codes, what="codes") for codes in q_x)
+        for codes, quantizer in zip(arrays, self.inputs, strict=True):
+            if quantizer is not None and codes.dtype.kind not in "iu":
                 raise TensorError(
-                    f"quantized_forward takes integers, got {np.asarray(codes).dtype}; "
+                    f"quantized_forward takes integers, got {codes.dtype}; "
                     "quantize_input makes them."
                 )
-        check_inputs(self.graph, [np.asarray(codes) for codes in q_x], what="codes")
-        for codes, quantizer in zip(q_x, self.inputs, strict=True):
+        check_inputs(self.graph, arrays, what="codes")
+        for codes, quantizer in zip(arrays, self.inputs, strict=True):
             if quantizer is not None and (
                 np.min(codes) < quantizer.qmin or np.max(codes) > quantizer.qmax
             ):
@@ -260,10 +333,14 @@ class QuantizedModule:
                     f"codes reach from {np.min(codes)} to {np.max(codes)}; the input's grid from "
                     f"{quantizer.qmin} to {quantizer.qmax}. quantize_input makes them."
                 )
+        return arrays
+
+    def _enter_codes(self, q_x: tuple[AnyArray, ...]) -> dict[str, Value]:
+        """Wrap checked input codes."""
         return {
-            info.name: np.asarray(codes)
+            info.name: codes
             if quantizer is None
-            else Tensor(quantizer, codes=np.asarray(codes, dtype=np.int64))
+            else Tensor(quantizer, codes=codes.astype(np.int64, copy=False))
             for info, codes, quantizer in zip(self.graph.inputs, q_x, self.inputs, strict=True)
         }
 
@@ -299,20 +376,37 @@ class QuantizedModule:
         return tuple(alive[name] for name in self.graph.output_names)
 
 
-def _tracer(trace: Trace) -> Observer:
-    """Return an observer that fills `trace` as the reference's debug mode does."""
+def _traced(layer: QuantizedLayer, runs: list[LayerRun]) -> dict[int | str, Any]:
+    """Return what the reference's debug mode shows of a layer, its calls one after another."""
+    operands = [
+        _one_after_another(parts) for parts in zip(*(r.operands for r in runs), strict=True)
+    ]
+    found: dict[int | str, Any] = {
+        i: _as_array(operand) for i, operand in enumerate(operands) if operand is not None
+    }
+    accumulators = [run.accumulator for run in runs if run.accumulator is not None]
+    if accumulators:
+        rounded = isinstance(layer.op, MixingOp) and layer.op.traces_rounded
+        lsbs = layer.lsbs_to_remove if rounded else 0
+        found["output"] = round_low_bits(_rows(accumulators), lsbs).astype(np.int64)
+    return found
 
-    def note(layer: QuantizedLayer, run: LayerRun) -> None:
-        seen: dict[int | str, Any] = {
-            i: _as_array(operand) for i, operand in enumerate(run.operands) if operand is not None
-        }
-        if run.accumulator is not None:
-            rounded = isinstance(layer.op, MixingOp) and layer.op.traces_rounded
-            lsbs = layer.lsbs_to_remove if rounded else 0
-            seen["output"] = round_low_bits(run.accumulator, lsbs).astype(np.int64)
-        trace[layer.name] = seen
 
-    return note
+def _one_after_another(parts: tuple[Value | None, ...]) -> Value | None:
+    """Return an operand of consecutive calls; a constant is the same in all."""
+    first = parts[0]
+    if first is None or all(part is first for part in parts):
+        return first
+    if isinstance(first, Tensor):
+        return Tensor.joined([part for part in parts if isinstance(part, Tensor)], _rows)
+    return _rows([part for part in parts if isinstance(part, np.ndarray)])
+
+
+def _rows(arrays: list[AnyArray]) -> AnyArray:
+    """Join arrays along their first axis; numbers become one row each."""
+    if len(arrays) == 1:
+        return arrays[0]
+    return np.concatenate(arrays) if arrays[0].ndim else np.stack(arrays)
 
 
 def _as_array(value: Value) -> QuantizedArray | AnyArray:

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.sweep.measures import Kind
 from quantlib.core.estimator import MIN_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sweep.measures import Measure
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.estimator import Estimator
@@ -158,6 +162,10 @@ def config(chosen: QuantizationConfig) -> str:
     ]
     if chosen.calibrate_on != "quantized":
         parts.append(f"calibrated on {chosen.calibrate_on}")
+    if chosen.quantize_rest is not None:
+        parts.append(f"without own grids {'quantized' if chosen.quantize_rest else 'in float'}")
+    if chosen.conventions != "concrete-ml":
+        parts.append("pools and normalizations as ONNX")
     for layer, override in chosen.overrides:
         if override.weights is not None:
             parts.append(f"{layer} weights {scheme(override.weights)}")
@@ -169,9 +177,32 @@ def config(chosen: QuantizationConfig) -> str:
 def widest(found: Evaluation) -> str:
     """Return the widest accumulator against the limit: ``14 of 16 bits in /c1/Conv``."""
     layer = found.widest
-    if layer is None:
-        return "no accumulators"
-    return f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
+    if layer is not None:
+        seen = f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
+    else:
+        seen = "none looked at" if found.unseen else "no accumulators"
+    return f"{seen}; not looked into: {names(found.unseen)}" if found.unseen else seen
+
+
+def names(found: Sequence[str], *, most: int = 6) -> str:
+    """Return names in a line; of many the first and how many more there are."""
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more
+
+
+def unseen(found: Sequence[str]) -> str:
+    """Return a sentence on nodes whose products nobody looks into; empty if there are none."""
+    if not found:
+        return ""
+    return (
+        f"Products inside {names(found)} are not looked into: they run in float, and no limit can "
+        "be confirmed over them."
+    )
+
+
+def fits(value: bool | None) -> str:
+    """Return whether a limit holds: ``yes``, ``no``, ``not known`` over unseen products."""
+    return {True: "yes", False: "no", None: "not known"}[value]
 
 
 def width(layer: LayerSummary, *, limit_bits: int) -> str:
@@ -179,3 +210,30 @@ def width(layer: LayerSummary, *, limit_bits: int) -> str:
     if layer.width_bits is None or layer.width_bits <= limit_bits:
         return whole(layer.width_bits)
     return f"{layer.width_bits} > {limit_bits}"
+
+
+OBJECTIVES = {
+    Objective.SIZE: "memory of weights and biases",
+    Objective.BIT_OPERATIONS: "bit operations",
+    Objective.LOOKUPS: "cost of table look-ups",
+    Objective.SQNR: "mean squared error",
+}
+"""What each objective of a search makes as small as possible."""
+
+
+def verdict_of_search(found: SearchResult) -> str:
+    """Return in a sentence whether a search found better than one width for all layers.
+
+    Both gains are told: what is saved, and the SQNR beside it.
+    """
+    if found.uniform is None:
+        return "No uniform configuration meets limit and floor; this assignment does."
+    if not found.beats_uniform:
+        return f"Nothing better than the best uniform configuration was found. {found.tried}"
+    if found.objective is Objective.SQNR:
+        return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
+    before, after = decibel(found.uniform.sqnr_db), decibel(found.best.sqnr_db)
+    return (
+        f"{100 * found.gain:.1f} % less {OBJECTIVES[found.objective]} than the best uniform "
+        f"configuration, at {after} beside its {before}."
+    )

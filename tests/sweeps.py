@@ -33,8 +33,14 @@ ORDER = (
 
 
 def result(config: ql.QuantizationConfig, *figures: float | None) -> SweepResult:
-    """Return a result with these figures, in `ORDER`."""
-    return SweepResult(config, dict(zip(ORDER, figures, strict=True)))
+    """Return a result with these figures, in `ORDER`, of a model that was looked into."""
+    given = dict(zip(ORDER, figures, strict=True))
+    # nothing is rounded: whole accumulators count
+    counted = {
+        "counted_seen_bits": given["widest_seen_bits"],
+        "counted_any_bits": given["widest_weights_bits"],
+    }
+    return SweepResult(config, {**given, **counted, "n_unseen": 0})
 
 
 def changed(result: SweepResult, **figures: float | None) -> SweepResult:

@@ -153,3 +153,31 @@ def test_a_model_of_two_inputs_takes_named_arrays() -> None:
     assert np.array_equal(data.calibration[1], 2 * X[:5])
     with pytest.raises(ql.DataLoadError, match="a table feeds one input"):
         load_data(csv_of(X), graph, name="d.csv")
+
+
+def test_notes_of_generated_data_say_what_each_kind_of_input_holds() -> None:
+    def model(*kinds: int) -> ql.Graph:
+        inputs = [
+            helper.make_tensor_value_info(f"x{i}", kind, ["n", 2]) for i, kind in enumerate(kinds)
+        ]
+        cast = [helper.make_node("Cast", [f"x{i}"], [f"c{i}"], to=1) for i in range(len(kinds))]
+        total = helper.make_node("Sum", [f"c{i}" for i in range(len(kinds))], ["y"])
+        graph = helper.make_graph(
+            [*cast, total], "g", inputs, [helper.make_tensor_value_info("y", 1, None)]
+        )
+        return ql.load_model(
+            helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+        )
+
+    normal, whole = "standard normal", "whole numbers of 0 and 1"
+    for kinds, said, unsaid in (
+        ((1,), [normal], [whole]),
+        ((7,), [whole], [normal]),
+        ((1, 7), [normal, whole], []),
+    ):
+        data = synthetic_data(model(*kinds), samples=50)
+        (note,) = data.notes
+        assert all(words in note for words in said)
+        assert not any(words in note for words in unsaid)
+        for kind, values in zip(kinds, data.calibration, strict=True):
+            assert (set(values.ravel().tolist()) == {0, 1}) == (kind == 7)

@@ -110,9 +110,12 @@ def test_an_option_a_layer_cannot_take_names_the_layer() -> None:
 
 
 def test_a_node_that_fails_is_named() -> None:
-    nodes = [helper.make_node("Log", ["x"], ["y"], "bad_log")]
-    graph = ql.load_model(models.build(nodes, inputs={"x": ["n", 2]}, outputs=["y"]))
-    with pytest.raises(ql.TensorError, match=r"'bad_log' \(Log\).*NaN"):
+    nodes = [helper.make_node("Pow", ["x", "half"], ["y"], "bad_root")]
+    model = models.build(
+        nodes, inputs={"x": ["n", 2]}, outputs=["y"], constants={"half": np.float32(0.5)}
+    )
+    graph = ql.load_model(model)
+    with pytest.raises(ql.TensorError, match=r"'bad_root' \(Pow\).*NaN"):
         ql.quantize(graph, np.array([[-1.0, 2.0]]), ql.QuantizationConfig.from_n_bits(4))
 
 

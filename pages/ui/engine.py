@@ -52,10 +52,13 @@ class Source:
     ----------
     model, data : str
         SHA-256 digests; ``data`` is ``""`` for generated data.
+    output : str
+        The model output that figures are of; ``""`` for the worst.
     """
 
     model: str
     data: str
+    output: str = ""
 
 
 def register(data: bytes, *, name: str) -> str:
@@ -101,6 +104,26 @@ def each(
 
 def _never() -> Any:
     raise AssertionError("asked for what is known")
+
+
+def deferred(
+    form: Callable[[_T], bytes],
+    source: Source,
+    question: Question[_P, _T],
+    *args: _P.args,
+    **kwargs: _P.kwargs,
+) -> Callable[[], bytes]:
+    """Return what a download button calls later: the answer, in the form of a file.
+
+    Streamlit calls it outside the session, so that what it needs is taken along.
+    """
+    return deferred_with(source, lambda bench: form(question(bench, *args, **kwargs)))
+
+
+def deferred_with(source: Source, make: Callable[[Workbench], bytes]) -> Callable[[], bytes]:
+    """Return what makes a file of a model and its data later, outside the session."""
+    bench = _bench(source)
+    return lambda: make(bench)
 
 
 def begin(
@@ -192,10 +215,11 @@ def _bench(source: Source) -> Workbench:
         held = st.session_state.get("engine.bytes", {})
         name, model = held[source.model]
         graph = ql.load_model(model, name=name)
+        output = source.output or None
         if not source.data:
-            return Workbench(graph, synthetic_data(graph))
+            return Workbench(graph, synthetic_data(graph), output=output)
         data_name, content = held[source.data]
-        return Workbench(graph, load_data(content, graph, name=data_name))
+        return Workbench(graph, load_data(content, graph, name=data_name), output=output)
 
     return _remember("bench", source, compute)
 

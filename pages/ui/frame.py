@@ -5,15 +5,16 @@ from __future__ import annotations
 import runpy
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import streamlit as st
 
 from pages.ui import engine, inputs, state, text
-from quantlib import wording
+from pages.ui import headline as headlines
 from quantlib.errors import QuantlibError
+from quantlib.questions import evaluations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,6 +58,15 @@ class Current:
     def ask(self, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Return the answer to a question about the current model and data."""
         return engine.ask(self.source, question, *args, **kwargs)
+
+    def led(self) -> engine.Source:
+        """Return the source whose first output is the one that the headline is of."""
+        found = self.evaluation()
+        return replace(self.source, output=found.output) if len(found.outputs) > 1 else self.source
+
+    def ask_of_output(self, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Return the answer to a question about the output that the headline is of."""
+        return engine.ask(self.led(), question, *args, **kwargs)
 
     def evaluation(self) -> Evaluation:
         """Return the figures of the current configuration."""
@@ -120,7 +130,7 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
         current = Current(found, state.config())
         card = engine.data_card(found)
         if headline:
-            _headline(current, card)
+            headlines.draw(current, card)
         return current
     return None
 
@@ -133,7 +143,9 @@ def _sidebar() -> None:
         found = state.source()
         if found is not None:
             with suppress(QuantlibError):  # the page shows what is wrong
-                st.caption(_data_words(engine.data_card(found)))
+                whole = replace(found, output="")
+                inputs.output_picker(engine.ask(whole, evaluations.output_names))
+                st.caption(_data_words(engine.data_card(whole)))
         inputs.configuration()
         inputs.pin_controls()
 
@@ -150,90 +162,6 @@ def _ask_for_upload() -> None:
 def _data_words(card: DataCard) -> str:
     words = f"{card.n_calibration} calibration, {card.n_evaluation} evaluation samples"
     return f"{words}, **synthetic**" if card.is_synthetic else words
-
-
-def _headline(current: Current, card: DataCard) -> None:
-    """Draw the four figures that every screen shows."""
-    found = current.evaluation()
-    kept = state.pinned()
-    other = engine.evaluation(current.source, kept) if kept else None
-    limit = current.config.limit_bits
-    widest = found.widest.width_bits if found.widest else None
-    columns = st.columns(4, gap="small")
-    columns[0].metric(
-        "SQNR",
-        wording.decibel(found.sqnr_db),
-        delta=wording.decibel_difference(found.sqnr_db, other.sqnr_db) if other else None,
-        help="Output signal over quantization noise, 10 log10(Σy² / Σ(y − ŷ)²), in decibel. "
-        "6 dB more is one bit more.",
-        border=True,
-        height="stretch",
-    )
-    _score_metric(columns[1], found, other, card)
-    columns[2].metric(
-        "Widest accumulator",
-        f"{widest} bits" if widest else "none",
-        height="stretch",
-        delta=None
-        if widest is None
-        else f"fits {limit} bits"
-        if widest <= limit
-        else f"over {limit} bits",
-        delta_color="normal" if (widest or 0) <= limit else "inverse",
-        delta_arrow="off",
-        help="Width of the integer type that holds the widest accumulator seen on calibration "
-        "and evaluation data.",
-        border=True,
-    )
-    ratio = found.float_weight_bytes / max(1, found.weight_bytes)
-    columns[3].metric(
-        "Weights",
-        wording.size(found.weight_bytes),
-        delta=f"{ratio:.1f} × smaller than float32",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        height="stretch",
-        help="Quantized weights at their widths; biases keep 32 bits, as in Concrete ML.",
-    )
-
-
-def _score_metric(
-    column: st.delta_generator.DeltaGenerator,
-    found: Evaluation,
-    other: Evaluation | None,
-    card: DataCard,
-) -> None:
-    """Draw accuracy, R² or agreement, against float or B."""
-    if found.score is None:
-        column.metric(
-            "Same class as float" if found.agreement is not None else "Largest error",
-            wording.share(found.agreement)
-            if found.agreement is not None
-            else wording.number(found.max_error),
-            delta="synthetic data" if card.is_synthetic else None,
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            height="stretch",
-            help="Share of evaluation samples whose largest output stays the same."
-            if found.agreement is not None
-            else "Largest difference to the float output, in output units.",
-        )
-        return
-    base = other.score.quantized_value if other and other.score else found.score.float_value
-    difference = found.score.quantized_value - base
-    is_share = found.score.name == "accuracy"
-    shown = f"{100 * difference:+.1f} points" if is_share else f"{difference:+.3f}"
-    column.metric(
-        found.score.name.capitalize() if is_share else found.score.name,
-        wording.score(found.score.quantized_value, name=found.score.name),
-        border=True,
-        height="stretch",
-        delta=f"{shown} to {'B' if other else 'float'}",
-        help=f"On the evaluation labels; the float model has "
-        f"{wording.score(found.score.float_value, name=found.score.name)}.",
-    )
 
 
 def show_message(screen: str) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from pages.ui import state, text
 from pages.ui.home import samples
 from quantlib import wording
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core import config_json
-from quantlib.core.config import CALIBRATE_ON
-from quantlib.core.estimator import ESTIMATORS
+from quantlib.core.config import CALIBRATE_ON, CONVENTIONS
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] + 1)]
 _EDGE_BITS = [state.AUTO, *_WIDTHS]
 _ROUNDING = ["off", *_WIDTHS]
-_ESTIMATORS = [*ESTIMATORS, "percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
+_MORE_ESTIMATORS = ["percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
+_CONVENTIONS = {"concrete-ml": "as Concrete ML", "onnx": "as ONNX"}
 _CALIBRATED = {"quantized": "quantized path", "float": "float model"}
 
 
@@ -33,6 +39,23 @@ def model_picker() -> None:
         key=state.KEYS["model"],
         bind="query-params",
         help="A sample, or a model uploaded on Home. Changing it keeps the configuration.",
+    )
+
+
+def output_picker(names: Sequence[str]) -> None:
+    """Draw the choice of an output, for models that have several."""
+    key = state.KEYS["output"]
+    if len(names) < 2 or st.session_state.get(key) not in (None, state.WORST, *names):
+        st.session_state.pop(key, None)  # it was another model's
+    if len(names) < 2:
+        return
+    st.selectbox(
+        "Output",
+        [state.WORST, *names],
+        key=key,
+        bind="query-params",
+        help="Which output the figures are of. The worst is the one with the lowest SQNR under "
+        "the present configuration; every screen names it.",
     )
 
 
@@ -108,7 +131,45 @@ def configuration() -> None:
             help="Widest integer the target takes: 16 for today's Concrete, 8 and 7 for older "
             "versions. It changes no number, only what is marked.",
         )
+        st.segmented_control(
+            "Counts against the limit",
+            [str(criterion) for criterion in Criterion],
+            default=str(Criterion.SEEN),
+            required=True,
+            key=keys["criterion"],
+            bind="query-params",
+            help="\n".join(f"- **{c}**: {c.explanation}" for c in Criterion),
+        )
+    with st.expander("Rules"):
+        _rules()
     _overrides()
+
+
+def _rules() -> None:
+    """Draw which rules hold where Concrete ML, ONNX and the model itself differ."""
+    st.segmented_control(
+        "Where Concrete ML and ONNX differ",
+        list(CONVENTIONS),
+        default=CONVENTIONS[0],
+        required=True,
+        key=state.KEYS["conventions"],
+        bind="query-params",
+        format_func=lambda word: _CONVENTIONS[word],
+        help="As Concrete ML, MaxPool pads with 0.0 and BatchNormalization's output range leaves "
+        "0.1 % of the values on each side out. As ONNX, padding never wins and the range is all "
+        "values.",
+    )
+    st.segmented_control(
+        "Quantize where the model brings no grid",
+        list(state.TRISTATE),
+        default=state.AUTO,
+        required=True,
+        key=state.KEYS["quantize_rest"],
+        bind="query-params",
+        help="Only for models that bring grids. Auto: a QONNX or Brevitas model is quantized "
+        "everywhere, as in Concrete ML; a model with QuantizeLinear runs on its own grids, the "
+        "rest in float, as in ONNX Runtime.",
+    )
 
 
 def _ranges() -> None:
@@ -179,7 +240,10 @@ def _estimator(label: str, key: str) -> None:
     """Draw the choice of a range estimator; other parameters can be typed."""
     st.selectbox(
         label,
-        _ESTIMATORS,
+        [
+            *(WEIGHT_ESTIMATORS if key == state.KEYS["weights_range"] else ESTIMATORS),
+            *_MORE_ESTIMATORS,
+        ],
         key=key,
         bind="query-params",
         accept_new_options=True,

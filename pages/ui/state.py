@@ -9,8 +9,9 @@ import streamlit as st
 
 from pages.ui import engine
 from pages.ui.home import samples
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core import config_json
-from quantlib.core.config import CALIBRATE_ON, QuantizationConfig
+from quantlib.core.config import CALIBRATE_ON, CONVENTIONS, QuantizationConfig
 from quantlib.core.estimator import MIN_MAX, Estimator
 from quantlib.core.scheme import Scheme
 from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
@@ -18,8 +19,10 @@ from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
     from quantlib.analysis.attribution.ledger import ErrorLedger
+    from quantlib.analysis.search.fitting import Fit
     from quantlib.analysis.search.search import Progress, SearchResult
     from quantlib.analysis.sweep.result import SweepResult
+    from quantlib.export.formats import Proof
 
 DEFAULT_MODEL = "digits_cnn"
 AUTO = "auto"
@@ -31,6 +34,7 @@ TRISTATE = {AUTO: None, "yes": True, "no": False}
 
 KEYS = {
     "model": "config.model",
+    "output": "config.output",
     "weight_bits": "config.weight_bits",
     "activation_bits": "config.activation_bits",
     "input_bits": "config.input_bits",
@@ -47,9 +51,12 @@ KEYS = {
     "activations_narrow": "config.activations_narrow",
     "activations_power_of_two": "config.activations_power_of_two",
     "calibrate_on": "config.calibrate_on",
+    "conventions": "config.conventions",
+    "quantize_rest": "config.quantize_rest",
     "overrides": "config.overrides",
     "rounding": "config.rounding",
     "limit": "config.limit",
+    "criterion": "config.criterion",
 }
 """Widget key of each member; it is also the member's name in a link."""
 
@@ -119,9 +126,24 @@ def source() -> engine.Source | None:
     card = samples.cards().get(name)
     if card is not None:
         model = _sample_digest(f"{name}.onnx", card)
-        return engine.Source(model, own_data or _sample_digest(f"{name}.npz", card))
+        return engine.Source(model, own_data or _sample_digest(f"{name}.npz", card), output())
     entry = uploads().get(name)
-    return engine.Source(entry["digest"], own_data or "") if entry else None
+    return engine.Source(entry["digest"], own_data or "", output()) if entry else None
+
+
+def criterion() -> Criterion:
+    """Return which integers of an accumulator count against the limit."""
+    chosen = st.session_state.get(KEYS["criterion"])
+    return Criterion(chosen) if chosen in set(Criterion) else Criterion.SEEN
+
+
+WORST = "the worst"
+
+
+def output() -> str:
+    """Return the model output that was chosen, ``""`` for the worst."""
+    chosen = str(st.session_state.get(KEYS["output"]) or WORST)
+    return "" if chosen == WORST else chosen
 
 
 def _sample_digest(file_name: str, card: samples.SampleCard) -> str:
@@ -157,6 +179,8 @@ def config() -> QuantizationConfig:
         limit_bits=int(value[KEYS["limit"]]),
         calibrate_on=str(value[KEYS["calibrate_on"]] or CALIBRATE_ON[0]),
         overrides=config_json.read_overrides(str(value[KEYS["overrides"]] or "")),
+        quantize_rest=TRISTATE[value[KEYS["quantize_rest"]] or AUTO],
+        conventions=str(value[KEYS["conventions"]] or CONVENTIONS[0]),
     )
 
 
@@ -227,6 +251,7 @@ def _note(replaced: QuantizationConfig) -> None:
 
 def _set_controls(chosen: QuantizationConfig) -> None:
     default_bits = max(5, chosen.activations.n_bits)
+    words = {value: word for word, value in TRISTATE.items()}
     settings: dict[str, Any] = {
         "weight_bits": chosen.weights.n_bits,
         "activation_bits": chosen.activations.n_bits,
@@ -236,6 +261,8 @@ def _set_controls(chosen: QuantizationConfig) -> None:
         "weights_per_channel": chosen.weights.per_channel,
         **_scheme_settings("activations", chosen.activations),
         "calibrate_on": chosen.calibrate_on,
+        "conventions": chosen.conventions,
+        "quantize_rest": words[chosen.quantize_rest],
         "overrides": config_json.write_overrides(chosen.overrides),
         "rounding": str(chosen.rounding_threshold_bits or "off"),
         "limit": chosen.limit_bits,
@@ -335,6 +362,32 @@ def keep_job(started: Job[SweepResult]) -> None:
     if previous is not None:
         previous.cancel()
     st.session_state["state.job"] = started
+
+
+def fit_job() -> Job[Progress | Fit] | None:
+    """Return the search for what makes everything fit that was started last."""
+    return st.session_state.get("state.fit")
+
+
+def keep_fit(started: Job[Progress | Fit]) -> None:
+    """Remember such a search; an earlier one is cancelled."""
+    previous = fit_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.fit"] = started
+
+
+def proof_job() -> Job[Proof] | None:
+    """Return the proof of an export that was started last."""
+    return st.session_state.get("state.proof")
+
+
+def keep_proof(started: Job[Proof]) -> None:
+    """Remember a proof; an earlier one is cancelled."""
+    previous = proof_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.proof"] = started
 
 
 def ledger_job() -> Job[ErrorLedger] | None:

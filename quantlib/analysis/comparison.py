@@ -11,7 +11,7 @@ from quantlib.analysis.decisions import flips_of
 from quantlib.core import metrics
 from quantlib.core.scheme import Scheme
 from quantlib.errors import TensorError
-from quantlib.execution.float_run import BATCH
+from quantlib.execution.calls import calls, joined
 
 if TYPE_CHECKING:
     from quantlib.analysis.float_model import FloatReference
@@ -97,6 +97,8 @@ class Comparison:
         ``10 log10(sum y² / sum (y - ŷ)²)`` with y before, dB.
     agreement : float or None
         Share of samples with the same class; None for outputs that are no scores.
+    divergence : Divergence or None
+        Of the outputs after from those before, as distributions over the classes; likewise.
     confusion : ConfusionChange or None
         By label where there are class labels.
     margins : tuple of MarginBin
@@ -110,9 +112,17 @@ class Comparison:
     max_error: float
     sqnr_db: float
     agreement: float | None
+    divergence: metrics.Divergence | None
     confusion: ConfusionChange | None
     margins: tuple[MarginBin, ...]
     flips: tuple[Flip, ...]
+
+    @property
+    def agreement_interval(self) -> tuple[float, float] | None:
+        """Wilson interval (95 %) of the agreement; None for outputs that are no scores."""
+        if self.agreement is None:
+            return None
+        return metrics.wilson_interval(self.agreement, self.n_samples)
 
 
 def compare_outputs(
@@ -150,6 +160,7 @@ def compare_outputs(
         max_error=metrics.max_abs_error(before, after),
         sqnr_db=metrics.sqnr_db(before, after),
         agreement=metrics.top1_agreement(before, after) if scores else None,
+        divergence=metrics.kl_divergence(before, after) if scores else None,
         confusion=confusion_change(before, after, labels) if scores else None,
         margins=agreement_by_margin(before, after, bins=bins) if scores else (),
         flips=flips_of(before, after, labels) if scores else (),
@@ -223,12 +234,13 @@ def agreement_by_margin(
 
 
 def dequantized_outputs(module: QuantizedModule, reference: FloatReference) -> FloatArray:
-    """Return a module's first output on the samples of `reference`, batch after batch."""
+    """Return a module's lead output on the samples of `reference`, batch after batch."""
+    lead = module.graph.output_names.index(module.graph.lead_output)
     found = []
-    for start in range(0, len(reference.inputs[0]), BATCH):
-        outputs = module.forward(*(array[start : start + BATCH] for array in reference.inputs))
-        found.append(outputs[0] if isinstance(outputs, tuple) else outputs)
-    return np.concatenate(found)
+    for call in calls(module.graph, reference.inputs):
+        outputs = module.forward(*call)
+        found.append(outputs[lead] if isinstance(outputs, tuple) else outputs)
+    return joined(module.graph, module.graph.lead_output, found)
 
 
 def reference_scheme(config: QuantizationConfig) -> QuantizationConfig:

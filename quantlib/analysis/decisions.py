@@ -63,9 +63,11 @@ def score_of(y_float: AnyArray, y: AnyArray, labels: AnyArray | None) -> Score |
         return None
     labels = _as_classes(y, labels)
     if y.dtype.kind in "iu" and labels.dtype.kind in "iu" and labels.shape == y.shape:
-        return Score("accuracy", float(np.mean(y_float == labels)), float(np.mean(y == labels)))
+        exact, rounded = (float(np.mean(values == labels)) for values in (y_float, y))
+        return Score("accuracy", exact, rounded, labels.size)
     if y.ndim == 2 and y.shape[1] > 1 and labels.ndim == 1 and labels.dtype.kind in "iu":
-        return Score("accuracy", metrics.accuracy(y_float, labels), metrics.accuracy(y, labels))
+        exact, rounded = (metrics.accuracy(values, labels) for values in (y_float, y))
+        return Score("accuracy", exact, rounded, labels.size)
     if labels.size == y.size and np.ptp(labels) > 0:
         return Score("R²", metrics.r2(y_float, labels), metrics.r2(y, labels))
     return None

@@ -418,11 +418,14 @@ def range_choices(
 ) -> tuple[RangeChoice, ...]:
     """Return what every estimator makes of a tensor on a grid of these options.
 
-    Estimators that are not defined for the width are left out.
+    Estimators that are not defined for the width are left out, and of weights those that work on
+    samples.
     """
     choices = []
     for name in RULES:
         estimator = Estimator(name)
+        if estimator.kind.needs_samples and not len(measured.sample_low):
+            continue
         try:
             stats = estimate_range(estimator, measured.statistics, options)
         except OptionsError:

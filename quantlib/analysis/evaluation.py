@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.decisions import check_labels, flips_of, score_of
-from quantlib.analysis.observation import Watch, batches
+from quantlib.analysis import outputs
+from quantlib.analysis.observation import Watch
 from quantlib.analysis.reports import Evaluation, LayerSummary
-from quantlib.core import metrics
-from quantlib.core.stats import check_finite
 from quantlib.core.tensor import Tensor
-from quantlib.errors import TensorError
+from quantlib.execution.calls import calls, n_samples
+from quantlib.execution.treatments import plan, unseen_nodes
 from quantlib.ops.base import MixingOp, WeightedOp
 
 if TYPE_CHECKING:
@@ -20,8 +19,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
-    from quantlib.execution.layer import QuantizedLayer
-    from quantlib.graph.model import Graph
+    from quantlib.execution.layer import QuantizedLayer, Value
     from quantlib.quantized_module import QuantizedModule
 
 MAX_POINTS = 4000
@@ -30,7 +28,9 @@ MAX_POINTS = 4000
 ERROR_BINS = 61
 
 
-def evaluate(bench: Workbench, config: QuantizationConfig) -> Evaluation:
+def evaluate(
+    bench: Workbench, config: QuantizationConfig, *, output: str | None = None
+) -> Evaluation:
     """Quantize on the calibration data and compare with the float model on the evaluation data.
 
     Parameters
@@ -39,6 +39,9 @@ def evaluate(bench: Workbench, config: QuantizationConfig) -> Evaluation:
         Model and data. After a change of one layer only what depends on it is computed.
     config : QuantizationConfig
         What is chosen.
+    output : str, optional
+        The output whose figures lead; the workbench's, else the worst that is measured, when not
+        given.
 
     Returns
     -------
@@ -47,7 +50,8 @@ def evaluate(bench: Workbench, config: QuantizationConfig) -> Evaluation:
     Raises
     ------
     QuantlibError
-        The configuration cannot be applied to the model, or the data do not fit it.
+        The configuration cannot be applied to the model, the data or labels do not fit it, it
+        has no such output, or no output can be compared.
 
     Examples
     --------
@@ -58,12 +62,17 @@ def evaluate(bench: Workbench, config: QuantizationConfig) -> Evaluation:
     >>> ql.evaluate(bench, ql.QuantizationConfig.from_n_bits(4)).widest.name
     '/f/Gemm'
     """
+    chosen = output or bench.output
     return bench.remembered(
-        ("evaluation", config), lambda: evaluate_module(bench, bench.module(config)), _size_of
+        ("evaluation", config, chosen),
+        lambda: evaluate_module(bench, bench.module(config), output=chosen),
+        _size_of,
     )
 
 
-def evaluate_module(bench: Workbench, module: QuantizedModule) -> Evaluation:
+def evaluate_module(
+    bench: Workbench, module: QuantizedModule, *, output: str | None = None
+) -> Evaluation:
     """Compare a module of the workbench's model with the float model; see `evaluate`.
 
     Notes
@@ -72,64 +81,48 @@ def evaluate_module(bench: Workbench, module: QuantizedModule) -> Evaluation:
     errors by layer, accumulators and the integers on the way to them.
     """
     graph, data = bench.graph, bench.data
+    lead_name = output or bench.output
+    outputs.check_name(graph, lead_name)
     watch = Watch(module, memo=bench.memo)
-    produced: list[AnyArray] = []
-    expected: list[AnyArray] = []
-    output_step = 1.0
+    produced: list[tuple[Value, ...]] = []
+    expected: list[dict[str, AnyArray]] = []
     for inputs, batch in bench.float_model.batches():
-        _check_rows(batch[graph.output_names[0]], len(inputs[0]), graph)
-        first, *_ = watch.run(inputs, batch)
-        if isinstance(first, Tensor):
-            output_step = first.quantizer.quant_params.mean_scale
-            first = first.rounded().values
-        produced.append(first)
-        expected.append(batch[graph.output_names[0]])
-    for part in batches(data.calibration):  # accumulators count as seen on these data too
+        produced.append(watch.run(inputs, batch))
+        expected.append({name: batch[name] for name in graph.output_names})
+    for part in calls(graph, data.calibration):  # accumulators count as seen on these data too
         watch.run(part)
-    name = graph.output_names[0]
-    y = _comparable(np.concatenate(produced), name)
-    y_float = _comparable(np.concatenate(expected), name)
-    check_labels(y_float, data.labels)
+    compared = outputs.compared(
+        graph, produced, expected, data.labels, n_samples(graph, data.evaluation)
+    )
+    lead = outputs.leading(compared, lead_name)
+    y_float, y, figures = lead.expected, lead.produced, lead.summary
     weight_bits, float_bits = _weight_bits(module)
     ranges = _calibrated_ranges(module)
-    classes = y_float.ndim == 2 and y_float.shape[1] > 1
     edges, counts = _error_histogram(y_float, y)
     return Evaluation(
         config=module.config,
         layers=tuple(_summary(layer, watch.seen[layer.name], ranges) for layer in module.layers),
         seen=watch.seen,
-        sqnr_db=metrics.sqnr_db(y_float, y),
-        mse=metrics.mse(y_float, y),
-        max_error=metrics.max_abs_error(y_float, y),
-        cosine=metrics.cosine_similarity(y_float, y),
-        agreement=metrics.top1_agreement(y_float, y) if classes else None,
-        score=score_of(y_float, y, data.labels),
+        output=figures.name,
+        outputs=tuple(found.summary for found in compared),
+        unseen=unseen_nodes(graph, plan(graph, quantize_rest=module.config.quantize_rest)),
+        sqnr_db=outputs.known(figures.sqnr_db),
+        mse=outputs.known(figures.mse),
+        max_error=outputs.known(figures.max_error),
+        cosine=outputs.known(figures.cosine),
+        agreement=figures.agreement,
+        divergence=figures.divergence,
+        n_answers=figures.n_answers,
+        score=figures.score,
         weight_bytes=-(-weight_bits // 8),
         float_weight_bytes=float_bits // 8,
-        output_step=output_step,
+        output_step=lead.step,
         scatter=_thinned(y_float, y),
         error_edges=edges,
         error_counts=counts,
         error_std=float(np.std(y - y_float.astype(np.float64))),
-        flips=flips_of(y_float, y, data.labels) if classes else (),
+        flips=lead.flips,
     )
-
-
-def _comparable(output: AnyArray, name: str) -> AnyArray:
-    """Return outputs as numbers that can be subtracted, or raise TensorError."""
-    if output.dtype.kind not in "fiub":
-        raise TensorError(f"output {name!r} holds {output.dtype}; only numbers can be compared.")
-    check_finite(output, what=f"output {name!r} on the evaluation data")
-    return output.astype(np.int64) if output.dtype.kind in "ub" else output
-
-
-def _check_rows(output: AnyArray, samples: int, graph: Graph) -> None:
-    """Raise TensorError when the first output has no row per sample."""
-    if output.ndim == 0 or len(output) != samples:
-        raise TensorError(
-            f"output {graph.output_names[0]!r} has shape {output.shape} for {samples} samples; "
-            "only models with one row of output per sample can be evaluated."
-        )
 
 
 def _summary(
@@ -192,11 +185,14 @@ def _weight_bits(module: QuantizedModule) -> tuple[int, int]:
         is_product = isinstance(layer.op, WeightedOp)
         for i, constant in layer.constants.items():
             name = layer.node.inputs[i]
-            if isinstance(constant, Tensor) and name not in counted:
-                counted.add(name)
-                size = int(np.prod(constant.shape, dtype=np.int64))
-                quantized += size * (32 if is_product and i == 2 else constant.n_bits)
-                exact += size * 32
+            own = module.graph.grids.get(name)  # a float operator may read it too
+            if name in counted or not (isinstance(constant, Tensor) or own):
+                continue
+            counted.add(name)
+            size = int(np.prod(constant.shape, dtype=np.int64))
+            n_bits = constant.n_bits if isinstance(constant, Tensor) else own.n_bits if own else 32
+            quantized += size * (32 if is_product and i == 2 else n_bits)
+            exact += size * 32
     return quantized, exact
 
 

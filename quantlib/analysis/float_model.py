@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from quantlib.execution.float_run import BATCH, float_batches
+from quantlib.execution.calls import calls, joined
+from quantlib.execution.float_run import float_batches, float_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,8 +31,7 @@ class FloatReference:
     def __init__(self, graph: Graph, inputs: tuple[AnyArray, ...]) -> None:
         self.graph = graph
         self.inputs = inputs
-        produced = [name for node in graph.nodes for name in node.outputs if name]
-        self.tensors = tuple(dict.fromkeys([*produced, *graph.output_names]))
+        self.tensors = float_names(graph)
         self._kept: list[dict[str, AnyArray]] | None = None
 
     def batches(self) -> Iterator[tuple[tuple[AnyArray, ...], dict[str, AnyArray]]]:
@@ -56,10 +54,9 @@ class FloatReference:
             self._kept = kept
 
     def _inputs(self) -> Iterator[tuple[AnyArray, ...]]:
-        for start in range(0, len(self.inputs[0]), BATCH):
-            yield tuple(array[start : start + BATCH] for array in self.inputs)
+        yield from calls(self.graph, self.inputs)
 
-    def output(self) -> AnyArray:
-        """Return the first model output for all samples."""
-        name = self.graph.output_names[0]
-        return np.concatenate([batch[name] for _, batch in self.batches()])
+    def output(self, name: str | None = None) -> AnyArray:
+        """Return a model output for all samples; the lead output when none is named."""
+        name = name or self.graph.lead_output
+        return joined(self.graph, name, [batch[name] for _, batch in self.batches()])

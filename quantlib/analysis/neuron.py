@@ -251,7 +251,9 @@ def segment(
     for start in range(0, len(integers), rows):
         part = integers[start : start + rows]
         filled = np.broadcast_to(part.reshape(-1, *[1] * len(shape)), (len(part), *shape))
-        passed = _passed(module, layer, layer.finish(filled.astype(np.float64), run.operands))
+        finished = layer.finish(filled.astype(np.float64), run.operands)
+        assert isinstance(finished, Tensor)
+        passed = _passed(module, layer, finished)
         if passed is None:
             raise OptionsError(f"{layer.name}: no table follows; its accumulator leaves the graph.")
         codes.append(_at(passed.codes, place).astype(np.int64))

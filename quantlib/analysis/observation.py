@@ -10,13 +10,14 @@ import numpy as np
 from quantlib.analysis.widths.ranges import ChannelRange
 from quantlib.arrays import digest_of, exact_integers
 from quantlib.core.tensor import Tensor
-from quantlib.execution.float_run import BATCH
+from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.inputs import check_inputs
+from quantlib.execution.intermediates import intermediates
 from quantlib.execution.memo import Memo, key_of
-from quantlib.ops.base import MixingOp
+from quantlib.ops.base import MixingOp, Treatment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from quantlib.arrays import AnyArray
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
@@ -148,15 +149,9 @@ def observe(
     given = data if isinstance(data, tuple) else (data,)
     arrays = check_inputs(module.graph, given, what="data")
     watch = Watch(module, memo=memo, powers=True)
-    for batch in batches(arrays):
-        watch.run(batch)
+    for call in calls(module.graph, arrays):
+        watch.run(call)
     return watch.seen
-
-
-def batches(arrays: Sequence[AnyArray]) -> Iterator[tuple[AnyArray, ...]]:
-    """Yield consecutive batches of samples, one array per model input."""
-    for start in range(0, len(arrays[0]), BATCH):
-        yield tuple(array[start : start + BATCH] for array in arrays)
 
 
 class Watch:
@@ -198,6 +193,7 @@ class Watch:
             The float model's tensors on them, to compare with.
         """
         graph, known = self.module.graph, exact or {}
+        rows = max(1, n_samples(graph, inputs))
         origin = key_of(graph.identity, digest_of(*inputs), exact is not None, self.powers)
         keys = {
             info.name: key_of(origin, info.name, grid)
@@ -208,7 +204,7 @@ class Watch:
             def compute() -> tuple[Results, Seen]:
                 run = layer.run(values)
                 compared = known.get(layer.node.outputs[0])
-                return run.results, _seen(layer, run, compared, powers=self.powers)
+                return run.results, _seen(layer, run, compared, rows, powers=self.powers)
 
             key = key_of(layer.key, [keys.get(name) for name in layer.node.inputs])
             keys.update((name, key_of(key, name)) for name in layer.node.outputs)
@@ -222,33 +218,34 @@ class Watch:
 Results = tuple["Value | None", ...]
 
 
-def _seen(layer: QuantizedLayer, run: LayerRun, exact: AnyArray | None, *, powers: bool) -> Seen:
-    """Return what one run of a layer held; `exact` is the float model's output, where known."""
+def _seen(
+    layer: QuantizedLayer, run: LayerRun, exact: AnyArray | None, rows: int, *, powers: bool
+) -> Seen:
+    """Return what one run of a layer on `rows` samples held.
+
+    `exact` is the float model's output, where it is known.
+    """
     found = Seen()
     accumulator = run.accumulator
     if accumulator is not None and isinstance(layer.op, MixingOp):
         axis = layer.channel_axis(accumulator.ndim)
-        parts = layer.op.intermediates(
-            accumulator,
-            *run.operands,  # type: ignore[arg-type]
-            constants=layer.constants,
-            output=layer.output_grid(),
-        )
+        parts = intermediates(layer, run)
         found = Seen(
             accumulator=_range(accumulator, axis),
             parts={part.name: _range(part.values, axis) for part in parts},
-            per_sample=accumulator.size // max(1, len(accumulator)) if accumulator.ndim else 1,
+            per_sample=-(-accumulator.size // rows),
         )
         if powers:
             found = replace(found, inputs=tuple(_input_energies(layer, run)))
     output = run.results[0]
-    if not isinstance(output, Tensor):
+    values = output.values if isinstance(output, Tensor) else output
+    if values is None or values.dtype.kind != "f" or layer.treatment is Treatment.RAW:
         return found
     if powers:
-        found = replace(found, output=Energy.of(output.values))
-    if exact is not None and exact.shape == output.shape:
+        found = replace(found, output=Energy.of(values))
+    if exact is not None and exact.shape == values.shape:
         real = exact.astype(np.float64)
-        found = replace(found, signal=Energy.of(real), error=Energy.of(real - output.values))
+        found = replace(found, signal=Energy.of(real), error=Energy.of(real - values))
     return found
 
 

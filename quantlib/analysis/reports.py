@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
+
+from quantlib.core.metrics import wilson_interval
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -11,16 +14,39 @@ if TYPE_CHECKING:
     from quantlib.analysis.observation import Seen
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
+    from quantlib.core.metrics import Divergence
     from quantlib.core.quantizer import UniformQuantizer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Score:
-    """How well outputs match labels: ``name`` is accuracy or R²; NaN-free."""
+    """How well outputs match labels; NaN-free.
+
+    Parameters
+    ----------
+    name : str
+        Accuracy or R².
+    float_value, quantized_value : float
+        Of the float model, and of the quantized one.
+    n_labels : int or None
+        Labels that an accuracy counts; None for R², which is no share of them.
+    """
 
     name: str
     float_value: float
     quantized_value: float
+    n_labels: int | None = None
+
+    @property
+    def intervals(self) -> tuple[tuple[float, float], tuple[float, float]] | None:
+        """Wilson intervals (95 %) of both accuracies, float first; None for R²."""
+        if self.n_labels is None:
+            return None
+        first, later = (
+            wilson_interval(value, self.n_labels)
+            for value in (self.float_value, self.quantized_value)
+        )
+        return first, later
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,6 +98,63 @@ class LayerSummary:
     sqnr_db: float | None
 
 
+class OutputKind(StrEnum):
+    """How a model output is compared with the float model's."""
+
+    VALUES = "values"
+    """Real numbers: their difference."""
+
+    CLASSES = "classes"
+    """Class numbers, truth values or labels: equal or not, never subtracted."""
+
+    NOT_COMPARED = "not compared"
+    """Shapes that differ, or values that are not finite."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OutputSummary:
+    """One model output against the float model, evaluation data.
+
+    Parameters
+    ----------
+    name : str
+        The output.
+    kind : OutputKind
+        How it is compared.
+    sqnr_db, mse, max_error, cosine : float or None
+        Of its values; of class numbers those of indicator vectors, one entry per class, so that
+        a changed class counts as much as any other. None where nothing is compared.
+    agreement : float or None
+        Share of samples with the float model's class: of class numbers, and of scores by their
+        largest; None for other values.
+    n_answers : int
+        Classes that `agreement` counts; 0 where there are none.
+    divergence : Divergence or None
+        Of scores from the float model's, as distributions over the classes; None for others.
+    score : Score or None
+        Against the labels, where they fit this output.
+    reason : str
+        Why it is not compared; empty where it is.
+    """
+
+    name: str
+    kind: OutputKind
+    sqnr_db: float | None = None
+    mse: float | None = None
+    max_error: float | None = None
+    cosine: float | None = None
+    agreement: float | None = None
+    n_answers: int = 0
+    divergence: Divergence | None = None
+    score: Score | None = None
+    reason: str = ""
+
+    @property
+    def agreement_interval(self) -> tuple[float, float] | None:
+        """Wilson interval (95 %) of the agreement; None for outputs without classes."""
+        return _interval(self.agreement, self.n_answers)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Flip:
     """A sample whose class changes: its number, both classes, both margins (output units)."""
@@ -96,10 +179,21 @@ class Evaluation:
         In topological order.
     seen : mapping of str to Seen
         What each layer held on evaluation and calibration data, by name.
+    output : str
+        The output that the figures below are of, up to `score` and from `output_step` on: the
+        one that was asked for, else the worst of those that are measured.
+    outputs : tuple of OutputSummary
+        Every output, in the model's order.
+    unseen : tuple of str
+        Nodes whose products nobody looked into; see `quantlib.execution.treatments`.
     sqnr_db, mse, max_error, cosine : float
-        First model output against the float model.
+        That output against the float model.
     agreement : float or None
         Share of samples with the same class; None for outputs that are no scores.
+    divergence : Divergence or None
+        Of the outputs from the float model's, as distributions over the classes; likewise.
+    n_answers : int
+        Classes that `agreement` counts; 0 where there are none.
     score : Score or None
         Against the labels, where there are any.
     weight_bytes, float_weight_bytes : int
@@ -129,11 +223,16 @@ class Evaluation:
     config: QuantizationConfig
     layers: tuple[LayerSummary, ...]
     seen: Mapping[str, Seen]
+    output: str
+    outputs: tuple[OutputSummary, ...]
+    unseen: tuple[str, ...]
     sqnr_db: float
     mse: float
     max_error: float
     cosine: float
     agreement: float | None
+    divergence: Divergence | None
+    n_answers: int
     score: Score | None
     weight_bytes: int
     float_weight_bytes: int
@@ -145,13 +244,26 @@ class Evaluation:
     flips: tuple[Flip, ...]
 
     @property
+    def agreement_interval(self) -> tuple[float, float] | None:
+        """Wilson interval (95 %) of the agreement; None for outputs without classes."""
+        return _interval(self.agreement, self.n_answers)
+
+    @property
     def widest(self) -> LayerSummary | None:
         """The layer with the widest accumulator."""
         measured = [layer for layer in self.layers if layer.width_bits is not None]
         return max(measured, key=lambda layer: layer.width_bits or 0, default=None)
 
     @property
-    def fits(self) -> bool:
-        """Whether every accumulator is within the configuration's limit."""
+    def fits(self) -> bool | None:
+        """Whether every accumulator is within the configuration's limit.
+
+        None where those that were looked at are, and products are left that were not.
+        """
         widest = self.widest
-        return widest is None or (widest.width_bits or 0) <= self.config.limit_bits
+        within = widest is None or (widest.width_bits or 0) <= self.config.limit_bits
+        return None if within and self.unseen else within
+
+
+def _interval(share: float | None, count: int) -> tuple[float, float] | None:
+    return wilson_interval(share, count) if share is not None and count else None

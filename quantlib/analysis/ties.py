@@ -10,12 +10,13 @@ import numpy as np
 from quantlib.arrays import read_only
 from quantlib.core.tensor import Tensor
 from quantlib.core.ties import ULPS, decided_by_the_last_bit, zero_point_hangs_on_the_last_bit
-from quantlib.execution.float_run import BATCH
+from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.inputs import check_inputs
 from quantlib.ops.base import FloatOp
+from quantlib.ops.linear import Gemm
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -104,7 +105,8 @@ def count_ties(
         How far two right computations of a position may be apart; see `decided_by_the_last_bit`.
     calibrating : bool
         Run as calibration ran, which also puts each layer's output on its grid before the next
-        layer reads it. Integers decided there move the ranges of all layers behind.
+        layer reads it. Integers decided there move the ranges of all layers behind. A graph of
+        Gemm and MatMul alone is calibrated on float results, which nothing rounds.
 
     Returns
     -------
@@ -118,10 +120,15 @@ def count_ties(
     position after it. Weights are left out: their codes follow from the model file alone.
     """
     data = check_inputs(module.graph, inputs or module.calibration, what="input")
-    counter = _Counter(module, len(data[0]), ulps)
-    for start in range(0, len(data[0]), BATCH):
-        rows = slice(start, start + BATCH)
-        counter.run([array[rows] for array in data], rows, calibrating=calibrating)
+    graph = module.graph
+    counter = _Counter(module, n_samples(graph, data), ulps)
+    if calibrating and all(isinstance(layer.op, Gemm) for layer in module.layers):
+        return Ties((), read_only(counter.samples))
+    start = 0
+    for call in calls(graph, data):
+        end = start + n_samples(graph, call)
+        counter.run(call, slice(start, end), calibrating=calibrating)
+        start = end
     return Ties(tuple(counter.tallies.values()), read_only(counter.samples))
 
 
@@ -146,7 +153,7 @@ class _Counter:
         self._precision = _precisions(module)
         self._maker = {name: layer.name for layer in module.layers for name in layer.node.outputs}
 
-    def run(self, data: list[AnyArray], rows: slice, *, calibrating: bool) -> None:
+    def run(self, data: Sequence[AnyArray], rows: slice, *, calibrating: bool) -> None:
         """Run a batch, the samples `rows` of all."""
         module = self._module
         for info, array, grid in zip(module.graph.inputs, data, module.inputs, strict=True):

@@ -44,6 +44,9 @@ class Workbench:
         remembers nothing.
     float_model : FloatReference, optional
         The float model on ``data.evaluation``, where another workbench has it already.
+    output : str, optional
+        The output that figures are of; it becomes the graph's first. When not given, an
+        evaluation leads with the worst, and studies of one output measure the first.
 
     Attributes
     ----------
@@ -73,11 +76,13 @@ class Workbench:
         *,
         memo: Memo | None = None,
         float_model: FloatReference | None = None,
+        output: str | None = None,
     ) -> None:
-        self.graph = graph
+        self.graph = graph if output is None else graph.led_by(output)
+        self.output = output
         self.data = data
         self.memo = Memo() if memo is None else memo
-        self.float_model = float_model or FloatReference(graph, data.evaluation)
+        self.float_model = float_model or FloatReference(self.graph, data.evaluation)
         self._packed: bytes | None = None
 
     @cached_property
@@ -121,13 +126,17 @@ class Workbench:
     def without_memory(self) -> Workbench:
         """Return a workbench of the same model and data that remembers no configuration."""
         return Workbench(
-            self.graph, self.data, memo=Memo(limit_bytes=0), float_model=self.float_model
+            self.graph,
+            self.data,
+            memo=Memo(limit_bytes=0),
+            float_model=self.float_model,
+            output=self.output,
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._packed is None:
             bare = replace(self.graph)  # without its facts
-            self._packed = pickle.dumps((bare, self.data), protocol=5)
+            self._packed = pickle.dumps((bare, self.data, self.output), protocol=5)
         return _unpacked, (self.key, self._packed)
 
 
@@ -139,7 +148,8 @@ def _unpacked(key: str, packed: bytes) -> Workbench:
     """Return the workbench of this key in this process."""
     with _lock:
         if key not in _here:
-            _here[key] = Workbench(*pickle.loads(packed))
+            graph, data, output = pickle.loads(packed)
+            _here[key] = Workbench(graph, data, output=output)
         _here.move_to_end(key)
         while len(_here) > _HELD:
             _here.popitem(last=False)

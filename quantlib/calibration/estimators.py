@@ -64,7 +64,8 @@ def estimate_range(
     Raises
     ------
     OptionsError
-        The grid is wider than 16 bits and the estimator depends on its width.
+        The grid is wider than 16 bits and the estimator depends on its width, or has a single
+        code.
 
     Notes
     -----
@@ -118,6 +119,7 @@ def _estimate(estimator: Estimator, tensor: rules.Measured) -> MinMaxQuantizatio
         )
     if _is_constant(extremes):
         return extremes
+    tensor.options.check_spans()
     ends = RULES[estimator.name](
         tensor, 0.0 if estimator.parameter is None else estimator.parameter
     )
@@ -130,4 +132,5 @@ def _estimate(estimator: Estimator, tensor: rules.Measured) -> MinMaxQuantizatio
 def _is_constant(stats: MinMaxQuantizationStats) -> bool:
     """Tell whether a grid takes a range for one constant; float16 ends subtract in float32."""
     dtype = np.result_type(stats.rmin, np.float32)
-    return bool(np.subtract(stats.rmax, stats.rmin, dtype=dtype) < DEGENERATE_RANGE)
+    with np.errstate(over="ignore"):  # infinitely wide is no constant
+        return bool(np.subtract(stats.rmax, stats.rmin, dtype=dtype) < DEGENERATE_RANGE)

@@ -106,7 +106,8 @@ def entropy(tensor: Measured, _: float) -> Ends:
     A window has to be wider than its grid, in bins, or there is nothing to choose. So nothing is
     clipped where ``2**n_bits`` reaches the number of bins: with 2048 bins, from 11 bits on. ONNX
     Runtime's ``EntropyCalibrater`` has 128 bins and 128 quantized bins by default, hence one
-    candidate, the full range: it never clips unless ``num_bins`` is raised.
+    candidate for data in one batch, the full range. A later batch that reaches further adds bins
+    of the first batch's width on both sides; with more bins than quantized ones it clips too.
     """
     options = tensor.options
     histogram = tensor.statistics.histogram

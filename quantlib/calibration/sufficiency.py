@@ -57,8 +57,9 @@ class Sufficiency:
         Bound on the chance that an unseen sample leaves the present range.
     chance_wider : float
         Estimated chance that an unseen sample needs one more bit or several.
-    chance_wider_low, chance_wider_high : float
-        Its confidence band.
+    chance_wider_high : float
+        What the true chance does not exceed with the confidence asked for, whatever the
+        distribution of the samples.
     is_fitted : bool
         Whether a tail was fitted; else `chance_wider` is the bound for leaving the range.
     target : float
@@ -78,7 +79,6 @@ class Sufficiency:
     present_bits: int
     chance_new_extreme: float
     chance_wider: float
-    chance_wider_low: float
     chance_wider_high: float
     is_fitted: bool
     target: float
@@ -118,7 +118,7 @@ def assess_samples(
     n_sizes, n_resamples : int
         Points of the bands, and bootstrap resamples for each.
     confidence : float
-        Confidence of bands and of `certain_samples`, between 0 and 1.
+        Confidence of bands, `chance_wider_high` and `certain_samples`, between 0 and 1.
     target : float
         Wanted chance, between 0 and 1.
 
@@ -141,8 +141,12 @@ def assess_samples(
     sample is negative, else unsigned); a generalized Pareto tail (`TailFit`) gives the chance of
     a demand beyond the present width, capped by ``1 / (n + 1)``. Data without negative samples
     add the chance of the first one. Under 40 samples there is no fit, and the cap is the answer.
-    The band is a bootstrap of the fit, capped by the distribution-free limit ``1 - (1 -
-    confidence)**(1 / n)``; without a fit it is 0 to that limit. Simulated with 300 samples, the
+    `chance_wider_high` is free of the fit. No sample was wider than the range at hand; that none of
+    n independent samples leaves a range which a sample leaves with chance p has the chance ``(1 -
+    p)**n``; so p is at most ``1 - (1 - confidence)**(1 / n)`` with the confidence asked for. Data
+    without negative samples have two such ends, each with half the doubt. (A bootstrap of the
+    fitted tail covered the true chance for 39 % of half-normal samples where it claimed 90 %: the
+    tail's family is wrong in a way that resamples do not show.) Simulated with 300 samples, the
     mean estimate is 1.0 times the mean chance for exponential samples, 0.4 times for Pareto ones
     of index 2.5, and 3e-4 instead of 2e-5 for half-normal ones: trust its order of magnitude.
 
@@ -160,27 +164,18 @@ def assess_samples(
     sizes = np.unique(np.rint(np.linspace(n / n_sizes, n, n_sizes)).astype(np.int64).clip(1))
     series = _series(low, high, step, signed=signed)
     limits = [2.0 ** (present - int(signed)), 0.5][: len(series)]
-    rows_low, rows_high, chances = [], [], []
+    rows_low, rows_high = [], []
     for rows in _resamples(n, n_resamples, rng):
         rows_low.append(np.minimum.accumulate(low[rows], axis=1)[:, sizes - 1])
         rows_high.append(np.maximum.accumulate(high[rows], axis=1)[:, sizes - 1])
-        if n >= MIN_SAMPLES:
-            parts = [
-                TailFit.fit(values[rows]).chance_above(limit)
-                for values, limit in zip(series, limits, strict=True)
-            ]
-            chances.append(np.sum(parts, axis=0))
     bounds = np.concatenate(rows_low), np.concatenate(rows_high)
     tails = ((1 - confidence) / 2, 0.5, (1 + confidence) / 2)
-    sure = 1.0 - (1.0 - confidence) ** (1.0 / n)
+    doubt = (1.0 - confidence) / len(series)
+    sure = len(series) * (1.0 - doubt ** (1.0 / n))
     chance = sum(
         float(_survival(values, np.array([limit]))[0])
         for values, limit in zip(series, limits, strict=True)
     )
-    band = (0.0, sure)
-    if chances:
-        ends = np.minimum(np.quantile(np.concatenate(chances), (tails[0], tails[2])), sure)
-        band = min(float(ends[0]), chance), max(float(ends[1]), chance)
     return Sufficiency(
         n_samples=n,
         sizes=read_only(sizes),
@@ -190,8 +185,7 @@ def assess_samples(
         present_bits=present,
         chance_new_extreme=min(1.0, _cap(low) + _cap(high)),
         chance_wider=min(1.0, chance),
-        chance_wider_low=band[0],
-        chance_wider_high=band[1],
+        chance_wider_high=min(1.0, max(chance, sure)),
         is_fitted=n >= MIN_SAMPLES,
         target=target,
         enough_samples=_enough(series, present, target, signed=signed),

@@ -43,6 +43,13 @@ class CalibrateOn(StrEnum):
     FLOAT = "float"
 
 
+class Conventions(StrEnum):
+    """Whose rules MaxPool and BatchNormalization follow."""
+
+    CONCRETE_ML = "concrete-ml"
+    ONNX = "onnx"
+
+
 Signed = Annotated[Tristate | None, typer.Option(help="Codes below 0.")]
 Symmetric = Annotated[Tristate | None, typer.Option(help="Zero point 0, range symmetric.")]
 Narrow = Annotated[bool | None, typer.Option(help="Leave the lowest code out.")]

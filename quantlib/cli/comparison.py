@@ -30,6 +30,7 @@ def compare(
     max_flips: Annotated[
         int, typer.Option(min=0, help="How many samples whose class changes are listed.")
     ] = 20,
+    output: options.Output = None,
     as_json: options.Json = False,
 ) -> None:
     """Compare two configurations, and both with float."""
@@ -38,8 +39,10 @@ def compare(
         wanted = "A.json B.json" if synthetic else "DATA A.json B.json"
         raise OptionsError(f"got {len(files)} files after MODEL; give {wanted}.")
     configs = [read_config(path) for path in files[-N_CONFIGS:]]
-    bench = open_bench(model, None if synthetic else files[0], synthetic=synthetic)
-    a, b = (evaluate(bench, config) for config in configs)
+    bench = open_bench(model, None if synthetic else files[0], synthetic=synthetic, output=output)
+    of_a, of_b = configs
+    a = evaluate(bench, of_a)
+    b = evaluate(bench, of_b, output=a.output)
     flips = changed_samples(a, b)
     if as_json:
         write_json(
@@ -99,7 +102,8 @@ def changed_samples(a: Evaluation, b: Evaluation) -> list[dict[str, Any]]:
 def _figures(a: Evaluation, b: Evaluation) -> list[tuple[str, ...]]:
     """Return one row per figure: its name, float, A, B."""
     both = (a, b)
-    rows = [("SQNR", "exact", *(wording.decibel(x.sqnr_db) for x in both))]
+    rows = [("output", *(x.output for x in (a, a, b)))] if len(a.outputs) > 1 else []
+    rows += [("SQNR", "exact", *(wording.decibel(x.sqnr_db) for x in both))]
     if a.score is not None:
         scores = [x.score.quantized_value if x.score else None for x in both]
         values = [
@@ -112,7 +116,7 @@ def _figures(a: Evaluation, b: Evaluation) -> list[tuple[str, ...]]:
         ("largest error", "0", *(f"{x.max_error:.4g}" for x in both)),
         ("mean squared error", "0", *(f"{x.mse:.4g}" for x in both)),
         ("widest accumulator", wording.NOTHING, *(wording.widest(x) for x in both)),
-        ("fits the limit", wording.NOTHING, *("yes" if x.fits else "no" for x in both)),
+        ("fits the limit", wording.NOTHING, *(wording.fits(x.fits) for x in both)),
         ("weights", *map(wording.size, (a.float_weight_bytes, a.weight_bytes, b.weight_bytes))),
     ]
     return rows

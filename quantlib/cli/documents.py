@@ -10,7 +10,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from quantlib.analysis.preflight import Preflight
-    from quantlib.analysis.reports import Evaluation, LayerSummary
+    from quantlib.analysis.reports import Evaluation, LayerSummary, OutputSummary
     from quantlib.analysis.search.search import Candidate, SearchResult
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
@@ -36,7 +36,10 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
         "opsets": dict(graph.opsets),
         "inputs": [_tensor(info) for info in graph.inputs],
         "outputs": [_tensor(info) for info in graph.outputs],
+        "samples_per_call": graph.batch.size,
+        "mixes_samples": graph.batch.mixes,
         "n_parameters": graph.n_parameters,
+        "notes": list(graph.notes),
         "refusal": found.refusal,
         "nodes": [
             {
@@ -48,6 +51,9 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
                 "macs": node.macs,
                 "refusal": node.refusal,
                 "carried_bits": node.carried_bits,
+                "departure": node.departure,
+                "unseen": node.unseen,
+                "convention": node.convention,
             }
             for node in found.nodes
         ],
@@ -59,6 +65,8 @@ def evaluation_document(found: Evaluation) -> dict[str, Any]:
     score, widest = found.score, found.widest
     return {
         "config": config_document(found.config),
+        "output": found.output,
+        "outputs": [_output(output) for output in found.outputs],
         "sqnr_db": number(found.sqnr_db),
         "mse": number(found.mse),
         "max_error": number(found.max_error),
@@ -68,9 +76,26 @@ def evaluation_document(found: Evaluation) -> dict[str, Any]:
         and {"name": score.name, "float": score.float_value, "quantized": score.quantized_value},
         "widest_bits": widest.width_bits if widest else None,
         "fits": found.fits,
+        "unseen": list(found.unseen),
         "weight_bytes": found.weight_bytes,
         "float_weight_bytes": found.float_weight_bytes,
         "layers": [_layer(layer) for layer in found.layers],
+    }
+
+
+def _output(found: OutputSummary) -> dict[str, Any]:
+    score = found.score
+    return {
+        "name": found.name,
+        "kind": str(found.kind),
+        "sqnr_db": number(found.sqnr_db),
+        "mse": number(found.mse),
+        "max_error": number(found.max_error),
+        "cosine": number(found.cosine),
+        "agreement": found.agreement,
+        "score": score
+        and {"name": score.name, "float": score.float_value, "quantized": score.quantized_value},
+        "reason": found.reason,
     }
 
 

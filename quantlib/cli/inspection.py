@@ -13,7 +13,8 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     """Show what happens to each node of MODEL.
 
     Treatment, fused table look-up, fan-in, multiply-accumulates per sample, bits of a grid that
-    came with the model, and why Concrete ML would refuse the node.
+    came with the model, whether products inside are looked into, and why Concrete ML would refuse
+    the node; then what is done as Concrete ML does it and costs accuracy.
     """
     graph = load_model(model)
     found = inspect_model(graph)
@@ -23,6 +24,10 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     say(f"{graph.name}: {graph.n_parameters} parameters, {len(graph.nodes)} nodes")
     say(f"inputs   {', '.join(map(_tensor, graph.inputs))}")
     say(f"outputs  {', '.join(map(_tensor, graph.outputs))}")
+    if graph.batch.words:
+        say(f"samples  {graph.batch.words}")
+    for note in graph.notes:
+        say(f"note     {note}")
     say()
     columns: dict[str, list[str]] = {
         "node": [node.name for node in found.nodes],
@@ -32,16 +37,23 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
         "fan-in": [wording.whole(node.fan_in) for node in found.nodes],
         "MACs": [wording.whole(node.macs) for node in found.nodes],
         "own grid": [wording.whole(node.carried_bits) for node in found.nodes],
-        "Concrete ML": [node.refusal or "accepts it" for node in found.nodes],
+        "inside": ["not looked into" if node.unseen else wording.NOTHING for node in found.nodes],
+        "Concrete ML": [node.verdict for node in found.nodes],
     }
     if not found.carried:
         del columns["own grid"]
+    if not found.unseen:
+        del columns["inside"]
     show_table(
         list(columns),
         zip(*columns.values(), strict=True),
-        words=("node", "operator", "treatment", "Concrete ML"),
+        words=("node", "operator", "treatment", "inside", "Concrete ML"),
     )
     say()
+    if words := wording.unseen([node.name for node in found.unseen]):
+        say(words)
+    for node in found.conventions:
+        say(f"{node.op_type} {node.name}: {node.convention}; --conventions onnx does not do it.")
     say(_verdict(found))
 
 

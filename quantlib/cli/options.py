@@ -31,6 +31,11 @@ Rounding = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(help="Widest accumulator allowed.", metavar="BITS")]
 
+Output = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The output to judge by; the worst when not given."),
+]
+
 
 def widths(words: list[str], *, option: str) -> tuple[int, ...]:
     """Return the widths that a repeated option names, ascending, each once.

@@ -20,7 +20,8 @@ CODES = """\
 \b
 Exit codes:
   0    done
-  1    the answer is no: --check and the configuration does not fit; search finds none that does
+  1    the answer is no: --check and the configuration does not fit, or an export is not equal;
+       search finds none that does
   2    wrong usage or input; standard error says what to do
   130  interrupted"""
 
@@ -120,6 +121,8 @@ program.command(
     epilog=_examples(
         "export digits.onnx digits.npz --config a.json --to concrete-script -o run.py",
         "export digits.onnx digits.csv --config a.json --save-data digits.npz -o run.py",
+        "export digits.onnx digits.npz --config a.json --to qdq -o digits-qdq.onnx --check",
+        "export digits.onnx digits.npz --config a.json --to aimet -o encodings.zip",
     ),
 )(export)
 program.command(epilog=_examples("app --port 8600"))(app)

@@ -7,10 +7,11 @@ import typer
 
 from quantlib import wording
 from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.preflight import inspect_model
 from quantlib.analysis.reports import Evaluation
 from quantlib.cli import choices, options
 from quantlib.cli.choices import estimator, given
-from quantlib.cli.console import ExitCode, complain, say, show_table, write_json
+from quantlib.cli.console import ExitCode, complain, note, say, show_table, write_json
 from quantlib.cli.documents import evaluation_document
 from quantlib.cli.sources import open_bench, read_config, write_text
 
@@ -51,8 +52,21 @@ def quantize(
     layer_activation_bits: choices.LayerBits = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
+    quantize_rest: Annotated[
+        choices.Tristate | None,
+        typer.Option(help="Quantize what the model's own grids do not cover."),
+    ] = None,
+    conventions: Annotated[
+        choices.Conventions | None,
+        typer.Option(help="Padding of MaxPool, range of BatchNormalization."),
+    ] = None,
+    output: options.Output = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Exit 1 if an accumulator is above the limit.")
+        bool,
+        typer.Option(
+            "--check",
+            help="Exit 1 if an accumulator is above the limit, or products are not looked into.",
+        ),
     ] = False,
     save_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the configuration as JSON.")
@@ -89,23 +103,29 @@ def quantize(
             output_bits=output_bits,
             limit_bits=limit,
             calibrate_on=calibrate_on and calibrate_on.value,
+            conventions=conventions and conventions.value,
+            quantize_rest=quantize_rest,
         ),
         rounding=rounding,
     )
     chosen = choices.with_layer_bits(
         chosen, weights=layer_weight_bits, activations=layer_activation_bits
     )
-    bench = open_bench(model, data, synthetic=synthetic)
+    bench = open_bench(model, data, synthetic=synthetic, output=output)
     found = evaluate(bench, chosen)
     if as_json:
         names = {"model": bench.graph.name, "data": bench.data.name}
         write_json({**names, **evaluation_document(found)})
     else:
         _show(found, title=f"{bench.graph.name} on {bench.data.name}")
+        if chosen.conventions == "concrete-ml":
+            for layer in inspect_model(bench.graph).conventions:
+                note(f"{layer.op_type} {layer.name}: {layer.convention}")
     if save_config is not None:
         write_text(save_config, chosen.to_json() + "\n")
     if check and not found.fits:
-        complain(f"the configuration does not fit: {wording.widest(found)}.")
+        verdict = "does not fit" if found.fits is False else "cannot be confirmed to fit"
+        complain(f"the configuration {verdict}: {wording.widest(found)}.")
         raise typer.Exit(ExitCode.NO)
 
 
@@ -117,6 +137,8 @@ def _show(found: Evaluation, *, title: str) -> None:
     for name, value in headlines(found).items():
         say(f"{name:<19} {value}")
     say()
+    if len(found.outputs) > 1:
+        _show_outputs(found)
     limit = found.config.limit_bits
     columns: dict[str, list[str]] = {
         "layer": [layer.name for layer in found.layers],
@@ -137,9 +159,32 @@ def _show(found: Evaluation, *, title: str) -> None:
     )
 
 
+def _show_outputs(found: Evaluation) -> None:
+    """Write the figures of every output; the leading one is marked."""
+    show_table(
+        ["output", "compared as", "SQNR", "agreement", "score", "largest error"],
+        [
+            [
+                f"{output.name} *" if output.name == found.output else output.name,
+                output.reason or str(output.kind),
+                wording.decibel(output.sqnr_db),
+                wording.share(output.agreement),
+                wording.NOTHING
+                if output.score is None
+                else wording.score(output.score.quantized_value, name=output.score.name),
+                wording.NOTHING if output.max_error is None else f"{output.max_error:.4g}",
+            ]
+            for output in found.outputs
+        ],
+        words=("output", "compared as"),
+    )
+    say()
+
+
 def headlines(found: Evaluation) -> dict[str, str]:
     """Return the figures that a configuration is judged by, in words."""
-    figures = {"SQNR": wording.decibel(found.sqnr_db)}
+    figures = {"output": found.output} if len(found.outputs) > 1 else {}
+    figures["SQNR"] = wording.decibel(found.sqnr_db)
     score = found.score
     if score is not None:
         value = wording.score(score.quantized_value, name=score.name)

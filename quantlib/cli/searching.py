@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from quantlib import wording
 from quantlib.analysis.search import search as searches
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
 from quantlib.analysis.workbench import Workbench
 from quantlib.cli import options
@@ -20,6 +20,7 @@ from quantlib.cli.options import widths
 from quantlib.cli.sources import open_bench, read_config, write_text
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import UnreachableError
+from quantlib.execution.treatments import plan, unseen_nodes
 
 WIDTHS = ["2-8"]
 
@@ -43,14 +44,6 @@ class Wanted(StrEnum):
         }[self.value]
 
 
-COSTS = {
-    Objective.SIZE: "weight bits",
-    Objective.BIT_OPERATIONS: "bit operations",
-    Objective.LOOKUPS: "look-up cost",
-    Objective.SQNR: "mean squared error",
-}
-
-
 def search(
     model: options.Model,
     data: options.Data = None,
@@ -63,7 +56,7 @@ def search(
         typer.Option(
             metavar="DB",
             help="SQNR to keep, dB.",
-            show_default="1 dB below the best uniform configuration; none for sqnr",
+            show_default="that of the best uniform configuration; none for sqnr",
         ),
     ] = None,
     weight_bits: Annotated[
@@ -75,6 +68,7 @@ def search(
     config: options.Config = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
+    output: options.Output = None,
     save_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what was found as JSON.")
     ] = None,
@@ -97,7 +91,7 @@ def search(
         "weight_bits": widths(weight_bits, option="--weight-bits"),
         "activation_bits": widths(activation_bits, option="--activation-bits"),
     }
-    bench = open_bench(model, data, synthetic=synthetic)
+    bench = open_bench(model, data, synthetic=synthetic, output=output)
     try:
         found = _found(bench, base, objective=objective.objective, floor_db=floor, **offered)
     except UnreachableError as error:
@@ -110,6 +104,10 @@ def search(
         _show(found, title=f"{bench.graph.name} on {bench.data.name}", limit_bits=base.limit_bits)
     if save_config is not None:
         write_text(save_config, found.best.config.to_json() + "\n")
+    unseen = unseen_nodes(bench.graph, plan(bench.graph, quantize_rest=base.quantize_rest))
+    if unseen:
+        complain(f"no limit is confirmed: products in {wording.names(unseen)} are not looked into.")
+        raise typer.Exit(ExitCode.NO)
 
 
 def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> SearchResult:
@@ -128,29 +126,14 @@ def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> Searc
     raise AssertionError("a search ends with its result")
 
 
-def verdict(found: SearchResult) -> str:
-    """Return in a sentence whether an assignment beats one width for all layers.
-
-    Parameters
-    ----------
-    found : SearchResult
-        What a search found.
-    """
-    if found.uniform is None:
-        return "No uniform configuration meets limit and floor; this assignment does."
-    if not found.beats_uniform:
-        return "It equals the best uniform configuration; no assignment of these widths beats it."
-    if found.objective is Objective.SQNR:
-        return f"It beats the best uniform configuration by {found.gain:.1f} dB."
-    what = COSTS[found.objective]
-    return f"It beats the best uniform configuration: {100 * found.gain:.1f} % less {what}."
-
-
 def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
     """Write widths by layer, figures predicted and measured, and the verdict."""
     floor = "" if found.floor_db is None else f", SQNR at least {found.floor_db:.1f} dB"
     say(title)
-    say(f"smallest {COSTS[found.objective]}, accumulators of at most {limit_bits} bits{floor}")
+    say(
+        f"smallest {wording.OBJECTIVES[found.objective]}, "
+        f"accumulators of at most {limit_bits} bits{floor}"
+    )
     say()
     both = [candidate for candidate in (found.best, found.uniform) if candidate is not None]
     names = ["found", "uniform"][: len(both)]
@@ -166,13 +149,13 @@ def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
     say()
     show_table(("", *names), _figures(found, both), words=("",))
     say()
-    say(f"{verdict(found)} {found.runs} configurations were run.")
+    say(f"{wording.verdict_of_search(found)} {found.runs} configurations were run.")
 
 
 def _figures(found: SearchResult, both: list[Candidate]) -> list[tuple[str, ...]]:
     """Return one row per figure of each candidate."""
     rows = [
-        (COSTS[found.objective], *(f"{c.cost:.6g}" for c in both)),
+        (wording.OBJECTIVES[found.objective], *(f"{c.cost:.6g}" for c in both)),
         ("SQNR, predicted", *(wording.decibel(c.predicted_sqnr_db) for c in both)),
         ("SQNR, measured", *(wording.decibel(c.sqnr_db) for c in both)),
     ]

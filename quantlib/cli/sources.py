@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 MAX_CONFIG_BYTES = 16 * 2**20
 
 
-def open_bench(model: Path, data: Path | None, *, synthetic: bool) -> Workbench:
+def open_bench(
+    model: Path, data: Path | None, *, synthetic: bool, output: str | None = None
+) -> Workbench:
     """Load a model and its data; notes what was decided while reading.
 
     Raises
     ------
     OptionsError
-        Neither data nor `synthetic`, or both.
+        Neither data nor `synthetic`, or both; or the model has no `output`.
     ModelLoadError, UnsupportedOpError, DataLoadError
         One of them cannot be read.
     """
@@ -36,9 +38,11 @@ def open_bench(model: Path, data: Path | None, *, synthetic: bool) -> Workbench:
         raise OptionsError("DATA is missing; give a .npz, .npy or .csv file, or --synthetic.")
     graph = load_model(model)
     found = synthetic_data(graph) if data is None else _read_data(data, graph)
+    for line in graph.notes:
+        note(f"{graph.name}: {line}")
     for line in found.notes:
         note(f"{found.name}: {line}")
-    return Workbench(graph, found)
+    return Workbench(graph, found, output=output)
 
 
 def read_config(path: Path) -> QuantizationConfig:

@@ -90,6 +90,7 @@ def sweep(
     ] = None,
     config: options.Config = None,
     limit: options.Limit = None,
+    output: options.Output = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads.", show_default="one per processor")
     ] = None,
@@ -142,7 +143,7 @@ def sweep(
     configs = expansion.configs
     for why, count in expansion.contradictions:
         note(f"{count} combinations are left out: {why}")
-    bench = open_bench(model, data, synthetic=synthetic)
+    bench = open_bench(model, data, synthetic=synthetic, output=output)
     with nullcontext() if out is None else ResultsFile(out, Origin.of(bench)) as file:
         there, missing = split_known(configs, [] if file is None else file.results)
         if file is not None and file.was_cut:

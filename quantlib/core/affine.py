@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
 
+_FLOAT32 = np.finfo(np.float32)
+
 
 def quantize(
     values: FloatArray,
@@ -30,7 +32,8 @@ def quantize(
     Parameters
     ----------
     values : float32 or float64 array, any shape
-        Real values, in the unit of the tensor. The division and the addition run in this dtype.
+        Real values, in the unit of the tensor. The division and the addition run in this dtype;
+        in float64 where a scale is no normal float32 (ranges beyond it, channels near 0).
     scale, zero_point : scalars, or arrays that broadcast against `values`
         Real step between two codes (unit of `values`); code of real 0.0.
     qmin, qmax : int or None
@@ -50,20 +53,28 @@ def quantize(
     Inverse of eq. 1 of Jacob et al. 2018 (arXiv:1712.05877).
     """
     # Concrete ML rounds after adding zero_point, ONNX before: ties differ when it is odd.
+    if values.dtype == np.float32 and not _is_normal(scale):
+        values = values.astype(np.float64)
     codes: npt.NDArray[Any] = np.asarray(values / np.asarray(scale, dtype=values.dtype))
     shift = np.asarray(zero_point, dtype=values.dtype)
     if rounding is Rounding.NEAREST:
         codes += shift
         np.rint(codes, out=codes)
     elif rounding is Rounding.NEAREST_FIRST:
-        codes = np.rint(codes) + shift
+        codes = np.asarray(np.rint(codes) + shift)
     else:
-        codes = round_codes(codes + shift, rounding)
+        codes = np.asarray(round_codes(np.asarray(codes + shift), rounding))
     if qmax is not None and qmax >= FLOAT32_EXACT:  # the bound itself is no float32
         codes = codes.astype(np.float64)
     if qmin is not None or qmax is not None:
         np.clip(codes, qmin, qmax, out=codes)
     return codes.astype(dtype, copy=False)
+
+
+def _is_normal(scale: np.float64 | FloatArray) -> bool:
+    """Tell whether all scales are float32 with full precision."""
+    size = np.abs(scale)
+    return bool(np.all((size >= _FLOAT32.tiny) & (size <= _FLOAT32.max)))
 
 
 def dequantize(

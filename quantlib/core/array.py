@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantlib.core.arguments import as_codes, as_float
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
-from quantlib.core.quantizer import UniformQuantizer, as_float
+from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats, check_finite
-from quantlib.errors import OptionsError, TensorError
+from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -102,10 +103,7 @@ class QuantizedArray:
         else:
             if params is None:
                 raise OptionsError("codes alone have no scale; give params= (or scale=, ...).")
-            codes = np.array(values)
-            if codes.dtype.kind not in "iu":
-                raise TensorError(f"codes must be integers; got an array of {codes.dtype}.")
-            self.qvalues = codes.astype(np.int64)
+            self.qvalues = as_codes(values)
             self.quantizer = UniformQuantizer(options, stats, params)
             self.dequant()
 
@@ -124,13 +122,27 @@ class QuantizedArray:
         return self.values
 
     def update_values(self, values: npt.ArrayLike) -> IntArray:
-        """Take new real values through the same quantizer; return their codes."""
-        self.values = np.array(as_float(values))
+        """Take new real values through the same quantizer; return their codes.
+
+        Raises
+        ------
+        TensorError
+            NaN or infinity, no elements, or no numbers; the array then stays as it was.
+        """
+        taken = np.array(as_float(values))
+        check_finite(taken)
+        self.values = taken
         return self.quant()
 
     def update_quantized_values(self, qvalues: npt.ArrayLike) -> FloatArray:
-        """Take new codes through the same quantizer; return their values."""
-        self.qvalues = np.array(qvalues, dtype=np.int64)
+        """Take new codes through the same quantizer; return their values.
+
+        Raises
+        ------
+        TensorError
+            The codes are no integers; the array then stays as it was.
+        """
+        self.qvalues = as_codes(qvalues)
         return self.dequant()
 
     def dump_dict(self) -> dict[str, Any]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from quantlib.core import config_json
 from quantlib.core.estimator import MIN_MAX
-from quantlib.core.options import check_n_bits
-from quantlib.core.scheme import NO_OVERRIDE, LayerOverride, Scheme
+from quantlib.core.options import MAX_BITS, check_n_bits
+from quantlib.core.scheme import NO_OVERRIDE, LayerOverride, Scheme, check_weights
 from quantlib.errors import OptionsError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 CALIBRATE_ON = ("quantized", "float")
+CONVENTIONS = ("concrete-ml", "onnx")
 DEFAULT_MODEL_BITS = 5
 """Fewest bits the reference gives a model's inputs and outputs when one n_bits is given."""
 
@@ -36,12 +35,16 @@ def n_bits_of_model(n_bits: int | Mapping[str, int]) -> dict[str, int]:
     OptionsError
         A width out of range, an unknown or missing key, or `model_outputs` below `op_inputs`.
     """
-    if isinstance(n_bits, int) and not isinstance(n_bits, bool):
-        check_n_bits(n_bits)
-        edge = max(DEFAULT_MODEL_BITS, n_bits)
-        return dict(zip(N_BITS_KEYS, (edge, n_bits, n_bits, edge), strict=True))
-    if isinstance(n_bits, int) or not hasattr(n_bits, "keys"):
-        raise OptionsError(f"n_bits is {n_bits!r}; give an integer or a mapping of widths.")
+    if not isinstance(n_bits, Mapping):
+        try:
+            width = check_n_bits(n_bits)
+        except OptionsError:
+            raise OptionsError(
+                f"n_bits is {n_bits!r}; give an integer or a mapping of widths, each from 1 to "
+                f"{MAX_BITS}."
+            ) from None
+        edge = max(DEFAULT_MODEL_BITS, width)
+        return dict(zip(N_BITS_KEYS, (edge, width, width, edge), strict=True))
     given = dict(n_bits)
     unknown = sorted(set(given) - set(N_BITS_KEYS))
     missing = [key for key in ("op_inputs", "op_weights") if key not in given]
@@ -75,13 +78,23 @@ class QuantizationConfig:
     calibrate_on : str
         What ranges are measured on: ``"quantized"``, what the quantized operators before
         produce (Concrete ML), or ``"float"``, the float model's tensors (ONNX Runtime, AIMET).
+    quantize_rest : bool or None
+        Whether a model that brings its grids is quantized where it brings none. None: where they
+        came as QONNX's Quant, as Concrete ML does; a model with QuantizeLinear runs on its own
+        grids alone, the rest in float, as in ONNX Runtime. Models without grids are quantized
+        whatever this says.
+    conventions : str
+        ``"concrete-ml"``: MaxPool pads with 0.0, and BatchNormalization's output range leaves
+        0.1 % of the values on each side out. ``"onnx"``: MaxPool's padding never wins, and that
+        range is all values; so it is too where a model runs on its own grids alone.
     overrides : mapping of str to LayerOverride
         Exceptions by node name; kept as a sorted tuple of pairs.
 
     Raises
     ------
     OptionsError
-        A width out of range, contradicting signs, or `output_bits` below the activations'.
+        A width out of range, contradicting signs, `output_bits` below the activations', or a
+        range of weights that would need samples.
 
     Examples
     --------
@@ -101,6 +114,8 @@ class QuantizationConfig:
     limit_bits: int = 16
     calibrate_on: str = "quantized"
     overrides: tuple[tuple[str, LayerOverride], ...] = ()
+    quantize_rest: bool | None = None
+    conventions: str = "concrete-ml"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "overrides", _sorted_overrides(self.overrides))
@@ -108,13 +123,17 @@ class QuantizationConfig:
             raise OptionsError(
                 f"calibrate_on is {self.calibrate_on!r}; give {' or '.join(CALIBRATE_ON)}."
             )
+        if self.conventions not in CONVENTIONS:
+            raise OptionsError(
+                f"conventions is {self.conventions!r}; give {' or '.join(CONVENTIONS)}."
+            )
+        check_weights(self.weights)
         if self.activations.per_channel:
             raise OptionsError("activations have one grid per tensor; set per_channel to no.")
-        check_n_bits(self.input_bits, what="input_bits")
-        check_n_bits(self.output_bits, what="output_bits")
-        check_n_bits(self.limit_bits, what="limit_bits")
-        if self.rounding_threshold_bits is not None:
-            check_n_bits(self.rounding_threshold_bits, what="rounding_threshold_bits")
+        for name in ("input_bits", "output_bits", "limit_bits", "rounding_threshold_bits"):
+            width = getattr(self, name)
+            if width is not None or name != "rounding_threshold_bits":
+                object.__setattr__(self, name, check_n_bits(width, what=name))
         if self.output_bits < self.activations.n_bits:
             raise OptionsError(
                 f"outputs have {self.output_bits} bits, fewer than the {self.activations.n_bits} "
@@ -152,6 +171,8 @@ class QuantizationConfig:
             self.weights.is_reference
             and self.activations.is_reference
             and self.calibrate_on == CALIBRATE_ON[0]
+            and self.conventions == CONVENTIONS[0]
+            and self.quantize_rest is not False
             and not self.overrides
         )
 

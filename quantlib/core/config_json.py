@@ -10,9 +10,10 @@ from quantlib.core.estimator import Estimator
 from quantlib.core.scheme import LayerOverride, Scheme
 from quantlib.errors import ConfigurationError, OptionsError
 
-SCHEMA_VERSION = 2
-READABLE_VERSIONS = (1, 2)
-"""Version 1 had neither estimators nor overrides; what it lacks takes its default."""
+SCHEMA_VERSION = 3
+READABLE_VERSIONS = (1, 2, 3)
+"""Version 1 had neither estimators nor overrides, version 2 neither conventions nor a choice for
+models with grids; what they lack takes its default."""
 
 
 def write(config: Any) -> str:
@@ -72,7 +73,7 @@ def read(kind: type, text: str | bytes) -> Any:
         raise ConfigurationError("$: the configuration must be an object.")
     version = document.pop("schema_version", None)
     if version not in READABLE_VERSIONS:
-        readable = " and ".join(map(str, READABLE_VERSIONS))
+        readable = ", ".join(map(str, READABLE_VERSIONS))
         raise ConfigurationError(f"$.schema_version is {version!r}; this release reads {readable}.")
     for part in ("weights", "activations"):
         document[part] = _scheme(document.get(part), path=f"$.{part}")
@@ -107,6 +108,8 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "limit_bits": (int,),
     "calibrate_on": (str,),
     "overrides": (tuple,),
+    "quantize_rest": (bool, type(None)),
+    "conventions": (str,),
 }
 
 

@@ -45,6 +45,8 @@ class EstimatorKind:
         Its number, if it has one.
     uses_width : bool
         Whether the range depends on the width of the grid (then 1 to 16 bits).
+    needs_samples : bool
+        Whether it works on the extremes of single samples, which weights do not have.
     """
 
     label: str
@@ -52,6 +54,7 @@ class EstimatorKind:
     source: str
     parameter: Parameter | None = None
     uses_width: bool = False
+    needs_samples: bool = False
 
 
 ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
@@ -65,11 +68,13 @@ ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
             "Moving average",
             "Extremes of the samples, averaged with weight 0.01 for each new sample.",
             "Jacob et al. 2018, arXiv:1712.05877, section 3.1",
+            needs_samples=True,
         ),
         "sample-mean": EstimatorKind(
             "Mean of sample extremes",
             "The mean of the samples' minima and of their maxima.",
             "NNCF, RangeEstimatorParameters (MIN, MAX; MEAN)",
+            needs_samples=True,
         ),
         "percentile": EstimatorKind(
             "Percentile",
@@ -117,6 +122,9 @@ ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
     }
 )
 """Every estimator by name: the only list of them."""
+
+WEIGHT_ESTIMATORS = tuple(name for name, kind in ESTIMATORS.items() if not kind.needs_samples)
+"""Names of those that constants can have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import json
+import operator
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import numpy as np
 
 from quantlib.errors import OptionsError
 
 MAX_BITS = 32
 """Widest grid a quantizer may have."""
 
+_SINGLE_CODE = (
+    "one signed {} bit has the single code 0 and an infinite scale; use 2 bits or more, or an "
+    "affine grid."
+)
+
 
 def check_n_bits(n_bits: object, *, what: str = "n_bits") -> int:
-    """Return `n_bits` as an int, or raise OptionsError when it is not one of 1 to 32."""
-    if isinstance(n_bits, bool) or not hasattr(n_bits, "__index__"):
-        raise OptionsError(f"{what} is {n_bits!r}; give an integer from 1 to {MAX_BITS}.")
-    value = int(n_bits.__index__())
+    """Return `n_bits` as an int, or raise OptionsError when it is not one of 1 to 32.
+
+    NumPy's integers, and arrays of one integer without axes, are integers too.
+    """
+    try:
+        if isinstance(n_bits, bool | np.bool_):
+            raise TypeError
+        value = operator.index(n_bits)  # type: ignore[arg-type]
+    except TypeError:
+        raise OptionsError(f"{what} is {n_bits!r}; give an integer from 1 to {MAX_BITS}.") from None
     if not 1 <= value <= MAX_BITS:
         raise OptionsError(f"{what} is {value}; give an integer from 1 to {MAX_BITS}.")
     return value
@@ -42,8 +56,13 @@ class QuantizationOptions:
     Raises
     ------
     OptionsError
-        `n_bits` out of range; symmetric without signed; symmetric with QAT; one bit with a
-        symmetric or narrow grid (its only code would be 0).
+        `n_bits` out of range; symmetric without signed; symmetric with QAT; one signed narrow bit
+        (its only code would be 0).
+
+    Notes
+    -----
+    One signed symmetric bit has the single code 0, and no finite scale for a range. A constant has
+    a grid of its own, so that these options are refused where a range is met: `check_spans`.
 
     Examples
     --------
@@ -65,11 +84,13 @@ class QuantizationOptions:
             raise OptionsError("symmetric quantization needs signed codes; set is_signed=True.")
         if self.is_symmetric and self.is_qat:
             raise OptionsError("QAT values define their own grid; set is_symmetric=False.")
-        if self.n_bits == 1 and (self.is_symmetric or (self.is_narrow and self.is_signed)):
-            raise OptionsError(
-                "one signed symmetric bit has the single code 0 and an infinite scale; "
-                "use 2 bits or more, or an affine grid."
-            )
+        if self.n_bits == 1 and self.is_narrow and self.is_signed:
+            raise OptionsError(_SINGLE_CODE.format("narrow"))
+
+    def check_spans(self) -> None:
+        """Raise OptionsError if no scale lets the grid cover a range of more than one value."""
+        if self.is_symmetric and self.qmax == 0:
+            raise OptionsError(_SINGLE_CODE.format("symmetric"))
 
     @property
     def offset(self) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantlib.errors import TensorError
+
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.options import QuantizationOptions
@@ -64,10 +66,18 @@ class UniformQuantizationParameters:
         rmin*qmax) / (rmax - rmin))`` (Jacob et al. 2018, arXiv:1712.05877, eq. 1), with the
         special cases of Concrete ML 1.9: a range below 1e-6 is one constant, a symmetric grid
         has ``scale = max(abs(rmax), abs(rmin)) / qmax``. The subtraction runs in the dtype of
-        the statistics, everything after it in float64.
+        the statistics, everything after it in float64; a range too wide for that dtype is
+        subtracted in float64 too.
+
+        Raises
+        ------
+        OptionsError
+            One signed symmetric bit, which has no scale for a range.
+        TensorError
+            A range too wide for float64.
         """
         rmin, rmax = stats.rmin, stats.rmax
-        span = rmax - rmin
+        span = _span(rmin, rmax)
         n_steps = 2**options.n_bits - 1
         if span < DEGENERATE_RANGE:
             if abs(rmax) < DEGENERATE_RANGE:
@@ -77,8 +87,9 @@ class UniformQuantizationParameters:
         low, high, width = np.float64(rmin), np.float64(rmax), np.float64(span)
         top = n_steps - offset
         if options.is_symmetric:
+            options.check_spans()
             return cls(max(abs(high), abs(low)) / top, 0, offset)
-        zero_point = 0 if options.is_qat else int(np.round((high * -offset - low * top) / width))
+        zero_point = 0 if options.is_qat else int(_zero_points(low, high, width, options))
         return cls(width / n_steps, zero_point, offset)
 
     @classmethod
@@ -98,20 +109,26 @@ class UniformQuantizationParameters:
         -----
         The formulas of `from_stats`. A channel that is one constant has its range extended to
         0, so that it needs no offset of its own; a channel of zeros has scale 1.
+
+        Raises
+        ------
+        OptionsError, TensorError
+            As from `from_stats`; one signed symmetric bit whatever the channels hold.
         """
         rmin, rmax = np.asarray(rmin), np.asarray(rmax)
-        constant = rmax - rmin < DEGENERATE_RANGE
+        constant = _span(rmin, rmax) < DEGENERATE_RANGE
         low = np.where(constant, np.minimum(rmin, 0), rmin)
         high = np.where(constant, np.maximum(rmax, 0), rmax)
-        width = (high - low).astype(np.float64)
+        width = np.asarray(_span(low, high), dtype=np.float64)
         low, high = low.astype(np.float64), high.astype(np.float64)
         n_steps = 2**options.n_bits - 1
         top = n_steps - options.offset
         if options.is_symmetric:
+            options.check_spans()
             scale = np.maximum(np.abs(high), np.abs(low)) / top
             return cls(np.where(scale > 0, scale, 1.0), np.zeros_like(scale), options.offset)
         span = np.where(width > 0, width, 1.0)
-        zero_point = np.round((high * -options.offset - low * top) / span)
+        zero_point = _zero_points(low, high, span, options)
         scale = np.where(width > 0, width / n_steps, 1.0)
         return cls(scale, np.where(width > 0, zero_point, 0.0), options.offset)
 
@@ -159,3 +176,33 @@ class UniformQuantizationParameters:
     def loads(cls, text: str) -> UniformQuantizationParameters:
         """Rebuild parameters from `dumps`."""
         return cls.load_dict(json.loads(text))
+
+
+def _span(rmin: AnyArray | np.floating[Any], rmax: AnyArray | np.floating[Any]) -> Any:
+    """Return ``rmax - rmin`` in the dtype of the two, in float64 where that overflows."""
+    with np.errstate(over="ignore"):
+        span = rmax - rmin
+        if not np.all(np.isfinite(span)):
+            span = np.subtract(rmax, rmin, dtype=np.float64)
+    if not np.all(np.isfinite(span)):
+        raise TensorError(
+            f"the range [{np.min(rmin):g}, {np.max(rmax):g}] is wider than a float64 can tell; "
+            "scale the values down."
+        )
+    return span
+
+
+def _zero_points(
+    low: np.float64 | FloatArray,
+    high: np.float64 | FloatArray,
+    width: np.float64 | FloatArray,
+    options: QuantizationOptions,
+) -> Any:
+    """Return the rounded zero points of affine grids; all arguments are float64."""
+    offset = options.offset
+    top = 2**options.n_bits - 1 - offset
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = (high * -offset - low * top) / width
+    if not np.all(np.isfinite(exact)):  # the products left float64, their quotient does not
+        exact = high / width * -offset - low / width * top
+    return np.round(exact)

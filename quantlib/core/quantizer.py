@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantlib.core import affine
+from quantlib.core.arguments import as_float, as_numbers
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.rounding import Rounding
@@ -19,14 +20,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-
-
-def as_float(values: npt.ArrayLike) -> FloatArray:
-    """Return `values` as a float32 or float64 array: float32 stays, float16 widens to it."""
-    array = np.asarray(values)
-    if array.dtype == np.float16:
-        return array.astype(np.float32)
-    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +168,8 @@ class UniformQuantizer:
 
     def dequant(self, qvalues: npt.ArrayLike) -> FloatArray:
         """Return the float64 values of integer codes."""
-        return affine.dequantize(np.asarray(qvalues), scale=self.scale, zero_point=self.zero_point)
+        codes = as_numbers(qvalues, what="codes")
+        return affine.dequantize(codes, scale=self.scale, zero_point=self.zero_point)
 
     def dump_dict(self) -> dict[str, Any]:
         """Return a JSON-ready mapping that `load_dict` reads back."""

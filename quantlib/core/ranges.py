@@ -65,6 +65,7 @@ def fitted_channels(
         low = low - (high - low) / (2**options.n_bits - 2)
     if not power_of_two:
         return low, high
+    options.check_spans()
     params = UniformQuantizationParameters.per_channel(options, low, high)
     scale = np.exp2(np.ceil(np.log2(params.scale)))
     if options.is_symmetric:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from quantlib.core.estimator import MIN_MAX, Estimator
+from quantlib.core.estimator import MIN_MAX, WEIGHT_ESTIMATORS, Estimator
 from quantlib.core.options import QuantizationOptions, check_n_bits
 from quantlib.errors import OptionsError
 
@@ -53,7 +53,7 @@ class Scheme:
     estimator: Estimator = MIN_MAX
 
     def __post_init__(self) -> None:
-        check_n_bits(self.n_bits)
+        object.__setattr__(self, "n_bits", check_n_bits(self.n_bits))
         if self.symmetric and self.signed is False:
             raise OptionsError("symmetric needs signed codes; set signed to auto or yes.")
         if self.symmetric and self.n_bits == 1:
@@ -89,6 +89,15 @@ class Scheme:
         )
 
 
+def check_weights(scheme: Scheme) -> None:
+    """Raise OptionsError if a scheme for weights has an estimator that works on samples."""
+    if scheme.estimator.kind.needs_samples:
+        raise OptionsError(
+            f"{scheme.estimator.name} averages the extremes of samples, and weights have none; "
+            f"give their range by one of {', '.join(WEIGHT_ESTIMATORS)}."
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class LayerOverride:
     """What one layer does differently; None keeps the configuration's choice.
@@ -97,6 +106,11 @@ class LayerOverride:
     ----------
     weights, activations : Scheme or None
         Grid of the layer's weights, and of the variable inputs it reads.
+
+    Raises
+    ------
+    OptionsError
+        The weights' range would need samples.
 
     Examples
     --------
@@ -109,6 +123,10 @@ class LayerOverride:
 
     weights: Scheme | None = None
     activations: Scheme | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights is not None:
+            check_weights(self.weights)
 
     def replace(self, **changes: Any) -> LayerOverride:
         """Return a copy with some members changed."""

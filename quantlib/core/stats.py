@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from quantlib.core.arguments import as_numbers
 from quantlib.errors import TensorError
 
 
@@ -39,7 +40,7 @@ class MinMaxQuantizationStats:
     Raises
     ------
     TensorError
-        Not finite, or ``rmin > rmax``.
+        Not finite, no number, or ``rmin > rmax``.
 
     Examples
     --------
@@ -58,7 +59,11 @@ class MinMaxQuantizationStats:
         for name in ("rmax", "rmin"):
             value = getattr(self, name)
             if not isinstance(value, np.floating):
-                object.__setattr__(self, name, np.float64(value))
+                number = as_numbers(value, what=name)
+                if number.ndim:
+                    raise TensorError(f"{name} has shape {number.shape}; give one number.")
+                kept = number[()] if number.dtype.kind == "f" else np.float64(number)
+                object.__setattr__(self, name, kept)
         if not (np.isfinite(self.rmax) and np.isfinite(self.rmin)):
             raise TensorError(f"a range must be finite; got [{self.rmin}, {self.rmax}].")
         if self.rmin > self.rmax:
@@ -67,7 +72,7 @@ class MinMaxQuantizationStats:
     @classmethod
     def from_values(cls, values: npt.NDArray[Any]) -> MinMaxQuantizationStats:
         """Measure an array of any shape; integers count as float64."""
-        array = np.asarray(values)
+        array = as_numbers(values)
         if array.dtype.kind != "f":
             array = array.astype(np.float64)
         check_finite(array)

@@ -11,9 +11,9 @@ from quantlib.arrays import carrier
 from quantlib.core.quantizer import UniformQuantizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from quantlib.arrays import Codes, FloatArray
+    from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.options import QuantizationOptions
     from quantlib.core.stats import MinMaxQuantizationStats
 
@@ -53,6 +53,19 @@ class Tensor:
         self._codes = codes
         self._derived: dict[str, Any] = {}
         self._clipped = codes is None and not quantizer.no_clipping
+
+    @classmethod
+    def joined(cls, parts: Sequence[Tensor], join: Callable[[list[AnyArray]], AnyArray]) -> Tensor:
+        """Return tensors on one grid as one, each form that all are known by joined by `join`."""
+        values = [part._values for part in parts if part._values is not None]
+        codes = [part._codes for part in parts if part._codes is not None]
+        whole = cls(
+            parts[0].quantizer,
+            values=join(values) if len(values) == len(parts) else None,
+            codes=join(codes) if len(codes) == len(parts) else None,
+        )
+        whole._clipped = all(part._clipped for part in parts)
+        return whole
 
     @property
     def values(self) -> FloatArray:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.core.arguments import as_float
 from quantlib.core.params import DEGENERATE_RANGE
-from quantlib.core.quantizer import as_float
 from quantlib.core.rounding import Rounding, round_codes
 
 if TYPE_CHECKING:

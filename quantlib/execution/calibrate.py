@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.arrays import digest_of
-from quantlib.calibration.estimators import estimate_range
 from quantlib.calibration.statistics import measure
-from quantlib.core.estimator import MIN_MAX
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
-from quantlib.core.ranges import fitted
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
+from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.input_grids import input_grid
+from quantlib.execution.input_ranges import InputMeasure
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
 from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
+from quantlib.execution.own_grids import runs_alone
 from quantlib.execution.pieces import in_memory, made_anew
 from quantlib.execution.treatments import NodePlan, plan
 from quantlib.execution.weights import layer_constants
@@ -32,7 +32,7 @@ from quantlib.ops.base import (
     MovingOp,
     Treatment,
 )
-from quantlib.ops.carried import CarriedQuantizer
+from quantlib.ops.carried import CarriedQuantizer, DynamicQuantizer
 from quantlib.ops.linear import Gemm
 
 if TYPE_CHECKING:
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
     from quantlib.calibration.statistics import TensorStatistics
     from quantlib.core.config import QuantizationConfig
-    from quantlib.core.scheme import Scheme
     from quantlib.execution.measured import FloatRanges
     from quantlib.execution.memo import Memo
     from quantlib.execution.pieces import Kept, Shelf
@@ -80,7 +79,8 @@ class Calibration:
         self.shelf = shelf
         self.float_ranges = float_ranges
         self.memo = memo
-        self.plans = plan(graph)
+        self.plans = plan(graph, quantize_rest=config.quantize_rest)
+        self.alone = runs_alone(graph, config.quantize_rest)
         self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
         for node, node_plan in zip(graph.nodes, self.plans, strict=True):
             self.sources.update(dict.fromkeys(node.outputs, node_plan.sources))
@@ -107,13 +107,20 @@ class Calibration:
                 for kept in self.pieces.pop(name, []):
                     kept.drop()
         grids = (
-            input_grid(value, name, layers, self.sources) for name, value in self.entered.items()
+            input_grid(value, name, layers, self.sources, alone=self.alone)
+            for name, value in self.entered.items()
         )
         return tuple(layers), tuple(grids)
 
     def _enter(self, data: tuple[AnyArray, ...], step: int, origin: str) -> None:
-        """Put the model inputs on the shelf, in pieces; `origin` tells model and data apart."""
-        for info, array in zip(self.graph.inputs, data, strict=True):
+        """Put the model inputs on the shelf, in pieces: the calls of the model.
+
+        `origin` tells model and data apart.
+        """
+        every = list(calls(self.graph, data, step))
+        self.n_pieces = len(every)
+        self.rows = [n_samples(self.graph, call) for call in every]
+        for i, (info, array) in enumerate(zip(self.graph.inputs, data, strict=True)):
             grid = None
             if array.dtype.kind == "f":
                 stats = self.float_ranges.ranges.get(info.name)
@@ -122,9 +129,7 @@ class Calibration:
                 grid = UniformQuantizer.from_stats(options, stats)
                 if self.estimates and info.name not in self.measured:
                     self.measured[info.name] = measure(array)
-            parts = [array[i : i + step] for i in range(0, len(array), step)]
-            self.n_pieces = len(parts)
-            self.rows = [len(part) for part in parts]
+            parts = [call[i] for call in every]
             self.entered[info.name] = grid if grid is None else Tensor(grid, values=parts[0])
             self.keys[info.name] = key_of(
                 origin, info.name, grid, sorted(self.float_ranges.ranges.items())
@@ -158,6 +163,7 @@ class Calibration:
             config.weights_of(node.name),
             config.activations_of(node.name),
             (config.output_bits, config.rounding_threshold_bits, config.calibrate_on),
+            (config.quantize_rest, config.conventions),
             self.estimates,
             [self.keys.get(name) for name in node.inputs],
         )
@@ -186,7 +192,8 @@ class Calibration:
         results: list[tuple[Kept | None, ...]] = []
         for i, values in enumerate(self._inputs(node)):
             found = layer.op.float_results(*real_values(layer.arguments(values)))
-            if self.n_pieces > 1 and layer.treatment is not Treatment.RAW:
+            cut_here = self.n_pieces > 1 and self.graph.batch.is_free
+            if cut_here and layer.treatment is not Treatment.RAW:
                 self._check_rows(i, found)
             measured.add(found)
             if in_float or self.linear_only:
@@ -194,7 +201,9 @@ class Calibration:
         grids = self._output_grids(layer, measured, results, on_integers=on_integers)
         layer = dataclasses.replace(layer, outputs=grids)
         if in_float:
-            outputs = self._shelved(self._wrapped(layer, results))
+            # nothing rounds an island's result before an integer operator reads it
+            rounded = layer.treatment is not Treatment.FLOAT
+            outputs = self._shelved(self._wrapped(layer, results), rounded=rounded)
             return _Done(layer, outputs, measured.statistics)
         layer, outputs = self._integers(layer, results)
         return _Done(layer, outputs, measured.statistics)
@@ -230,6 +239,11 @@ class Calibration:
         op = graph.fact(
             ("operator", node.name, op_class), lambda: op_class.from_node(node, graph.opsets)
         )
+        if self.alone or config.conventions == "onnx":
+            op = op.as_onnx()
+        measures = self._input_measures(node, op_class)
+        chosen = {i: found.range(scheme, options) for i, found in measures.items()}
+        ranges = {i: stats for i, stats in chosen.items() if stats is not None}
         layer = QuantizedLayer(
             node=node,
             op=op,
@@ -238,7 +252,8 @@ class Calibration:
             input_options=options,
             outputs=(None,) * len(node.outputs),
             is_graph_output=any(name in graph.output_names for name in node.outputs),
-            input_ranges=self._input_ranges(node, op_class, scheme, options),
+            input_ranges=ranges,
+            input_measures=measures,
             key=key,
         )
         if isinstance(layer.op, MixingOp):
@@ -252,22 +267,17 @@ class Calibration:
         values = (kept.get() for kept in self.pieces[name])
         return any(v.values.min(initial=0) < 0 for v in values if isinstance(v, Tensor))
 
-    def _input_ranges(
-        self, node: Node, op_class: type, scheme: Scheme, options: QuantizationOptions
-    ) -> dict[int, MinMaxQuantizationStats]:
-        """Return the ranges of variable inputs that the scheme sees differently."""
-        if scheme.keeps_range or not issubclass(op_class, MixingOp):
+    def _input_measures(self, node: Node, op_class: type) -> dict[int, InputMeasure]:
+        """Return what the variable inputs of an integer operator were measured to hold."""
+        if not issubclass(op_class, MixingOp):
             return {}
-        ranges = {}
+        measures = {}
         for i, name in enumerate(node.inputs):
             value = self.pieces[name][0].get() if name in self.pieces else None
             stats = value.quantizer.quant_stats if isinstance(value, Tensor) else None
-            if stats is None:
-                continue
-            if name in self.measured and scheme.estimator != MIN_MAX:
-                stats = estimate_range(scheme.estimator, self.measured[name], options)
-            ranges[i] = fitted(stats, options, power_of_two=scheme.power_of_two)
-        return ranges
+            if stats is not None:
+                measures[i] = InputMeasure(stats, self.measured.get(name))
+        return measures
 
     def _output_grids(
         self,
@@ -286,11 +296,17 @@ class Calibration:
         if on_integers and scheme.signed is None and scheme.symmetric is None:
             signed = layer.input_options.is_signed
             options = dataclasses.replace(unsigned, is_signed=signed)
+        if isinstance(layer.op, DynamicQuantizer):
+            seen = measured.range_of(0, [part[0] for part in results])
+            assert seen is not None
+            return (layer.op.grid_of(np.array([seen.rmin, seen.rmax])),)
         if isinstance(layer.op, CarriedQuantizer):
             parameters = range(1, len(layer.node.inputs))
             carried = layer.op.quantizer([layer.constants.get(i) for i in parameters])
             if carried is not None and not carried.is_per_channel:
                 return (carried,)
+        if self.alone:  # real numbers on no grid
+            return (None,) * len(layer.node.outputs)
         grids: list[UniformQuantizer | None] = []
         for i, _ in enumerate(layer.node.outputs):
             stats = measured.range_of(i, [part[i] for part in results])

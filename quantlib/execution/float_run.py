@@ -5,10 +5,11 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx
 
 from quantlib.errors import UnsupportedOpError
+from quantlib.execution.calls import calls, joined
+from quantlib.execution.inputs import in_model_precision
 from quantlib.graph.runtime import open_session
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray
     from quantlib.graph.model import Graph
-
-BATCH = 256
-"""Samples per run; bounds the memory that intermediate tensors take."""
 
 
 @lru_cache(maxsize=8)
@@ -34,17 +32,32 @@ def _session(source: bytes, extra: tuple[str, ...]) -> ort.InferenceSession:
     return open_session(model.SerializeToString())
 
 
+def float_names(graph: Graph) -> tuple[str, ...]:
+    """Return the tensors that the float model makes, in the order of the graph's nodes.
+
+    What operators on integers are spelled out into is not among them.
+    """
+
+    def made() -> frozenset[str]:
+        source = onnx.ModelProto.FromString(graph.source).graph
+        return frozenset(name for node in source.node for name in node.output if name)
+
+    known = graph.fact("tensors of the float model", made)
+    produced = [name for node in graph.nodes for name in node.outputs if name in known]
+    return tuple(dict.fromkeys([*produced, *graph.output_names]))
+
+
 def float_batches(
     graph: Graph, inputs: Sequence[AnyArray], *, tensors: Sequence[str]
 ) -> Iterator[dict[str, AnyArray]]:
-    """Yield the named tensors for consecutive batches of samples.
+    """Yield the named tensors for consecutive calls; see `quantlib.execution.calls`.
 
     Parameters
     ----------
     graph : Graph
         The model.
     inputs : sequence of arrays
-        One per model input; samples along axis 0.
+        One per model input, checked.
     tensors : sequence of str
         Tensor names of the original model: intermediate ones or outputs.
 
@@ -60,11 +73,9 @@ def float_batches(
     """
     wanted = tuple(dict.fromkeys(tensors))
     session = _session(graph.source, wanted)
-    for start in range(0, len(inputs[0]), BATCH):
-        feeds = {
-            info.name: array[start : start + BATCH]
-            for info, array in zip(graph.inputs, inputs, strict=True)
-        }
+    for call in calls(graph, inputs):
+        names = (info.name for info in graph.inputs)
+        feeds = dict(zip(names, in_model_precision(graph, call), strict=True))
         try:
             results = session.run(list(wanted), feeds)
         except Exception as error:  # ONNX Runtime's own kinds share no base class
@@ -80,4 +91,4 @@ def float_tensors(
 ) -> dict[str, AnyArray]:
     """Return the named tensors for all samples; see `float_batches`."""
     batches = list(float_batches(graph, inputs, tensors=tensors))
-    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return {name: joined(graph, name, [batch[name] for batch in batches]) for name in batches[0]}

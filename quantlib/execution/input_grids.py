@@ -20,8 +20,10 @@ def input_grid(
     name: str,
     layers: Sequence[QuantizedLayer],
     sources: Mapping[str, frozenset[str]],
+    *,
+    alone: bool = False,
 ) -> UniformQuantizer | None:
-    """Return the grid of a model input: None for inputs of integer type.
+    """Return the grid of a model input: None for inputs of integer type, and without one.
 
     The one that the model brings, if only its quantizer reads it; the first integer operator's,
     if only such read it; else its own width, signed.
@@ -36,6 +38,8 @@ def input_grid(
         All layers, calibrated.
     sources : mapping of str to frozenset of str
         Which integer tensors each tensor is a function of.
+    alone : bool
+        Whether nothing is quantized but what has a grid that the model brings.
     """
     if entered is None:
         return None
@@ -45,15 +49,27 @@ def input_grid(
         (grid,) = carried
         if grid is not None and grid.is_carried:
             return grid
+    if alone:
+        return None
+    first = deciding_reader(name, layers, sources)
+    if first is None:
+        return entered.quantizer
+    place = next((i for i, n in enumerate(first.node.inputs) if n == name), -1)
+    return entered.requantized(first.input_options, first.input_ranges.get(place)).quantizer
+
+
+def deciding_reader(
+    name: str, layers: Sequence[QuantizedLayer], sources: Mapping[str, frozenset[str]]
+) -> QuantizedLayer | None:
+    """Return the integer operator whose grid a model input takes; None if it has its own.
+
+    The first one, unless a function of the input is computed in float.
+    """
     readers = [
         layer for layer in layers if any(name in sources.get(i, ()) for i in layer.node.inputs)
     ]
-    fused = [r for r in readers if isinstance(r.op, FloatOp) and r.treatment is not Treatment.RAW]
-    if not readers or fused:
-        return entered.quantizer
-    first = readers[0]
-    place = next((i for i, n in enumerate(first.node.inputs) if n == name), -1)
-    return entered.requantized(first.input_options, first.input_ranges.get(place)).quantizer
+    fused = any(isinstance(r.op, FloatOp) and r.treatment is not Treatment.RAW for r in readers)
+    return None if fused or not readers else readers[0]
 
 
 def _takes_inputs(layer: QuantizedLayer) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.core.arguments import as_numbers
 from quantlib.core.stats import check_finite
 from quantlib.errors import TensorError
 
@@ -13,20 +14,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantlib.arrays import AnyArray
-    from quantlib.graph.model import Graph, TensorInfo
+    from quantlib.graph.model import Batch, Graph, TensorInfo
 
 
 def check_inputs(
     graph: Graph, arrays: Sequence[AnyArray], *, what: str = "data"
 ) -> tuple[AnyArray, ...]:
-    """Return `arrays` in the dtypes of the model's inputs, or say what does not fit.
+    """Return `arrays` in the precision they are computed in, or say what does not fit.
+
+    That is the dtype of the model's input, but float64 data for a float input stay float64, as in
+    Concrete ML: statistics, ties and the first operator then follow float64.
 
     Parameters
     ----------
     graph : Graph
         The model.
     arrays : sequence of arrays
-        One per model input, in order; the samples are along axis 0.
+        One per model input, in order; the samples along the axis that ``graph.batch`` tells.
     what : str
         What messages call the data.
 
@@ -34,7 +38,7 @@ def check_inputs(
     ------
     TensorError
         Wrong number of arrays, wrong shape, no samples, unequal numbers of samples, NaN or
-        infinite values, or a dtype that is no number.
+        infinite values, or no numbers (text, complex numbers, rows of unequal length).
     """
     if len(arrays) != len(graph.inputs):
         names = ", ".join(info.name for info in graph.inputs)
@@ -42,54 +46,75 @@ def check_inputs(
             f"{what} holds {len(arrays)} arrays, the model has {len(graph.inputs)} inputs "
             f"({names}); give one array per input."
         )
+    batch = graph.batch
     checked = tuple(
-        _fit(np.asarray(array), info, what)
+        _fit(as_numbers(array, what=f"{what} for input {info.name!r}"), info, batch, what)
         for array, info in zip(arrays, graph.inputs, strict=True)
     )
-    counts = {len(array) for array in checked}
-    if len(counts) > 1:
+    counts = {
+        info.name: array.shape[axis]
+        for array, info in zip(checked, graph.inputs, strict=True)
+        if (axis := batch.axis_of(info.name)) is not None
+    }
+    if len(set(counts.values())) > 1 and not batch.mixes:
+        found = ", ".join(f"{name!r} {count}" for name, count in counts.items())
         raise TensorError(
-            f"{what}: the inputs have {sorted(counts)} samples; give every input as many."
+            f"{what}: the inputs have {sorted(set(counts.values()))} samples ({found}); give "
+            "every input as many."
         )
     return checked
 
 
-def _fit(array: AnyArray, info: TensorInfo, what: str) -> AnyArray:
+def in_model_precision(graph: Graph, arrays: Sequence[AnyArray]) -> tuple[AnyArray, ...]:
+    """Return checked inputs in the dtypes that the model declares.
+
+    For whatever runs the model itself: it takes no float64 where it declares float32.
+    """
+    return tuple(
+        array.astype(info.dtype, copy=False)
+        for array, info in zip(arrays, graph.inputs, strict=True)
+    )
+
+
+def _fit(array: AnyArray, info: TensorInfo, batch: Batch, what: str) -> AnyArray:
     wanted = np.dtype(info.dtype)
     label = f"{what} for input {info.name!r}"
-    if array.dtype.kind not in "fiub":
-        raise TensorError(f"{label} has dtype {array.dtype}; give numbers.")
     if wanted.kind in "iu" and array.dtype.kind == "f":
         raise TensorError(f"{label} has dtype {array.dtype}; the model wants {wanted}.")
-    shape = " x ".join("N" if i == 0 else str(s) for i, s in enumerate(info.shape))
+    axis = batch.axis_of(info.name)
+    words = ["N" if i == axis else "any" if s is None else str(s) for i, s in enumerate(info.shape)]
+    shape = " x ".join(words) or "a single number"
     found = " x ".join(map(str, array.shape)) or "a single number"
     fits = array.ndim == len(info.shape) and all(
-        not isinstance(size, int) or size == actual
-        for size, actual in zip(info.shape[1:], array.shape[1:], strict=True)
+        i == axis or not isinstance(size, int) or size == actual
+        for i, (size, actual) in enumerate(zip(info.shape, array.shape, strict=True))
     )
     if not fits:
+        once = "" if axis is not None else "; it has no samples, every call gets it as it is"
         raise TensorError(
-            f"{label} has shape {found}; the model wants {shape}.{_repair(array, info)}"
+            f"{label} has shape {found}; the model wants {shape}{once}.{_repair(array, info, axis)}"
         )
-    batch = info.shape[0] if info.shape else None
-    if isinstance(batch, int) and len(array) not in (0, batch):
+    if axis is not None and batch.size is not None and array.shape[axis] % batch.size:
         raise TensorError(
-            f"{label} has {len(array)} samples; this model is fixed to batches of {batch} by a "
-            "shape inside it. Export it with a free batch axis (PyTorch: dynamic_shapes)."
+            f"{label} has {array.shape[axis]} samples; this model is fixed to batches of "
+            f"{batch.size} by a shape inside it. Give a multiple, or export it with a free batch "
+            "axis (PyTorch: dynamic_shapes)."
         )
     if array.size == 0:
         raise TensorError(f"{label} has no samples (shape {found}); give at least one.")
     with np.errstate(over="ignore"):
-        converted = np.ascontiguousarray(array, dtype=wanted)
+        converted = np.asarray(array, dtype=wanted, order="C")
     check_finite(array, what=label)
+    # the float model runs in its own precision, whatever the data's
     check_finite(converted, what=f"{label}, as {wanted},")
-    return converted
+    keeps = wanted.kind == "f" and array.dtype == np.float64
+    return np.asarray(array, order="C") if keeps else converted
 
 
-def _repair(array: AnyArray, info: TensorInfo) -> str:
+def _repair(array: AnyArray, info: TensorInfo, axis: int | None) -> str:
     """Return a hint at what was probably meant, or nothing."""
     sizes = [size for size in info.shape[1:] if isinstance(size, int)]
-    if len(sizes) != len(info.shape) - 1:
+    if axis != 0 or len(sizes) != len(info.shape) - 1:
         return ""
     if list(array.shape) == sizes:
         return " A batch axis is missing: use data[None]."

@@ -11,6 +11,7 @@ import numpy as np
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment, WeightedOp
+from quantlib.ops.carried import DynamicQuantizer
 from quantlib.ops.kernels import excess_bits, round_low_bits
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from quantlib.core.options import QuantizationOptions
     from quantlib.core.params import UniformQuantizationParameters
     from quantlib.core.stats import MinMaxQuantizationStats
+    from quantlib.execution.input_ranges import InputMeasure
     from quantlib.graph.model import Node
 
 Value: TypeAlias = "Tensor | AnyArray"
@@ -70,6 +72,9 @@ class QuantizedLayer:
     input_ranges : mapping of int to MinMaxQuantizationStats
         Ranges of variable inputs, by position, that differ from what the tensor was measured
         to hold: another estimator's, or one fitted to the grid.
+    input_measures : mapping of int to InputMeasure
+        What the variable inputs, by position, were measured to hold: what `input_ranges` are
+        chosen from, so that the range at another width can be told without data.
     input_grids : tuple of UniformQuantizer
         Grids of the variable inputs as the operator reads them, of integer operators.
     key : str
@@ -86,6 +91,7 @@ class QuantizedLayer:
     is_graph_output: bool
     lsbs_to_remove: int = 0
     input_ranges: Mapping[int, MinMaxQuantizationStats] = field(default_factory=dict)
+    input_measures: Mapping[int, InputMeasure] = field(default_factory=dict)
     input_grids: tuple[UniformQuantizer, ...] = ()
     key: str = ""
 
@@ -157,6 +163,10 @@ class QuantizedLayer:
         """Put float results on their output grids; raw ones, and outputs left out, have none."""
         source = arguments[0] if arguments else None
         grids = self.outputs
+        if isinstance(self.op, DynamicQuantizer):
+            (real,) = real_values(arguments)
+            assert real is not None
+            grids = (self.op.grid_of(real),)
         if isinstance(self.op, FloatOp) and self.op.keeps_grid and isinstance(source, Tensor):
             params = source.quantizer.quant_params
             grids = tuple(g and dataclasses.replace(g, quant_params=params) for g in grids)
@@ -253,13 +263,14 @@ class QuantizedLayer:
             ends += [int(shifted.min()), int(shifted.max())]
         return dataclasses.replace(layer, lsbs_to_remove=excess_bits(np.array(ends), bits))
 
-    def finish(self, accumulator: Codes, operands: tuple[Value | None, ...]) -> Tensor:
-        """Turn the accumulator into the layer's output tensor."""
+    def finish(self, accumulator: Codes, operands: tuple[Value | None, ...]) -> Value:
+        """Turn the accumulator into the layer's output: reals where that has no grid."""
         op, output = self.op, self.outputs[0]
-        assert isinstance(op, MixingOp) and output is not None
+        assert isinstance(op, MixingOp)
         params = self.leaving_params(operands)
         if params is not None:
-            grid = UniformQuantizer(output.quant_options, output.quant_stats, params)
+            options = output.quant_options if output else self.input_options
+            grid = UniformQuantizer(options, output.quant_stats if output else None, params)
             return Tensor(grid, codes=accumulator)
         source = operands[0]
         if op.keeps_operand_grid and isinstance(source, Tensor) and source.quantizer.is_carried:
@@ -267,7 +278,7 @@ class QuantizedLayer:
         offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0  # type: ignore[arg-type]
         rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
         values = op.dequantize(rounded, *operands, output=self.output_grid())  # type: ignore[arg-type]
-        return Tensor(output, values=values)
+        return values if output is None else Tensor(output, values=values)
 
 
 def _joined(pieces: tuple[Value | None, ...]) -> Value | None:

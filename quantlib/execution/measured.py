@@ -10,7 +10,8 @@ import numpy as np
 from quantlib.calibration.statistics import TensorStatistics, measure
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.errors import TensorError
-from quantlib.execution.float_run import BATCH, float_batches
+from quantlib.execution.calls import calls
+from quantlib.execution.float_run import float_batches, float_names
 from quantlib.execution.pieces import percentiles_of_pieces
 from quantlib.ops.base import FloatOp, Treatment
 
@@ -57,7 +58,7 @@ def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> 
     estimates : bool
         Whether histograms are wanted too.
     """
-    names = [name for node in graph.nodes for name in node.outputs if name]
+    names = float_names(graph)
     ranges: dict[str, MinMaxQuantizationStats] = {}
     statistics: dict[str, TensorStatistics] = {}
     for batch in _with_inputs(graph, data, names):
@@ -76,9 +77,9 @@ def _with_inputs(
     graph: Graph, data: Sequence[AnyArray], names: Sequence[str]
 ) -> Iterator[dict[str, AnyArray]]:
     """Yield the named tensors of each batch and the model inputs with them."""
-    for i, batch in enumerate(float_batches(graph, data, tensors=names)):
-        rows = slice(i * BATCH, (i + 1) * BATCH)
-        inputs = {info.name: array[rows] for info, array in zip(graph.inputs, data, strict=True)}
+    batches = float_batches(graph, data, tensors=names)
+    for call, batch in zip(calls(graph, data), batches, strict=True):
+        inputs = {info.name: array for info, array in zip(graph.inputs, call, strict=True)}
         yield {**inputs, **batch}
 
 
@@ -108,8 +109,8 @@ class Measured:
         if self._layer.treatment is Treatment.RAW:
             return
         for i, (name, values) in enumerate(zip(self._layer.node.outputs, results, strict=True)):
-            if values is None or values.dtype.kind != "f":
-                continue
+            if values is None or values.dtype.kind != "f" or not values.size:
+                continue  # nothing to measure: what has no elements has no range
             self._real.add(i)
             if name in self._elsewhere.ranges:
                 continue

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 from quantlib.core.estimator import MIN_MAX
 from quantlib.errors import OptionsError
+from quantlib.export.formats import Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from quantlib.analysis.preflight import Preflight
     from quantlib.core.config import QuantizationConfig
 
 _QUANTLIB = '''\
@@ -46,7 +48,7 @@ N_BITS = {n_bits}
 ROUNDING_THRESHOLD_BITS = {rounding}
 COMPILE = False  # minutes; True prints the circuit's own report
 
-data = np.load({data!r})
+{warning}data = np.load({data!r})
 calibration = ({calibration},)
 model = onnx.load({model!r})
 opset = next(entry.version for entry in model.opset_import if not entry.domain)
@@ -64,6 +66,13 @@ if COMPILE:
     print("widest integer:", module.fhe_circuit.graph.maximum_integer_bit_width(), "bits")
     print(module.bitwidth_and_range_report())
 '''
+
+
+_WARNING = """\
+for layer, reason in {refused!r}:
+    print(f"Concrete ML may refuse {{layer}}: {{reason}}")
+
+"""
 
 
 def quantlib_script(
@@ -84,10 +93,22 @@ def concrete_ml_script(
     data: str,
     inputs: Sequence[str],
     carries_grids: bool = False,
+    refused: Sequence[Refusal] = (),
 ) -> str:
     """Return a script that does the same with Concrete ML.
 
-    `carries_grids` says that the model brings its own (Brevitas), which another importer reads.
+    Parameters
+    ----------
+    config : QuantizationConfig
+        What was chosen.
+    model, data : str
+        Files that the script reads.
+    inputs : sequence of str
+        Names of the model's inputs.
+    carries_grids : bool
+        Whether the model brings grids of its own (Brevitas), which another importer reads.
+    refused : sequence of Refusal
+        What Concrete ML would refuse of the model; the script says it before it runs.
 
     Raises
     ------
@@ -119,8 +140,18 @@ def concrete_ml_script(
         rounding=rounding,
         module=module,
         importer=importer,
+        warning=_WARNING.format(refused=[(r.layer, r.reason) for r in refused]) if refused else "",
         **_arrays(inputs),
     )
+
+
+def concrete_ml_refusals(found: Preflight) -> tuple[Refusal, ...]:
+    """Return what Concrete ML 1.9 would refuse of a model, node by node.
+
+    Its operator set is not among them: the script converts.
+    """
+    remedy = "the integers here have no counterpart there"
+    return tuple(Refusal(node.name, node.refusal, remedy) for node in found.refused)
 
 
 def _beyond_concrete_ml(config: QuantizationConfig) -> list[str]:
@@ -141,6 +172,10 @@ def _beyond_concrete_ml(config: QuantizationConfig) -> list[str]:
     ]
     if config.calibrate_on != "quantized":
         found.append("ranges of the float model")
+    if config.conventions != "concrete-ml":
+        found.append("padding and normalization as in ONNX")
+    if config.quantize_rest is False:
+        found.append("float beside the model's own grids")
     if config.overrides:
         found.append("exceptions by layer")
     return found

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.core.arguments import as_float
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
-from quantlib.core.quantizer import UniformQuantizer, as_float
+from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.rounding import Rounding, round_codes
 from quantlib.errors import OptionsError, UnsupportedOpError
 
@@ -31,6 +32,9 @@ OWN_DOMAIN = "quantlib"
 PAIR = "QuantizeDequantize"
 """Our name for a QuantizeLinear that only DequantizeLinear reads, made one node."""
 
+DYNAMIC = "DynamicQuantizeDequantize"
+"""Our name for rounding to eight unsigned bits over the range of the tensor itself."""
+
 WIDEST = 16
 """Widest grid that is taken over, bits; 32-bit biases stay real numbers."""
 
@@ -44,7 +48,7 @@ def is_carrier(node: Node) -> bool:
     """Tell whether a node may hold a grid: QONNX's operators, a pair, a DequantizeLinear."""
     return (
         is_qonnx(node.domain, node.op_type)
-        or (node.domain, node.op_type) == (OWN_DOMAIN, PAIR)
+        or (node.domain, node.op_type) in ((OWN_DOMAIN, PAIR), (OWN_DOMAIN, DYNAMIC))
         or node.op_type == "DequantizeLinear"
     )
 
@@ -56,7 +60,8 @@ def carried_quantizer(node: Node, parameters: Sequence[AnyArray | None]) -> Unif
     ----------
     node : Node
         One for which `is_carrier` holds. A linear one tells the integer type and the rank of
-        its tensor by the attributes ``kind`` and ``rank``, which `join_quantizer_pairs` sets.
+        its tensor by the attributes ``kind`` and ``rank``, and the codes that are left of the
+        type by ``codes``, which `quantlib.graph.integers` sets.
     parameters : sequence of arrays
         Its inputs after the first: scale, zero point and widths; None where left out.
 
@@ -104,7 +109,8 @@ def _linear(node: Node, parameters: Sequence[AnyArray | None]) -> UniformQuantiz
     if not 1 <= n_bits <= WIDEST or np.ndim(scale) > 1:
         return None
     points = np.zeros_like(scale) if zero_point is None else zero_point.astype(np.float64)
-    options = QuantizationOptions(n_bits, is_signed=not kind.startswith("u"))
+    signed = not kind.startswith("u")
+    options, reach = _narrowed(n_bits, signed, node.attributes.get("codes"))
     rank = int(node.attributes.get("rank", 0))
     if np.size(scale) > 1:
         if not rank:
@@ -112,7 +118,26 @@ def _linear(node: Node, parameters: Sequence[AnyArray | None]) -> UniformQuantiz
         shape = [1] * rank
         shape[int(node.attributes.get("axis", 1)) % rank] = -1
         scale, points = np.reshape(scale, shape), np.reshape(points, shape)
-    return _grid(node, options, scale, points, rounding=Rounding.NEAREST_FIRST)
+    return _grid(node, options, scale, points, rounding=Rounding.NEAREST_FIRST, code_range=reach)
+
+
+def _narrowed(
+    n_bits: int, signed: bool, codes: tuple[int, int] | None
+) -> tuple[QuantizationOptions, tuple[int, int] | None]:
+    """Return the narrowest grid that holds codes, and the codes where it holds more."""
+    if codes is None:
+        return QuantizationOptions(n_bits, is_signed=signed), None
+    low, high = codes
+    if low >= 0:
+        signed = False
+        bits, whole = max(1, high.bit_length()), (0, (1 << max(1, high.bit_length())) - 1)
+    else:
+        signed = True
+        bits = max((-low - 1).bit_length(), high.bit_length() if high > 0 else 0) + 1
+        whole = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)
+    narrow = signed and bits > 1 and (low, high) == (whole[0] + 1, whole[1])
+    options = QuantizationOptions(bits, is_signed=signed, is_narrow=narrow)
+    return options, None if narrow or (low, high) == whole else (low, high)
 
 
 def _int_quant(node: Node, parameters: list[AnyArray]) -> UniformQuantizer:
@@ -120,6 +145,9 @@ def _int_quant(node: Node, parameters: list[AnyArray]) -> UniformQuantizer:
     signed = bool(node.attributes.get("signed", 1))
     narrow = bool(node.attributes.get("narrow", 0))
     n_bits = _whole(node, width, "bit width")
+    if signed and n_bits == 1:  # as QONNX executes it: -1 and 1, like BipolarQuant
+        options = QuantizationOptions(1, is_signed=True)
+        return _grid(node, options, scale, zero_point, rounding=Rounding.SIGN, code_range=(-1, 1))
     options = QuantizationOptions(n_bits, is_signed=signed, is_narrow=signed and narrow)
     word = str(node.attributes.get("rounding_mode", "ROUND")).upper()
     aliases = {"HALF_EVEN": "ROUND", "ROUND_TO_ZERO": "DOWN"}

@@ -1,4 +1,4 @@
-"""What an operator computes in float: asked of the onnx package, never written here."""
+"""What an operator computes in float: asked of the onnx package, unless it is not in float64."""
 
 from __future__ import annotations
 
@@ -10,22 +10,34 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from quantlib.errors import UnsupportedOpError
-from quantlib.graph.runtime import open_session
+from quantlib.graph.float_definitions import DEFINITIONS
+from quantlib.graph.islands import given_as, plain, single_node_model, with_plain_outputs
+from quantlib.graph.runtime import open_session, reason
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import TypeAlias
 
     import onnxruntime as ort
 
     from quantlib.arrays import AnyArray
     from quantlib.graph.model import Node
 
+    _Opened: TypeAlias = tuple[ort.InferenceSession, list[str], dict[str, str]]
+    """A session, the names of its outputs, and by which names its inputs are fed."""
+
+
+_MOST_SESSIONS = 8
+"""Sessions that one node keeps open, each for other types and ranks."""
+
 
 class NodeFunction:
     """A node as a function of arrays, in the precision of its arguments.
 
     Runs on the reference implementation of the onnx package: float64 arguments give float64
-    results, which the reference's numbers need and ONNX Runtime does not offer.
+    results, which the reference's numbers need and ONNX Runtime does not offer. Where that
+    implementation rounds to float32 on the way, `quantlib.graph.float_definitions` takes its
+    place.
 
     Raises
     ------
@@ -36,6 +48,9 @@ class NodeFunction:
     def __init__(self, node: Node, opsets: Mapping[str, int]) -> None:
         self._node = node
         self._outputs = [name for name in node.outputs if name]
+        self._definition = None if node.domain else DEFINITIONS.get(node.op_type)
+        if self._definition is not None:
+            return
         proto = onnx.NodeProto.FromString(node.proto)
         names = list(dict.fromkeys(name for name in node.inputs if name))
         graph = helper.make_graph(
@@ -69,11 +84,20 @@ class NodeFunction:
         )
         try:
             with np.errstate(all="ignore"):  # infinities are found where ranges are measured
-                results: Sequence[Any] = self._run.run(None, feeds)
+                results = self._evaluate(feeds, arguments)
         except Exception as error:
             raise _failure(self._node, feeds, error) from error
         named = dict(zip(self._outputs, results, strict=True))
-        return tuple(np.asarray(named[n]) if n else None for n in self._node.outputs)
+        return tuple(plain(np.asarray(named[n])) if n else None for n in self._node.outputs)
+
+    def _evaluate(
+        self, feeds: Mapping[str, AnyArray], arguments: Sequence[AnyArray | None]
+    ) -> Sequence[Any]:
+        """Compute the outputs that are not left out."""
+        if self._definition is None:
+            results: Sequence[Any] = self._run.run(None, dict(feeds))
+            return results
+        return (self._definition(*arguments, **self._node.attributes),)
 
 
 class RuntimeFunction:
@@ -91,50 +115,52 @@ class RuntimeFunction:
     def __init__(self, node: Node, opsets: Mapping[str, int]) -> None:
         self._node = node
         self._opsets = opsets
-        self._sessions: dict[tuple[str, ...], ort.InferenceSession] = {}
+        self._sessions: dict[tuple[str, ...], _Opened] = {}
 
     def __call__(self, *arguments: AnyArray | None) -> tuple[Any, ...]:
         """Return one array per declared output, None for outputs and inputs that are left out."""
+        node = self._node
         feeds = {
-            name: value.astype(np.float32) if value.dtype == np.float64 else value
-            for name, value in zip(self._node.inputs, arguments, strict=False)
-            if name and value is not None
+            name: given_as(value, node.kinds.get(name))
+            for name, value in zip(node.inputs, arguments, strict=False)
+            if name and value is not None and name not in node.fixed
         }
-        outputs = [name for name in self._node.outputs if name]
+        outputs = [name for name in node.outputs if name]
         try:
-            results = self._session(feeds, outputs).run(outputs, feeds)
+            session, names, given = self._session(feeds, outputs)
+            results = session.run(names, {given[name]: feeds[name] for name in feeds})
         except Exception as error:
-            raise _failure(self._node, feeds, error) from error
+            raise _failure(node, feeds, error) from error
         named = dict(zip(outputs, results, strict=True))
-        return tuple(named[name] if name else None for name in self._node.outputs)
+        return tuple(named[name] if name else None for name in node.outputs)
 
-    def _session(self, feeds: dict[str, AnyArray], outputs: list[str]) -> ort.InferenceSession:
-        """Open the node as a model for the dtypes of `feeds`, once."""
-        kinds = tuple(f"{value.dtype}/{value.ndim}" for value in feeds.values())
-        if kinds not in self._sessions:
-            graph = helper.make_graph(
-                [onnx.NodeProto.FromString(self._node.proto)],
-                self._node.op_type,
-                [
-                    helper.make_tensor_value_info(
-                        name, helper.np_dtype_to_tensor_dtype(value.dtype), [None] * value.ndim
-                    )
-                    for name, value in feeds.items()
-                ],
-                [onnx.ValueInfoProto(name=name) for name in outputs],
-            )
-            imports = [helper.make_opsetid(d, version) for d, version in self._opsets.items()]
-            model = helper.make_model(graph, opset_imports=imports, ir_version=10)
-            self._sessions[kinds] = open_session(model.SerializeToString())
-        return self._sessions[kinds]
+    def _session(self, feeds: dict[str, AnyArray], outputs: list[str]) -> _Opened:
+        """Open the node as a model for the types and ranks of `feeds`, once."""
+        key = tuple(
+            f"{value.dtype}/{value.shape if value.ndim == 1 else value.ndim}"
+            if value.dtype.kind in "iu"
+            else f"{value.dtype}/{value.ndim}"
+            for value in feeds.values()
+        )
+        if key not in self._sessions:
+            if len(self._sessions) == _MOST_SESSIONS:
+                self._sessions.pop(next(iter(self._sessions)))
+            model = single_node_model(self._node, self._opsets, feeds, outputs)
+            given = dict(zip(feeds, (value.name for value in model.graph.input), strict=True))
+            session = open_session(model.SerializeToString())
+            kinds = {value.name: value.type for value in session.get_outputs()}
+            names = with_plain_outputs(model, kinds, outputs)
+            if any(name != source for source, name in names.items()):
+                session = open_session(model.SerializeToString())
+            self._sessions[key] = session, list(names.values()), given
+        return self._sessions[key]
 
 
 def _failure(node: Node, feeds: Mapping[str, AnyArray], error: Exception) -> UnsupportedOpError:
     shapes = ", ".join(str(np.shape(value)) for value in feeds.values())
-    reason = " ".join(str(error).split())[:300]
     return UnsupportedOpError(
         f"node {node.name!r}: operator {node.op_type!r} fails on inputs of shape {shapes} "
-        f"({reason}); check the model and the shape of the data.",
+        f"({reason(error)}); check the model and the shape of the data.",
         op_type=node.op_type,
         node_name=node.name,
     )

@@ -7,19 +7,20 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
-from onnx import TensorProto, helper
 
 from quantlib.arrays import read_only
 from quantlib.graph.carried import (
-    OWN_DOMAIN,
-    PAIR,
     carried_quantizer,
     is_carrier,
     is_qonnx,
     quantize_values,
 )
+from quantlib.graph.integers import spell_out_integers
+from quantlib.graph.islands import plain
+from quantlib.graph.mending import unique
 from quantlib.graph.model import Node
 from quantlib.graph.node_functions import RuntimeFunction, serialize_node
+from quantlib.graph.normalization import fuse_layer_normalization
 
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
@@ -28,22 +29,27 @@ if TYPE_CHECKING:
 
 
 def simplify(graph: Graph) -> Graph:
-    """Fold constants, join quantizer pairs, fuse MatMul + Add and Pad + Conv, drop the rest."""
-    joined = join_quantizer_pairs(fold_constants(graph, quantizers=False))
-    folded = check_quantizers(fold_constants(joined))
-    return plain_integers(drop_unused(fuse_pad(fuse_matmul_add(folded))))
+    """Fold constants, spell integers out, fuse MatMul + Add and Pad + Conv, drop the rest."""
+    spelled = spell_out_integers(fold_constants(graph, quantizers=False))
+    folded = check_quantizers(fold_constants(spelled))
+    fused = fuse_pad(fuse_matmul_add(fuse_layer_normalization(drop_unused(folded))))
+    return fix_constants(plain_integers(drop_unused(fused)))
 
 
 def fold_constants(graph: Graph, *, quantizers: bool = True) -> Graph:
     """Replace every node whose inputs are all constants by its value.
 
     What lies on a grid that the model brings keeps it. Without `quantizers`, QuantizeLinear,
-    DequantizeLinear and QONNX's operators stay.
+    DequantizeLinear, QONNX's operators and clips of integers stay.
     """
     constants, grids = dict(graph.constants), dict(graph.grids)
     kept: list[Node] = []
     for node in graph.nodes:
-        skip = not quantizers and (is_carrier(node) or node.op_type == "QuantizeLinear")
+        skip = not quantizers and (
+            is_carrier(node)
+            or node.op_type == "QuantizeLinear"
+            or (node.op_type == "Clip" and _is_integer(constants.get(node.inputs[0])))
+        )
         if skip or _is_random(node) or not all(n in constants for n in node.inputs if n):
             kept.append(node)
             continue
@@ -52,7 +58,9 @@ def fold_constants(graph: Graph, *, quantizers: bool = True) -> Graph:
         if grid is not None and is_carrier(node):
             values: tuple[AnyArray, ...] = (_on_grid(node, grid, arguments),)
         else:
-            values = RuntimeFunction(node, graph.opsets)(*map(_runnable, arguments))
+            fixed = {n: constants[n] for n in node.inputs if n}
+            alone = dataclasses.replace(node, fixed=fixed)
+            values = RuntimeFunction(alone, graph.opsets)(*arguments)
         for name, value in zip(node.outputs, values, strict=True):
             if name:
                 constants[name] = read_only(value)
@@ -95,53 +103,25 @@ def _on_grid(node: Node, grid: UniformQuantizer, arguments: list[AnyArray | None
     return quantize_values(node, grid, values, given).astype(np.float32)
 
 
-def _runnable(value: AnyArray | None) -> AnyArray | None:
-    """Widen 2- and 4-bit integers, which ONNX Runtime takes from nobody but itself."""
-    if value is None or value.dtype.kind != "V" or "int" not in value.dtype.name:
-        return value
-    return value.astype(np.uint8 if value.dtype.name.startswith("u") else np.int8)
+def _is_integer(value: AnyArray | None) -> bool:
+    return value is not None and value.dtype.kind in "iuV"
 
 
 def plain_integers(graph: Graph) -> Graph:
     """Widen what is left of 2- and 4-bit integer constants."""
-    constants = {n: v if (w := _runnable(v)) is v or w is None else read_only(w)
-                 for n, v in graph.constants.items()}  # fmt: skip
+    constants = {n: v if (w := plain(v)) is v else read_only(w) for n, v in graph.constants.items()}
     return dataclasses.replace(graph, constants=constants)
 
 
-def join_quantizer_pairs(graph: Graph) -> Graph:
-    """Make each QuantizeLinear that DequantizeLinear reads one node with it.
-
-    Both must have the same constant scale and zero point, and these must make an integer grid
-    of at most 16 bits; what is not joined runs in float as it is.
-    """
-    makers = {n.outputs[0]: n for n in graph.nodes if n.op_type == "QuantizeLinear"}
-    nodes = []
-    for node in graph.nodes:
-        if node.op_type == "DequantizeLinear":
-            node = _with_kind(graph, node, makers.get(node.inputs[0]))
-            maker = makers.get(node.inputs[0])
-            if maker is not None and _same_parameters(graph, maker, node):
-                inputs = (maker.inputs[0], *node.inputs[1:])
-                pair = dataclasses.replace(node, op_type=PAIR, domain=OWN_DOMAIN, inputs=inputs)
-                parameters = [graph.constants.get(name) for name in node.inputs[1:]]
-                node = node if carried_quantizer(pair, parameters) is None else pair
-        nodes.append(node)
-    return dataclasses.replace(graph, nodes=tuple(nodes))
-
-
-def _with_kind(graph: Graph, node: Node, maker: Node | None) -> Node:
-    """Note rank and element type of what a DequantizeLinear reads, where they are known."""
-    value = graph.constants.get(node.inputs[0])
-    shape = graph.shapes.get(node.inputs[0], ()) if value is None else value.shape
-    zero_points = [graph.constants[n] for n in node.inputs[2:3] if n in graph.constants]
-    kind = next((a.dtype.name for a in (value, *zero_points) if a is not None), "")
-    if not kind and maker is not None and len(maker.inputs) < 3:
-        wanted = maker.attributes.get("output_dtype", 0) or TensorProto.UINT8
-        kind = helper.tensor_dtype_to_np_dtype(wanted).name
-    return dataclasses.replace(
-        node, attributes={**node.attributes, "rank": len(shape), "kind": kind}
+def fix_constants(graph: Graph) -> Graph:
+    """Let every node know which of its inputs are constants, for whoever runs it alone."""
+    nodes = tuple(
+        dataclasses.replace(
+            node, fixed={n: graph.constants[n] for n in node.inputs if n in graph.constants}
+        )
+        for node in graph.nodes
     )
+    return dataclasses.replace(graph, nodes=nodes)
 
 
 def check_quantizers(graph: Graph) -> Graph:
@@ -150,20 +130,6 @@ def check_quantizers(graph: Graph) -> Graph:
         if is_qonnx(node.domain, node.op_type):
             carried_quantizer(node, [graph.constants.get(name) for name in node.inputs[1:]])
     return graph
-
-
-def _same_parameters(graph: Graph, first: Node, second: Node) -> bool:
-    """Tell whether two quantizer nodes have equal constant parameters and axes."""
-    if first.attributes.get("axis", 1) != second.attributes.get("axis", 1):
-        return False
-    mine, other = first.inputs[1:], second.inputs[1:]
-    return len(mine) == len(other) and all(
-        a in graph.constants
-        and b in graph.constants
-        and graph.constants[a].dtype == graph.constants[b].dtype
-        and np.array_equal(graph.constants[a], graph.constants[b])
-        for a, b in zip(mine, other, strict=True)
-    )
 
 
 def _is_random(node: Node) -> bool:
@@ -222,6 +188,8 @@ def _matmul_and_bias(
         weight = graph.constants.get(matmul.inputs[1])
         if weight is None or weight.ndim != 2 or matmul.inputs[0] in graph.constants:
             continue
+        if len(graph.shapes.get(matmul.inputs[0], (None, None))) < 2:
+            continue  # a vector; Gemm wants a matrix
         shape = graph.constants[bias].shape
         if (
             shape[-1:] == weight.shape[-1:]
@@ -276,13 +244,3 @@ def _zero_padding(graph: Graph, pad: Node) -> tuple[int, ...] | None:
     if half < 3 or min(flat) < 0 or any(flat[:2]) or any(flat[half : half + 2]):
         return None
     return (*flat[2:half], *flat[half + 2 :])
-
-
-def unique(name: str, taken: set[str]) -> str:
-    """Return `name`, with a number if it is taken, and mark it as taken."""
-    candidate, count = name, 1
-    while candidate in taken:
-        count += 1
-        candidate = f"{name}_{count}"
-    taken.add(candidate)
-    return candidate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import onnxruntime as ort
 
 _DISABLED = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -17,3 +19,13 @@ def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
     options.log_severity_level = 4
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+_CODES = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
+_PLACES = re.compile(r"\S*/onnxruntime\S*/\S+\.(?:cc|h|cu):\d+ .*?\) (?:\[.*?\] )?(?=\S)")
+
+
+def reason(error: Exception) -> str:
+    """Return what a library says about a fault, on one line, without its codes and paths."""
+    text = _CODES.sub("", " ".join(str(error).split()))
+    return _PLACES.sub("", text)[:300].rstrip(". ")

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from quantlib.arrays import carrier, exact_integers
+from quantlib.arrays import carrier
 from quantlib.core import affine
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
-from quantlib.core.tensor import Tensor
 from quantlib.errors import TensorError
+from quantlib.graph.float_definitions import divide
 from quantlib.ops import kernels
-from quantlib.ops.base import Intermediate, MixingOp
+from quantlib.ops.base import MixingOp
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
+    from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node
 
 
@@ -30,12 +31,6 @@ def _pair(operands: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor]:
     a, b = operands
     assert a is not None and b is not None
     return a, b
-
-
-def _at_zero(x: Tensor) -> Tensor:
-    """Return a tensor of real zeros on the grid of `x`."""
-    code = np.asarray(x.quantizer.zero_point, dtype=x.codes.dtype)
-    return Tensor(x.quantizer, codes=np.broadcast_to(code, x.shape))
 
 
 @register_op("Add")
@@ -93,19 +88,6 @@ class Add(MixingOp):
     ) -> FloatArray:
         scale = self._scale(*_pair(operands), output)
         return affine.dequantize(accumulator, scale=scale, zero_point=0)
-
-    def intermediates(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        constants: Collection[int],
-        output: UniformQuantizationParameters | None,
-    ) -> Iterator[Intermediate]:
-        """Yield both terms on the common scale."""
-        del accumulator, constants
-        a, b = _pair(operands)
-        yield Intermediate("first term", self.accumulate(a, _at_zero(b), output=output))
-        yield Intermediate("second term", self.accumulate(_at_zero(a), b, output=output))
 
     def rescales(self, position: int) -> bool:
         """Both terms are put on the common scale."""
@@ -168,23 +150,6 @@ class Mul(MixingOp):
         )
         return np.asarray(left * right - za * right - zb * left, dtype=kind)
 
-    def intermediates(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        constants: Collection[int],
-        output: UniformQuantizationParameters | None,
-    ) -> Iterator[Intermediate]:
-        """Yield the product of the codes, where a zero point makes it differ."""
-        del accumulator, constants, output
-        pair = _pair(operands)
-        if any(bool(np.any(x.quantizer.zero_point)) for x in pair):
-            left, right = (
-                kernels.round_low_bits(exact_integers(x.codes), lsbs)
-                for x, lsbs in zip(pair, self.factor_lsbs, strict=True)
-            )
-            yield Intermediate("product", left * right)
-
     def with_rounded_operands(
         self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int
     ) -> Mul:
@@ -237,8 +202,9 @@ class Div(MixingOp):
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         a, b = inputs
+        assert a is not None and b is not None
         with np.errstate(all="ignore"):
-            return (np.asarray(a / b),)  # type: ignore[operator]
+            return (divide(a, b),)
 
     def calibrated(self, *inputs: AnyArray | None, output_bits: int) -> Div:
         """Measure ``1 / B`` and the value of B that is nearest to 0.

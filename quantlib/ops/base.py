@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from quantlib.arrays import exact_integers
 from quantlib.graph.node_functions import NodeFunction, RuntimeFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.params import UniformQuantizationParameters
@@ -75,21 +73,9 @@ class QuantizedOp(ABC):
         del inputs, output
         return ()
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Intermediate:
-    """An integer that an encrypted computation holds on the way to an accumulator.
-
-    Parameters
-    ----------
-    name : str
-        As in `quantlib.analysis.widths.ranges.Part`.
-    values : integer-valued array
-        Broadcastable to the accumulator.
-    """
-
-    name: str
-    values: AnyArray
+    def as_onnx(self) -> QuantizedOp:
+        """Return the operator without what Concrete ML does differently from ONNX."""
+        return self
 
 
 class MixingOp(QuantizedOp):
@@ -161,29 +147,6 @@ class MixingOp(QuantizedOp):
         del operands, constants, threshold_bits
         return self
 
-    def intermediates(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        constants: Collection[int],
-        output: UniformQuantizationParameters | None,
-    ) -> Iterator[Intermediate]:
-        """Yield the integers on the way to an accumulator, where there are any.
-
-        Parameters
-        ----------
-        accumulator : integer-valued array
-            As from `accumulate`.
-        *operands : Tensor or None
-            What it was made of.
-        constants : collection of int
-            Positions of the operands that are constants.
-        output : UniformQuantizationParameters or None
-            As for `accumulate`.
-        """
-        del accumulator, operands, constants, output
-        yield from ()
-
     def rescales(self, position: int) -> bool:
         """Tell whether an operand passes through a table even where it is on the input grid.
 
@@ -204,26 +167,6 @@ class MixingOp(QuantizedOp):
         """
         del operands
         return None
-
-
-def split_product(
-    accumulator: Codes, sums: AnyArray, zero_points: AnyArray
-) -> Iterator[Intermediate]:
-    """Yield the three integers of ``sum x * w - zero_point * sum x``.
-
-    Parameters
-    ----------
-    accumulator : integer-valued array
-        Their sum.
-    sums : int64 array
-        The sum of the codes x that meet each accumulator, broadcastable to it.
-    zero_points : int64 array
-        Of the weights, broadcastable to the accumulator.
-    """
-    term = sums * -zero_points
-    yield Intermediate("product", exact_integers(np.asarray(accumulator)) - term)
-    yield Intermediate("input sum", np.broadcast_to(sums, term.shape))
-    yield Intermediate("zero-point term", term)
 
 
 class WeightedOp(MixingOp):
@@ -293,7 +236,7 @@ class FloatOp(QuantizedOp):
 
     treatment = Treatment.LOOKUP
 
-    clips_outliers: ClassVar[bool] = False
+    clips_outliers: bool = False
     """Whether output statistics ignore the lowest and highest 0.1 % of values."""
 
     keeps_grid: ClassVar[bool] = False

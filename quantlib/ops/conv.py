@@ -10,18 +10,17 @@ import numpy as np
 from quantlib.arrays import exact_integers
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.ops import kernels
-from quantlib.ops.base import WeightedOp, split_product
+from quantlib.ops.base import WeightedOp
 from quantlib.ops.registry import register_op
 from quantlib.ops.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Any
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node
-    from quantlib.ops.base import Intermediate
 
 
 @register_op("Conv")
@@ -91,22 +90,6 @@ class Conv(WeightedOp):
             group=self.group,
             bound=kernels.product_bound(magnitude, largest),
         )
-
-    def intermediates(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        constants: Collection[int],
-        output: UniformQuantizationParameters | None,
-    ) -> Iterator[Intermediate]:
-        """Yield the product of the codes, the input sum and the zero-point term."""
-        del constants, output
-        x, w, _ = _with_bias(operands)
-        zero_points = np.ravel(w.quantizer.zero_point)
-        if np.any(zero_points):
-            by_channel = np.broadcast_to(zero_points, w.shape[:1])
-            sums = self._input_sums(x, w)
-            yield from split_product(accumulator, sums, _per_channel(by_channel, sums.ndim))
 
     def _input_sums(self, x: Tensor, w: Tensor) -> AnyArray:
         """Return the sum of the codes that meet each accumulator, int64, of its shape."""

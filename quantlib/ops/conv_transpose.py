@@ -49,7 +49,7 @@ class ConvTranspose(WeightedOp):
     def _window(self, kernel: tuple[int, ...]) -> Window:
         return Window.from_attributes(self.attributes, kernel)
 
-    def _frame(
+    def frame(
         self, window: Window, spatial: tuple[int, ...]
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the output's first place in the full result, and its size, per spatial axis."""
@@ -78,7 +78,7 @@ class ConvTranspose(WeightedOp):
     def _transposed(self, x: AnyArray, w: AnyArray, bound: int | None) -> AnyArray:
         """Return the output's frame of the full result; exact below `bound`, as is for None."""
         window = self._window(w.shape[2:])
-        start, sizes = self._frame(window, x.shape[2:])
+        start, sizes = self.frame(window, x.shape[2:])
         keywords = {
             "strides": window.strides,
             "dilations": window.dilations,

@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from quantlib.arrays import exact_integers
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.ops import kernels
-from quantlib.ops.base import WeightedOp, split_product
+from quantlib.ops.base import WeightedOp
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Collection, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node
-    from quantlib.ops.base import Intermediate
 
 
 @register_op("Gemm", "MatMul")
@@ -97,27 +95,6 @@ class Gemm(WeightedOp):
             left, right, sum_lsbs=sums, difference_lsbs=differences
         )
         return np.asarray(product - zero_point * left.sum(axis=-1, keepdims=True, dtype=np.int64))
-
-    def intermediates(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        constants: Collection[int],
-        output: UniformQuantizationParameters | None,
-    ) -> Iterator[Intermediate]:
-        """Yield the product of the codes, the input sum and the zero-point term.
-
-        None where the second factor has no zero point, or the first one is the constant.
-        """
-        del output
-        _, b, left, right = self._operands(*operands)
-        zero_points = np.ravel(b.quantizer.zero_point)
-        if 0 in constants or not np.any(zero_points):
-            return
-        if 1 in constants:  # by output channel, as the weights' bounds are
-            zero_points = np.broadcast_to(zero_points, right.shape[-1:])
-        sums = exact_integers(left).sum(axis=-1, keepdims=True)
-        yield from split_product(accumulator, sums, zero_points)
 
     def with_rounded_operands(
         self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
+from quantlib.graph.node_functions import NodeFunction, serialize_node
 from quantlib.ops.base import MovingOp
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from quantlib.arrays import AnyArray
+    from quantlib.graph.model import Node
+
+_PAD_WITH_INPUTS = 13
+"""An operator set in which Pad takes its amounts and its value as inputs."""
 
 
 @register_op("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand")
@@ -37,13 +45,41 @@ class Select(MovingOp):
 
 @register_op("Pad")
 class Pad(MovingOp):
-    """Pads codes with the code of 0.0, or of the given value."""
+    """Pads codes with the code of 0.0, or of the given value.
+
+    Before operator set 11 amounts and value are attributes; they are read as what later
+    operator sets take as inputs, so that the value is a real number and no code.
+    """
 
     uses_output_bits = False
 
+    def __init__(self, function: NodeFunction, given: tuple[AnyArray, ...] = ()) -> None:
+        super().__init__(function)
+        self.given = given
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Read the attributes of old operator sets; wrap the node's own implementation."""
+        amounts = node.attributes.get("pads", node.attributes.get("paddings"))
+        if amounts is None:
+            return cls(NodeFunction(node, opsets))
+        mode = node.attributes.get("mode", "constant")
+        inputs = (node.inputs[0], f"{node.name}/pads", f"{node.name}/value")
+        proto = serialize_node("Pad", node.name, inputs, node.outputs, {"mode": mode})
+        newer = dataclasses.replace(
+            node, inputs=inputs, attributes={"mode": mode}, proto=proto, fixed={}
+        )
+        filler = np.float64(node.attributes.get("value", 0.0))
+        function = NodeFunction(newer, {**opsets, "": _PAD_WITH_INPUTS})
+        return cls(function, (np.array(amounts, dtype=np.int64), np.asarray(filler)))
+
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         """Pad real values."""
-        return self.function(*_cropped(*inputs))
+        x, *rest = _cropped(*inputs, *self.given)
+        assert x is not None
+        if len(rest) > 1 and rest[1] is not None:
+            rest[1] = rest[1].astype(x.dtype)
+        return self.function(x, *rest)
 
     def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
         """Pad codes that are shifted so that 0 stands for 0.0."""
@@ -51,6 +87,7 @@ class Pad(MovingOp):
         assert isinstance(tensor, Tensor)
         zero_point = int(np.asarray(tensor.quantizer.zero_point))
         shifted = tensor.codes - tensor.codes.dtype.type(zero_point)
+        rest += self.given
         arguments = [item if isinstance(item, np.ndarray) else None for item in rest]
         if len(arguments) > 1 and arguments[1] is not None:
             filler = np.rint(arguments[1] / tensor.quantizer.scale)

@@ -97,12 +97,20 @@ class AveragePool(MixingOp):
 @register_op("MaxPool")
 @dataclass(frozen=True, slots=True)
 class MaxPool(MixingOp):
-    """Largest code of each window (ONNX MaxPool-12), padded with the zero point.
+    """Largest code of each window (ONNX MaxPool-12).
 
     ONNX pads with minus infinity; Concrete ML with 0.0, which wins over negative values.
+
+    Parameters
+    ----------
+    window : Window
+        Kernel, strides, pads and dilations.
+    pads_zero : bool
+        Whether padding is 0.0; else it never wins.
     """
 
     window: Window
+    pads_zero: bool = True
     rounds_accumulator = False
     keeps_operand_grid = True
 
@@ -125,9 +133,11 @@ class MaxPool(MixingOp):
         )
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
-        """Compute on real values; data that is padded gets 0.0, in float32, as there."""
+        """Compute on real values; Concrete ML pads 0.0, and that in float32."""
         (x,) = inputs
         assert x is not None
+        if not self.pads_zero:
+            return (self._max(x, -np.inf, -np.inf),)
         if any(self.window.pads_for(x.shape[2:])):
             x = x.astype(np.float32)
         return (self._max(x, 0.0, -np.inf),)
@@ -139,7 +149,12 @@ class MaxPool(MixingOp):
         (x,) = operands
         assert x is not None
         lowest = float(x.codes.min(initial=0))
-        return self._max(x.codes, int(np.asarray(x.quantizer.zero_point)), lowest)
+        zero = int(np.asarray(x.quantizer.zero_point)) if self.pads_zero else lowest
+        return self._max(x.codes, zero, lowest)
+
+    def as_onnx(self) -> MaxPool:
+        """Return the pool whose padding never wins."""
+        return MaxPool(self.window, pads_zero=False)
 
     def dequantize(
         self,

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from quantlib.arrays import exact_integers
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.graph.node_functions import NodeFunction
 from quantlib.ops import kernels
-from quantlib.ops.base import Intermediate, MixingOp
+from quantlib.ops.base import MixingOp
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.tensor import Tensor
@@ -39,7 +38,8 @@ class _Reduction(MixingOp):
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         return self.function(*inputs)
 
-    def _axes(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+    def axes_of(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+        """Return the axes that are summed, ascending, given the operands and their rank."""
         given = operands[1] if len(operands) > 1 else None
         chosen = self.axes if given is None else tuple(int(i) for i in np.ravel(given))  # type: ignore[arg-type]
         if not chosen:
@@ -54,7 +54,7 @@ class _Reduction(MixingOp):
         assert x is not None
         return kernels.exact_sum(
             x.codes,
-            axis=self._axes(operands, x.codes.ndim),
+            axis=self.axes_of(operands, x.codes.ndim),
             keepdims=self.keepdims,
             magnitude=x.magnitude,
         )
@@ -65,21 +65,8 @@ class _Reduction(MixingOp):
         assert x is not None
         return -self._count(operands, x) * int(np.asarray(x.quantizer.zero_point))
 
-    def intermediates(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        constants: Collection[int],
-        output: UniformQuantizationParameters | None,
-    ) -> Iterator[Intermediate]:
-        """Yield the sum less the codes' zero points, where they have one."""
-        del constants, output
-        offset = self.rounding_offset(*operands)
-        if offset:
-            yield Intermediate("shifted sum", exact_integers(np.asarray(accumulator)) + offset)
-
     def _count(self, operands: tuple[Tensor | None, ...], x: Tensor) -> int:
-        axes = self._axes(operands, x.codes.ndim)
+        axes = self.axes_of(operands, x.codes.ndim)
         return int(np.prod([x.codes.shape[i] for i in axes]))
 
     def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
@@ -140,7 +127,8 @@ class GlobalAveragePool(_Reduction):
         """Take all axes but batch and channel."""
         return cls(NodeFunction(node, opsets), None, True, False, mean=True)
 
-    def _axes(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+    def axes_of(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+        """Return every axis but those of samples and channels."""
         del operands
         return tuple(range(2, ndim))
 

@@ -1,4 +1,4 @@
-"""Operators that run in float: what they compute is not ours.
+"""Operators that run in float: what they compute is the node's function.
 
 On functions of one integer tensor they become a table look-up under encryption.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+from onnx import TensorProto
 
 from quantlib.graph.node_functions import NodeFunction
 from quantlib.ops.base import FloatOp
@@ -21,13 +22,40 @@ if TYPE_CHECKING:
 
 
 @register_op(
-    "Abs", "Cast", "Celu", "Clip", "Elu", "Equal", "Erf", "Exp", "Floor", "Greater",
+    "Abs", "Celu", "Clip", "Elu", "Equal", "Erf", "Exp", "Floor", "Greater",
     "GreaterOrEqual", "HardSigmoid", "HardSwish", "LeakyRelu", "Less", "LessOrEqual",
     "Log", "Max", "Min", "Neg", "Not", "Or", "PRelu", "Pow", "Relu", "Round", "Selu", "Sigmoid",
     "Sign", "Softplus", "Tanh", "Where",
 )  # fmt: skip
 class Univariate(FloatOp):
     """A function of one value, or of one tensor and constants."""
+
+
+@register_op("Cast")
+class Cast(FloatOp):
+    """Another type for the same values.
+
+    Real numbers and truth values that become real are float64, whether the model says float or
+    double: under encryption there is no rounding to float32 inside a table.
+    """
+
+    def __init__(self, function: NodeFunction, *, to_real: bool) -> None:
+        super().__init__(function)
+        self.to_real = to_real
+
+    @classmethod
+    def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
+        """Read the type."""
+        to_real = node.attributes.get("to") in (TensorProto.FLOAT, TensorProto.DOUBLE)
+        return cls(NodeFunction(node, opsets), to_real=to_real)
+
+    def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
+        """Widen real numbers and truth values; leave whole numbers and other types to ONNX."""
+        x = inputs[0]
+        assert x is not None
+        if self.to_real and x.dtype.kind in "fb":
+            return (x.astype(np.float64),)
+        return super().float_results(*inputs)
 
 
 @register_op("Identity")
@@ -45,11 +73,17 @@ class BatchNormalization(FloatOp):
     bit, the last bit decides ties, and Concrete ML divides before it multiplies.
     """
 
-    clips_outliers = True
-
-    def __init__(self, function: NodeFunction, *, epsilon: float) -> None:
+    def __init__(
+        self, function: NodeFunction, *, epsilon: float, clips_outliers: bool = True
+    ) -> None:
         super().__init__(function)
+        self.function: NodeFunction = function
         self.epsilon = epsilon
+        self.clips_outliers = clips_outliers
+
+    def as_onnx(self) -> BatchNormalization:
+        """Return the normalization whose range is all values."""
+        return BatchNormalization(self.function, epsilon=self.epsilon, clips_outliers=False)
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:

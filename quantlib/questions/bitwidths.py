@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.observation import observe
+from quantlib.analysis.search import fitting
 from quantlib.analysis.widths import cost as costs
 from quantlib.analysis.widths.budget import Budget, bit_width_budget
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import FeasibleRegion, feasible_region
-from quantlib.analysis.widths.remedies import Remedy, VerifiedRemedy, remedies, verify
+from quantlib.analysis.widths.remedies import RemedyStudy, study_remedies
 from quantlib.errors import OptionsError
 from quantlib.questions.registry import Question, Stream
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from quantlib.analysis.search.fitting import Fit
+    from quantlib.analysis.search.search import Progress
+    from quantlib.analysis.widths.targets import Target
     from quantlib.analysis.workbench import Workbench
-    from quantlib.arrays import FloatArray
+    from quantlib.arrays import FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
     from quantlib.questions.registry import GoOn
 
@@ -41,22 +47,40 @@ def cost(bench: Workbench, config: QuantizationConfig) -> costs.Cost:
 
 
 @Question
-def proposals(bench: Workbench, config: QuantizationConfig, layer: str) -> tuple[Remedy, ...]:
-    """Return what makes a layer's accumulator narrower, with predictions; none without a rule."""
-    module = bench.module(config)
-    seen = observe(module, bench.data.evaluation, memo=bench.memo)
+def remedies(
+    bench: Workbench, config: QuantizationConfig, layer: str, criterion: Criterion
+) -> RemedyStudy | None:
+    """Return what would bring a layer within the limit, measured where the model is quick.
+
+    None for an operator without a rule.
+    """
     try:
-        return remedies(module, layer, seen=seen, sqnr_db=evaluate(bench, config).sqnr_db)
+        return study_remedies(bench, config, layer, criterion=criterion)
     except OptionsError:
-        return ()
+        return None
 
 
 @Question
 def verified(
-    bench: Workbench, config: QuantizationConfig, layer: str
-) -> tuple[VerifiedRemedy, ...]:
-    """Quantize, bound and run each proposal."""
-    return verify(bench, proposals(bench, config, layer))
+    bench: Workbench, config: QuantizationConfig, layer: str, criterion: Criterion
+) -> RemedyStudy:
+    """Return the same measured, however long one configuration takes."""
+    return study_remedies(bench, config, layer, criterion=criterion, at_once_s=math.inf)
+
+
+@Stream
+def make_fit(
+    bench: Workbench,
+    go_on: GoOn,
+    config: QuantizationConfig,
+    criterion: Criterion,
+    target: Target | None,
+) -> Iterator[Progress | Fit]:
+    """Find what brings every layer within the limit with the least loss.
+
+    Progress, and at the end the answer; see `quantlib.analysis.search.fitting.make_fit`.
+    """
+    yield from fitting.make_fit(bench, config, criterion=criterion, target=target, go_on=go_on)
 
 
 @Question
@@ -89,22 +113,34 @@ def at_widths(
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MeasuredCells:
+    """What the pairs of widths of one layer do, (weight widths, activation widths).
+
+    Parameters
+    ----------
+    sqnr_db : float64 array
+        SQNR of the model, dB; NaN where it is still to be measured.
+    seen_bits : int64 array
+        Width of the layer's integers that count on the data; 0 where it is still to be measured.
+    """
+
+    sqnr_db: FloatArray
+    seen_bits: IntArray
+
+
 @Stream
 def measured_region(
     bench: Workbench, go_on: GoOn, config: QuantizationConfig, layer: str
-) -> Iterator[FloatArray]:
-    """Measure the model's SQNR with each pair of widths of one layer.
-
-    Yields
-    ------
-    float64 array, (weight widths, activation widths)
-        SQNR in dB, after each pair; NaN where it is still to be measured.
-    """
-    found = np.full((len(BITS), len(BITS)), np.nan)
+) -> Iterator[MeasuredCells]:
+    """Run the model with each pair of widths of one layer; after each, all cells so far."""
+    sqnr_db = np.full((len(BITS), len(BITS)), np.nan)
+    seen_bits = np.zeros((len(BITS), len(BITS)), dtype=np.int64)
     for i, weight_bits in enumerate(BITS):
         for j, activation_bits in enumerate(BITS):
             if not go_on():
                 return
             changed = at_widths(config, layer, weight_bits, activation_bits)
-            found[i, j] = evaluate(bench, changed).sqnr_db
-            yield found.copy()
+            sqnr_db[i, j] = evaluate(bench, changed).sqnr_db
+            seen_bits[i, j] = budget(bench, changed)[layer].counted_bits(Criterion.SEEN)
+            yield MeasuredCells(sqnr_db.copy(), seen_bits.copy())

@@ -18,9 +18,9 @@ from quantlib.analysis.distributions import (
     weight_distributions,
 )
 from quantlib.analysis.float_model import FloatReference
-from quantlib.analysis.observation import batches
 from quantlib.calibration.sufficiency import Sufficiency, assess_samples
 from quantlib.core.options import QuantizationOptions
+from quantlib.execution.calls import calls
 from quantlib.execution.weights import weight_symmetry
 from quantlib.questions.registry import Question
 
@@ -152,7 +152,7 @@ def _sample_accumulators(
             lows.append(rows.min(axis=1))
             highs.append(rows.max(axis=1))
 
-    for batch in batches(bench.data.calibration):
+    for batch in calls(bench.graph, bench.data.calibration):
         bench.module(config).run(*batch, observe=note)
     if not lows:
         return np.empty(0), np.empty(0)

@@ -12,6 +12,7 @@ from quantlib.analysis.attribution.flip_origin import divergences
 from quantlib.analysis.attribution.partial_run import is_integer
 from quantlib.analysis.comparison import compare_outputs, dequantized_outputs
 from quantlib.analysis.preflight import inspect_model
+from quantlib.execution.calls import n_samples
 from quantlib.questions.registry import Question, Stream
 
 if TYPE_CHECKING:
@@ -143,7 +144,7 @@ def ledger_products(bench: Workbench, config: QuantizationConfig) -> float:
     """Return how many products a ledger of a configuration takes, roughly."""
     layers = sum(is_integer(layer) for layer in bench.module(config).layers)
     macs = sum(node.macs or 0 for node in inspect_model(bench.graph).nodes)
-    return float(macs) * len(bench.data.evaluation[0]) * max(1, layers)
+    return float(macs) * n_samples(bench.graph, bench.data.evaluation) * max(1, layers)
 
 
 @Question

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.decisions import check_labels
 from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.outputs import check_labels_fit
 from quantlib.analysis.preflight import Preflight, inspect_model
+from quantlib.execution.calls import n_samples, samples_of
 from quantlib.questions.registry import Question
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class ModelCard:
         Numbers in floating-point constants; size of the model.
     preflight : Preflight
         How each node will be treated.
+    notes : tuple of str
+        What was mended or decided while reading, in words.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ModelCard:
     n_parameters: int
     size_bytes: int
     preflight: Preflight
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ def model_card(bench: Workbench) -> ModelCard:
         n_parameters=graph.n_parameters,
         size_bytes=len(graph.source),
         preflight=inspect_model(graph),
+        notes=graph.notes,
     )
 
 
@@ -98,8 +103,8 @@ def data_card(bench: Workbench) -> DataCard:
     data = bench.data
     return DataCard(
         name=data.name,
-        n_calibration=len(data.calibration[0]),
-        n_evaluation=len(data.evaluation[0]),
+        n_calibration=n_samples(bench.graph, data.calibration),
+        n_evaluation=n_samples(bench.graph, data.evaluation),
         has_labels=data.labels is not None,
         is_synthetic=data.is_synthetic,
         notes=data.notes,
@@ -109,8 +114,8 @@ def data_card(bench: Workbench) -> DataCard:
 @Question
 def check(bench: Workbench) -> None:
     """Run the float model; raise what is wrong with it, its data or labels, or all together."""
-    y_float = bench.float_model.output()
-    check_labels(y_float, bench.data.labels)
+    outputs = [bench.float_model.output(name) for name in bench.graph.output_names]
+    check_labels_fit(outputs, bench.data.labels)
 
 
 @Question
@@ -124,7 +129,14 @@ def evaluation(bench: Workbench, config: QuantizationConfig) -> Timed:
 @Question
 def evaluation_inputs(bench: Workbench, samples: Sequence[int]) -> AnyArray:
     """Return a few samples of the first model input."""
-    return np.array(bench.data.evaluation[0][list(samples)])
+    chosen = samples_of(bench.graph, bench.data.evaluation, np.array(samples, dtype=np.int64))
+    return np.array(chosen[0])
+
+
+@Question
+def output_names(bench: Workbench) -> tuple[str, ...]:
+    """Return the names of the model's outputs."""
+    return bench.graph.output_names
 
 
 @Question

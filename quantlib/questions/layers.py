@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from quantlib.analysis.attribution.sensitivity import Sensitivity
-    from quantlib.analysis.search.program import Objective
+    from quantlib.analysis.search.objective import Objective
     from quantlib.analysis.search.search import Progress, SearchResult
+    from quantlib.analysis.widths.criterion import Criterion
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
     from quantlib.questions.registry import GoOn
@@ -40,18 +41,18 @@ def search(
     *,
     objective: Objective,
     floor_db: float | None,
+    criterion: Criterion,
     weight_bits: tuple[int, ...],
     activation_bits: tuple[int, ...],
 ) -> Iterator[Progress | SearchResult]:
     """Search widths per layer; progress, and at the end the result."""
-    for step in searches.search(
+    yield from searches.search(
         bench,
         config,
         objective=objective,
         floor_db=floor_db,
+        criterion=criterion,
+        go_on=go_on,
         weight_bits=weight_bits,
         activation_bits=activation_bits,
-    ):
-        yield step
-        if not go_on():
-            return
+    )

@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from scipy.special import rel_entr, softmax
+from scipy.stats import binomtest
 
 import quantlib as ql
 from quantlib.analysis.attribution.flip_origin import AT_INPUT, AT_OUTPUT, divergences
@@ -119,7 +121,7 @@ def test_outputs_of_other_shapes_are_refused() -> None:
 def test_outputs_in_batches_are_the_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     made = sample("digits_mlp")
     module = ql.quantize(made.graph, made.data.calibration, ql.QuantizationConfig.from_n_bits(4))
-    monkeypatch.setattr("quantlib.analysis.comparison.BATCH", 100)
+    monkeypatch.setattr("quantlib.execution.calls.BATCH", 100)
     assert np.array_equal(
         dequantized_outputs(module, made.reference), module.forward(*made.data.evaluation)
     )
@@ -234,3 +236,19 @@ def test_only_scores_and_samples_that_are_there_diverge() -> None:
         with pytest.raises(ql.TensorError, match="from 0 to 19"):
             list(divergences(module, [x], samples))  # type: ignore[arg-type]
     assert list(divergences(module, [x], [])) == []
+
+
+def test_a_comparison_says_how_sure_its_share_is_and_how_far_distributions_are() -> None:
+    rng = np.random.default_rng(5)
+    before = rng.normal(0, 3, size=(150, 4))
+    after = before + rng.normal(0, 1, size=before.shape)
+    found = compare_outputs(before, after)
+    agree = int((before.argmax(1) == after.argmax(1)).sum())
+    expected = binomtest(agree, 150).proportion_ci(0.95, method="wilson")
+    assert found.agreement_interval == pytest.approx((expected.low, expected.high))
+    assert found.divergence is not None
+    p, q = softmax(before, axis=1), softmax(after, axis=1)
+    assert found.divergence.nats == pytest.approx(rel_entr(p, q).sum(axis=1).mean())
+    one_column = compare_outputs(before[:, :1], after[:, :1])
+    assert one_column.agreement_interval is None
+    assert one_column.divergence is None

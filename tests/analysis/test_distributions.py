@@ -115,10 +115,17 @@ def test_every_estimator_is_offered_and_least_squares_wins_its_own_game() -> Non
     measured = distribution(values)
     options = ql.QuantizationOptions(4, is_signed=True, is_symmetric=True)
     choices = {c.estimator.name: c for c in range_choices(measured, options) if c.estimator}
-    assert set(choices) == set(RULES)
+    assert set(choices) == set(RULES) - {"moving-average", "sample-mean"}
     best = max(choice.fit.sqnr_db for choice in choices.values())
     assert choices["mse"].fit.sqnr_db >= best - 0.15
     assert choices["min-max"].fit.clipped_share == 0
+
+
+def test_what_works_on_samples_is_offered_for_activations_alone() -> None:
+    measured = activation_distributions(FloatReference(GRAPH, (X,)))["h"]
+    names = {c.estimator.name for c in range_choices(measured, ql.QuantizationOptions(6))
+             if c.estimator}  # fmt: skip
+    assert names == set(RULES)
 
 
 def test_estimators_without_a_rule_for_the_width_are_left_out() -> None:

@@ -138,12 +138,36 @@ def test_what_a_sum_rounds_inside_is_counted() -> None:
     assert count.integers == 64
 
 
+def test_what_a_dynamic_quantizer_rounds_is_counted() -> None:
+    model = build(
+        [
+            helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"], "dynamic"),
+            helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], "back"),
+            helper.make_node("MatMul", ["d", "w"], ["y"], "product"),
+        ],
+        inputs={"x": ["batch", 4]},
+        outputs=["y"],
+        constants={"w": normal(4, 3)},
+    )
+    # 0 to 255 in steps of 1: three halves lie between two codes
+    data = np.array([[0, 255, 0.5, 1.5], [7, 100.5, 3, 0.25]], dtype=np.float32)
+    module = ql.PostTrainingAffineQuantization(8, ql.load_model(model)).quantize_module(data)
+    counts = [t for t in count_ties(module, data).layers if t.decided and not t.is_input]
+    assert [(t.integers, t.decided) for t in counts] == [(8, 3)]
+
+
 def test_calibration_rounds_more_than_a_run_and_its_ties_are_counted_so() -> None:
     module = given("digits_cnn", "c6")
     ran, calibrated = count_ties(module), count_ties(module, calibrating=True)
     assert calibrated.integers > ran.integers
     # its average pool leaves sums of four on a grid of half the step: every other one is a tie
     assert ran.decided_inside > 1000
+
+
+def test_a_linear_graph_is_calibrated_without_rounding() -> None:
+    module = given("cancer_linear", "c10")
+    assert count_ties(module).integers > 0
+    assert count_ties(module, calibrating=True).integers == 0
 
 
 def test_batches_count_as_all_samples_at_once() -> None:

@@ -100,3 +100,23 @@ def test_as_many_levels_as_bins_leave_one_window() -> None:
 
 def test_equal_divergences_keep_the_wider_window() -> None:
     assert entropy_window(np.full(64, 7), 32, 4) == (0, 64)
+
+
+def runtime_range(*batches: Any) -> tuple[float, float, float]:
+    """Its range for the batches, and the largest magnitude among them."""
+    collector = HistogramCollector("entropy", False, 128, 128, 99.999, "same")
+    for batch in batches:
+        collector.collect({"t": [batch]})
+    low, high, *_ = collector.compute_collection_result()["t"]
+    return float(low), float(high), max(float(np.abs(batch).max()) for batch in batches)
+
+
+def test_one_batch_has_one_candidate_and_later_ones_that_widen_the_histogram_are_clipped() -> None:
+    rng = np.random.default_rng(1)
+    first = rng.normal(size=20_000).astype(np.float32)
+    low, high, _ = runtime_range(first)
+    assert (low, high) == (float(first.min()), float(first.max()))
+    later = np.append(rng.normal(size=20_000), 12.0).astype(np.float32)
+    low, high, reach = runtime_range(first, later)
+    assert reach == 12.0
+    assert high < 5.0

@@ -31,6 +31,9 @@ def test_the_document_says_what_the_library_reports(name: str) -> None:
             n.macs,
             n.refusal,
             n.carried_bits,
+            n.departure,
+            n.unseen,
+            n.convention,
         )
         for n in found.nodes
     ]
@@ -77,3 +80,10 @@ def test_grids_that_came_with_the_model_have_a_column() -> None:
     assert shown == [str(node.carried_bits or "–") for node in nodes]
     assert set(shown) > {"–"}
     assert "own grid" not in run("inspect", SAMPLES / "digits_cnn.onnx").stdout
+
+
+def test_what_was_mended_on_loading_is_said() -> None:
+    path = ROOT / "tests" / "cases" / "08_nodes_out_of_order.onnx"
+    text = " ".join(run("inspect", path).stdout.split())
+    assert "'Relu_0' stands before what it reads" in text
+    assert "stands before" in " ".join(run("quantize", path, "--synthetic").stderr.split())

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import quantlib as ql
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS, Estimator
+from quantlib.core.scheme import LayerOverride
 from quantlib.core.widths import bit_width
 
 BASE = ql.QuantizationConfig.from_n_bits(4)
@@ -99,3 +101,16 @@ def test_a_width_is_the_smallest_that_holds_the_range(low: int, extent: int) -> 
 
     assert holds(bits)
     assert bits == 1 or not holds(bits - 1)
+
+
+@pytest.mark.parametrize("name", ["moving-average", "sample-mean"])
+def test_weights_take_no_estimator_that_works_on_samples(name: str) -> None:
+    averaged = ql.Scheme(4, estimator=Estimator(name))
+    config = ql.QuantizationConfig.from_n_bits(4)
+    assert config.replace(activations=averaged).activations == averaged
+    with pytest.raises(ql.OptionsError, match="weights have none"):
+        config.replace(weights=averaged)
+    with pytest.raises(ql.OptionsError, match="weights have none"):
+        LayerOverride(weights=averaged)
+    assert name not in WEIGHT_ESTIMATORS
+    assert {*WEIGHT_ESTIMATORS, "moving-average", "sample-mean"} == set(ESTIMATORS)

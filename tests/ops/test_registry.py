@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 import quantlib as ql
-from quantlib.analysis.preflight import CONCRETE_ML_OPS
+from quantlib.analysis.verdicts import CONCRETE_ML_OPS
 from quantlib.execution.treatments import plan
 from quantlib.ops.base import MixingOp, Treatment
 from tests import models
@@ -65,9 +65,10 @@ def test_preflight_says_where_concrete_ml_departs_from_onnx(
         helper.make_node("Cast", ["t"], ["y"], "out", to=1),
     ]
     graph = ql.load_model(models.build(nodes, inputs={"x": shape}, outputs=["y"], opset=14))
-    refusal = ql.inspect_model(graph).nodes[0].refusal
-    assert refusal.endswith(verdict) if verdict == "" else verdict in refusal
-    assert bool(refusal) is bool(verdict)
+    found = ql.inspect_model(graph).nodes[0]
+    assert verdict in found.verdict
+    assert bool(found.refusal or found.departure) is bool(verdict)
+    assert bool(found.refusal) is (op_type == "Unfold")
 
 
 def test_operators_that_fuse_take_two_variables() -> None:

@@ -33,6 +33,7 @@ DEFAULTS = {
     "model": "digits_cnn", "weight_bits": 4, "activation_bits": 4, "input_bits": "auto",
     "output_bits": "auto", "weights_signed": "auto", "weights_symmetric": "auto",
     "activations_signed": "auto", "activations_symmetric": "auto", "rounding": "off", "limit": 16,
+    "conventions": "concrete-ml", "quantize_rest": "auto",
     "weights_range": "min-max", "weights_per_channel": False, "weights_narrow": False,
     "weights_power_of_two": False, "activations_range": "min-max", "activations_narrow": False,
     "activations_power_of_two": False, "calibrate_on": "quantized", "overrides": "",
@@ -438,7 +439,8 @@ def test_an_exported_configuration_restores_every_control(open_screen: OpenScree
         "activations_signed": "yes", "activations_symmetric": "yes", "input_bits": "8",
         "output_bits": "9", "rounding": "7", "limit": 12, "weights_range": "percentile:99.9",
         "weights_per_channel": True, "weights_narrow": True, "activations_power_of_two": True,
-        "activations_range": "mse", "calibrate_on": "float",
+        "activations_range": "mse", "calibrate_on": "float", "conventions": "onnx",
+        "quantize_rest": "no",
         "overrides": '{"/c2/Conv":{"weights":{"n_bits":3}}}',
     }  # fmt: skip
     at = set_controls(open_screen("pages/export.py"), **settings)

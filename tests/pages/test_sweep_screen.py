@@ -81,7 +81,7 @@ def test_the_grid_says_how_many_how_long_and_what_contradicts(iris: AppTest) -> 
 
 def test_a_grid_that_is_too_large_is_one_error(iris: AppTest) -> None:
     every = {}
-    for name in ("weights_estimator", "activations_estimator", "rounding"):
+    for name in ("weights_estimator", "activations_estimator", "rounding", "calibrate_on"):
         row: Any = iris.get_by_key(f"sweep.{name}")
         every[name] = list(row.options)
     chips(iris, **every)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core.config_json import read_overrides
 from quantlib.core.estimator import ESTIMATORS
 from tests.paths import ROOT
@@ -31,7 +32,7 @@ VIEWS = [
     pytest.param("calibration", {"view": "channels", "kind": "weights"}, 1, 1, id="channels"),
     pytest.param("calibration", {"view": "enough samples?"}, 2, 0, id="samples"),
     pytest.param("calibration", {"order": "worst first", "log": "true"}, 1, 1, id="logarithmic"),
-    pytest.param("bitwidths", {"view": "width"}, None, 2, id="width"),
+    pytest.param("bitwidths", {"view": "width"}, None, 1, id="width"),
     pytest.param("bitwidths", {"view": "what fits"}, 1, 0, id="what-fits"),
     pytest.param("bitwidths", {"view": "cost"}, 2, 1, id="cost"),
     pytest.param("layers", {"view": "sensitivity"}, 1, 1, id="sensitivity"),
@@ -167,28 +168,52 @@ def select_remedy(at: AppTest, layer: str, row: int) -> AppTest:
 
 
 def test_an_applied_remedy_is_an_override_that_the_sidebar_names_and_clears() -> None:
-    at = open_view("bitwidths", {"layer": "5 /c2/Conv"})
-    predicted = at.dataframe[1].value
-    assert predicted["change"][1] == "1 bit less for the layer's weights"
-    select_remedy(at, "/c2/Conv", 1).button(key="bitwidths.apply").click().run()
+    at = open_view("bitwidths", {"layer": "5 /c2/Conv"}, limit="8")
+    found = at.dataframe[1].value
+    row = list(found["change"]).index("1 bit less for the layer's weights")
+    select_remedy(at, "/c2/Conv", row).button(key="bitwidths.apply").click().run()
     assert_fine(at)
     assert overrides(at)["/c2/Conv"].weights.n_bits == 3
     assert any("1 layer differs" in caption.value for caption in at.sidebar.caption)
-    assert (
-        at.dataframe[2].value["weights allow (bits)"][2] <= predicted["predicted width (bits)"][1]
-    )
+    assert at.dataframe[-1].value["seen (bits)"][2] == found["width (bits)"][row]
     assert "bitwidths.apply" not in {button.key for button in at.button}, "nothing is selected now"
     at.button(key="config.clear_overrides").click().run()
     assert_fine(at)
     assert overrides(at) == {}
 
 
-def test_remedies_are_verified_on_request() -> None:
-    at = open_view("bitwidths", {"verify": "true"}, model="iris_linear")
+def test_remedies_are_offered_only_where_a_layer_is_beyond_the_limit() -> None:
+    at = open_view("bitwidths", {}, model="iris_linear", limit="6")
     assert_fine(at)
+    narrow = len(at.dataframe)
     table = at.dataframe[1].value
-    assert table["verified width (bits)"].notna().all()
-    assert table["verified SQNR (dB)"].notna().all()
+    assert table["SQNR (dB)"].notna().all()
+    assert list(table["fits"]) == [bits <= 6 for bits in table["width (bits)"]]
+    wide = open_view("bitwidths", {}, model="iris_linear", limit="16")
+    assert len(wide.dataframe) == narrow - 1
+
+
+def test_everything_is_made_to_fit_in_one_step() -> None:
+    at = open_view("bitwidths", {}, model="iris_linear", limit="6")
+    at.button(key="bitwidths.fit").click().run()
+    for _ in range(100):
+        if "bitwidths.fit.apply" in {button.key for button in at.button}:
+            break
+        time.sleep(0.2)
+        at.run()
+    assert_fine(at)
+    at.button(key="bitwidths.fit.apply").click().run()
+    assert_fine(at)
+    assert at.session_state["config.limit"] == 6
+    assert max(at.dataframe[-1].value["seen (bits)"]) <= 6
+    assert len(at.session_state["state.history"]) == 1, "Layers can undo it"
+
+
+@pytest.mark.parametrize("criterion", [str(criterion) for criterion in Criterion])
+def test_what_counts_against_the_limit_is_chosen_once_for_all_screens(criterion: str) -> None:
+    at = open_view("bitwidths", {}, model="iris_linear", criterion=criterion)
+    assert_fine(at)
+    assert f"fits 16 bits, {criterion}" in at.dataframe[-1].value.columns
 
 
 def test_the_map_of_what_fits_shows_the_measured_sqnr_on_request() -> None:

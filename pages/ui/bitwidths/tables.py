@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from quantlib.analysis.widths.criterion import Criterion
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from quantlib.analysis.widths.budget import Budget, LayerBudget
     from quantlib.analysis.widths.cost import Cost
-    from quantlib.analysis.widths.remedies import Remedy, VerifiedRemedy
+    from quantlib.analysis.widths.remedies import RemedyStudy
+    from quantlib.analysis.widths.targets import Target
 
 
-def budget_table(found: Budget) -> pd.DataFrame:
+def budget_table(found: Budget, criterion: Criterion) -> pd.DataFrame:
     """Return one row per accumulator: three widths, ranges, headroom."""
     layers = found.layers
     seen = [layer.seen for layer in layers]
@@ -25,7 +28,9 @@ def budget_table(found: Budget) -> pd.DataFrame:
             "seen (bits)": _whole(s.width_bits if s else None for s in seen),
             "weights allow (bits)": [layer.weights.width_bits for layer in layers],
             "types allow (bits)": [layer.types.width_bits for layer in layers],
-            f"fits {found.limit_bits} bits": [layer.fits for layer in layers],
+            f"fits {found.limit_bits} bits, {criterion}": [
+                layer.fits_by(criterion) for layer in layers
+            ],
             "headroom (bits)": [round(layer.headroom_bits, 2) for layer in layers],
             "smallest seen": [str(s.range[0]) if s else None for s in seen],
             "largest seen": [str(s.range[1]) if s else None for s in seen],
@@ -55,22 +60,37 @@ def parts_table(layer: LayerBudget) -> pd.DataFrame:
     )
 
 
-def remedy_table(proposed: Sequence[Remedy], done: Sequence[VerifiedRemedy] | None) -> pd.DataFrame:
-    """Return one row per remedy: predicted and, once run, verified."""
-    table = pd.DataFrame(
+def remedy_table(study: RemedyStudy) -> pd.DataFrame:
+    """Return one row per remedy: measured, or predicted where the model is slow."""
+    if study.measured is None:
+        return pd.DataFrame(
+            {
+                "change": [remedy.title for remedy in study.proposed],
+                "predicted width (bits)": [r.predicted_width_bits for r in study.proposed],
+                "predicted SQNR (dB)": [round(r.predicted_sqnr_db) for r in study.proposed],
+                "predicted to fit": [remedy.predicted_to_fit for remedy in study.proposed],
+                "carried by": [_carried(remedy.targets) for remedy in study.proposed],
+            }
+        )
+    measured = study.measured
+    bits = [
+        entry.width_bits if study.criterion is Criterion.ANY_INPUT else entry.seen_width_bits
+        for entry in measured
+    ]
+    return pd.DataFrame(
         {
-            "change": [remedy.title for remedy in proposed],
-            "predicted width (bits)": [remedy.predicted_width_bits for remedy in proposed],
-            "predicted SQNR (dB)": [round(remedy.predicted_sqnr_db, 1) for remedy in proposed],
+            "change": [entry.remedy.title for entry in measured],
+            "width (bits)": _whole(bits),
+            "fits": [entry.fits_by(study.criterion) for entry in measured],
+            "SQNR (dB)": [round(entry.sqnr_db, 1) for entry in measured],
+            "against now (dB)": [round(entry.sqnr_db - study.sqnr_db, 1) for entry in measured],
+            "carried by": [_carried(entry.remedy.targets) for entry in measured],
         }
     )
-    if done is not None:
-        table["verified width (bits)"] = [result.width_bits for result in done]
-        table["verified SQNR (dB)"] = [round(result.sqnr_db, 1) for result in done]
-        table["fits"] = [result.fits for result in done]
-    else:
-        table["predicted to fit"] = [remedy.predicted_to_fit for remedy in proposed]
-    return table
+
+
+def _carried(targets: Iterable[Target]) -> str:
+    return ", ".join(sorted(map(str, targets)))
 
 
 def cost_table(found: Cost) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,12 @@ import numpy as np
 import streamlit as st
 
 from pages.ui import engine, state, tables, text
+from pages.ui.bitwidths import remedies
 from pages.ui.bitwidths import tables as width_tables
 from pages.ui.charts import budgets, theme
 from quantlib import wording
-from quantlib.errors import QuantlibError
+from quantlib.analysis.widths.cost import RoundingMethod
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.questions import bitwidths
 
 if TYPE_CHECKING:
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from pages.ui.frame import Current
     from quantlib.analysis.reports import LayerSummary
     from quantlib.analysis.widths.budget import LayerBudget
-    from quantlib.core.config import QuantizationConfig
 
 
 def pick(names: Sequence[str]) -> None:
@@ -55,7 +57,8 @@ def width(current: Current, layer: LayerBudget) -> None:
                 "The weights have a zero point: an encrypted computation also holds the input sum "
                 "and its product with the zero point. Symmetric weights need neither."
             )
-    remedies(current, layer)
+    if not layer.fits_by(state.criterion()):
+        remedies.of_layer(current, layer)
 
 
 def _composition(layer: LayerBudget, summary: LayerSummary) -> None:
@@ -97,68 +100,9 @@ def _composition(layer: LayerBudget, summary: LayerSummary) -> None:
         st.caption(f"Weights: {wording.grid_in_full(summary.weight_grid)}")
 
 
-def remedies(current: Current, layer: LayerBudget) -> None:
-    """Draw what would narrow the layer, predicted, then verified; one click applies one."""
-    config = current.config
-    proposed = current.ask(bitwidths.proposals, config, layer.name)
-    if not proposed:
-        return
-    st.subheader("What would narrow it", anchor=False)
-    done = None
-    if st.toggle(
-        "Verify by running each",
-        key="bitwidths.verify",
-        bind="query-params",
-        help="Quantizes and runs every proposal; until then widths and SQNR are predictions.",
-    ):
-        with st.spinner(f"Running {len(proposed)} configurations"):
-            done = current.ask(bitwidths.verified, config, layer.name)
-    table = width_tables.remedy_table(proposed, done)
-    event = st.dataframe(
-        table,
-        hide_index=True,
-        key=_remedies_key(layer),
-        on_select="rerun",
-        selection_mode="single-row",
-        column_config=tables.formats(table),
-        placeholder=tables.MISSING,
-        alt="What would narrow the accumulator, and what it costs",
-    )
-    rows = [row for row in event.selection.rows if row < len(proposed)]
-    apply_column, table_column = st.columns(2)
-    if rows:
-        _adoption(
-            apply_column,
-            f"Apply: {proposed[rows[0]].title}",
-            proposed[rows[0]].config,
-            key="bitwidths.apply",
-        )
-    else:
-        apply_column.caption("Select a row to apply it.")
-    with table_column:
-        tables.download(table, key="bitwidths.remedies.csv", label="Remedies", content="remedies")
-
-
-def _remedies_key(layer: LayerBudget) -> str:
-    """Return the key of the table; once a remedy is applied nothing is selected any more."""
-    return f"bitwidths.remedies.{layer.name}.{len(state.history())}"
-
-
-def _adoption(
-    column: st.delta_generator.DeltaGenerator, label: str, config: QuantizationConfig, *, key: str
-) -> None:
-    """Offer a configuration, if the sidebar can show it."""
-    try:
-        state.within_controls(config)
-    except QuantlibError as error:
-        column.caption(str(error))
-        return
-    column.button(label, key=key, type="primary", on_click=state.adopt, args=(config,))
-
-
 def fits(current: Current, layer: LayerBudget) -> None:
     """Draw which widths of this layer keep its accumulator within the limit."""
-    source, config = current.source, current.config
+    config = current.config
     found = current.ask(bitwidths.region, config, layer.name)
     if found is None:
         st.info(
@@ -166,7 +110,7 @@ def fits(current: Current, layer: LayerBudget) -> None:
             "or it has no weights and no width of its own."
         )
         return
-    sqnr = None
+    sqnr, counted = None, found
     if st.toggle(
         "Measure the SQNR of each cell",
         key="bitwidths.measure",
@@ -174,29 +118,32 @@ def fits(current: Current, layer: LayerBudget) -> None:
         help="Runs the model once per cell with only this layer changed.",
     ):
         bar = st.progress(0.0, "Measuring")
-        for sqnr in engine.each(source, bitwidths.measured_region, config, layer.name):
-            count = int(np.isfinite(sqnr).sum())
+        for cells in engine.each(current.led(), bitwidths.measured_region, config, layer.name):
+            sqnr, count = cells.sqnr_db, int(np.isfinite(cells.sqnr_db).sum())
             bar.progress(count / sqnr.size, f"Measuring: {count} of {sqnr.size}")
+            if state.criterion() is Criterion.SEEN:
+                counted = dataclasses.replace(found, width_bits=cells.seen_bits)
         bar.empty()
     here = (config.weights_of(layer.name).n_bits, config.activations_of(layer.name).n_bits)
     picked = st.plotly_chart(
-        budgets.fit_map(found, sqnr, here),
+        budgets.fit_map(counted, sqnr, here),
         key="bitwidths.map",
         on_select="rerun",
         selection_mode="points",
         config=theme.CONFIG,
         alt="Accumulator width over weight and activation bits of the layer",
     )
+    whose = Criterion.SEEN if counted is not found else Criterion.ANY_INPUT
     st.caption(
-        f"Each cell holds the accumulator width in bits, from the real weights quantized anew. "
-        f"Outlined cells fit {found.limit_bits} bits whatever the input; the circle is the present "
-        "choice. Click a cell to choose it."
+        f"Each cell holds the accumulator width in bits ({whose}), from the real weights quantized "
+        f"anew. Outlined cells fit {found.limit_bits} bits; the circle is the present choice. "
+        "Click a cell to choose it."
     )
     points = [p["customdata"] for p in picked.selection.points if p.get("customdata")]
     if points:
         w, a = int(points[0][0]), int(points[0][1])
         changed = bitwidths.at_widths(config, layer.name, w, a)
-        _adoption(
+        remedies.adoption(
             st.container(),
             f"Use {w} weight and {a} activation bits for this layer",
             changed,
@@ -209,9 +156,14 @@ def cost(current: Current) -> None:
     found = current.ask(bitwidths.cost, current.config)
     places = text.places(current.evaluation())
     figures = st.columns(4)
+    exact, approximate = found.n_lookups, found.n_lookups_approximate
     figures[0].metric(
-        "Table look-ups", f"{found.n_lookups:,}", help="Elements that enter a table, per sample."
+        "Table look-ups",
+        f"{exact:,}",
+        help="Programmable bootstraps per sample; exact rounding takes each low bit by one.",
     )
+    if approximate != exact:
+        figures[0].caption(f"{approximate:,} with approximate rounding")
     figures[1].metric("Products", f"{found.macs:,}", help="Multiply-accumulates per sample.")
     figures[2].metric(
         "Bit operations",
@@ -231,7 +183,12 @@ def cost(current: Current) -> None:
             config=theme.CONFIG,
             alt="Table look-ups by input width",
         )
-        st.caption("Under encryption a look-up costs several times more for each bit that enters.")
+        flops = found.complexity(RoundingMethod.EXACT)
+        st.caption(
+            f"{flops:.3g} floating-point operations per sample under encryption, by the "
+            "optimizer of Concrete 2.10 for single look-ups at an error probability of 2⁻⁴⁰: each "
+            "bit that enters costs 1.4 to 3.3 times more up to 9 bits, and little more beyond."
+        )
     with right:
         st.plotly_chart(
             budgets.bit_operations(found, places),

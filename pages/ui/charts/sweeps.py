@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import plotly.graph_objects as go
 
 from pages.ui.charts import theme
+from quantlib.analysis.widths.criterion import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ def heat_map(
     hovers: Sequence[str],
     current: QuantizationConfig,
     selected: QuantizationConfig | None = None,
+    criterion: Criterion = Criterion.SEEN,
 ) -> go.Figure:
     """A measure over weight bits and activation bits; cells that fit the limit are outlined.
 
@@ -90,7 +92,7 @@ def heat_map(
         "over the limit": ("dot", theme.OVER, 2, False),
     }
     for name, (dash, colour, width, fits) in frames.items():
-        cells = [cell for cell, i in best.items() if results[i].fits == fits]
+        cells = [cell for cell, i in best.items() if results[i].fits_by(criterion) == fits]
         line = {"dash": dash, "color": colour, "width": width}
         for cell in cells:
             _frame(figure, xs.index(cell[0]), ys.index(cell[1]), line)

@@ -25,7 +25,7 @@ MAX_IMAGES = 8
 def show_decisions(current: Current) -> None:
     """Draw which answers change, of which classes, how sure they were, and where they are lost."""
     for name, config in columns(current):
-        found = current.ask(comparisons.decisions, config)
+        found = current.ask_of_output(comparisons.decisions, config)
         if found is None:
             st.info("The outputs are no scores of classes, so there are no answers to compare.")
             continue

@@ -40,13 +40,15 @@ removes, the common scale of an Add.
 
 def draw(current: Current, config: QuantizationConfig, *, name: str, alone: bool) -> None:
     """Draw one configuration's ledger, or the way to it."""
-    products = current.ask(comparisons.ledger_products, config)
+    products = current.ask_of_output(comparisons.ledger_products, config)
     if products <= comparisons.AT_ONCE:
-        _finished(current.ask(comparisons.error_ledger, config), config, name=name, alone=alone)
+        _finished(
+            current.ask_of_output(comparisons.error_ledger, config), config, name=name, alone=alone
+        )
         return
     seconds = products * comparisons.SECONDS_PER_PRODUCT
     st.caption(f"This model is large: its ledger takes about {seconds:,.0f} s.")
-    key = (current.source, config)
+    key = (current.led(), config)
     job = state.ledger_job()
     running = job is not None and job.running and job.source == key
     st.button(
@@ -84,11 +86,11 @@ def _started(current: Current, config: QuantizationConfig) -> Job[ErrorLedger]:
     """Start a ledger in the background; it grows with the samples it has seen."""
     total = engine.data_card(current.source).n_evaluation
     return engine.begin(
-        current.source,
+        current.led(),
         comparisons.ledger,
         ((config,), {}),
         total=total,
-        label=(current.source, config),
+        label=(current.led(), config),
     )
 
 

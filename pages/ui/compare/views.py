@@ -182,7 +182,7 @@ def show_against(current: Current) -> None:
 
 def _pair(current: Current, other: str, config: QuantizationConfig) -> None:
     """Draw two configurations' outputs against each other."""
-    found = current.ask(comparisons.pair, config, current.config)
+    found = current.ask_of_output(comparisons.pair, config, current.config)
     st.caption(wording.config(config))
     left, right = st.columns([3, 2])
     with left:

@@ -33,7 +33,7 @@ def preflight_table(found: Preflight) -> pd.DataFrame:
 def _concrete_ml(node: NodeReport) -> str:
     """Return Concrete ML's verdict; what it refuses and is quantized here is an extension."""
     if not node.refusal:
-        return "accepts it"
+        return node.verdict
     extended = str(node.treatment) in {"integer", "mover", "table look-up"}
     return f"extension: {node.refusal}" if extended else node.refusal
 

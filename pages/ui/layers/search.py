@@ -11,7 +11,8 @@ from pages.ui import engine, state, tables, text
 from pages.ui.charts import searches, theme
 from pages.ui.layers import tables as layer_tables
 from pages.ui.layers.views import change
-from quantlib.analysis.search.program import Objective
+from quantlib import wording
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Progress, SearchResult
 from quantlib.analysis.search.tables import DEFAULT_BITS
 from quantlib.questions import layers
@@ -19,6 +20,7 @@ from quantlib.questions import layers
 if TYPE_CHECKING:
     from pages.ui.frame import Current
     from pages.ui.jobs import Job
+    from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig
 
 EVERY_S = 1.0
@@ -33,6 +35,7 @@ class SearchQuestion:
     config: QuantizationConfig
     objective: Objective
     floor_db: float | None
+    criterion: Criterion
 
 
 def is_answer(question: SearchQuestion, config: QuantizationConfig) -> bool:
@@ -62,8 +65,8 @@ def search(current: Current) -> None:
             [str(objective) for objective in Objective],
             key="layers.objective",
             bind="query-params",
-            format_func=lambda name: _OBJECTIVES[name],
-            help="Every accumulator fits the limit of the sidebar, for any input on the grid.",
+            format_func=lambda name: wording.OBJECTIVES[Objective(name)],
+            help="Every accumulator fits the limit of the sidebar, by what counts there.",
         )
         objective = Objective(words) if words in set(Objective) else Objective.SIZE
         floor = None
@@ -71,7 +74,7 @@ def search(current: Current) -> None:
             "Own floor for the SQNR",
             key="layers.own_floor",
             bind="query-params",
-            help="Otherwise 1 dB below the best uniform configuration that fits.",
+            help="Otherwise that of the best uniform configuration that fits.",
         ):
             floor = float(
                 st.slider("SQNR at least (dB)", 0, 60, 20, key="layers.floor", bind="query-params")
@@ -90,7 +93,7 @@ def search(current: Current) -> None:
             for what in ("weight", "activation")
         }
         plain = current.config.replace(overrides=())
-        question = SearchQuestion(current.source, plain, objective, floor)
+        question = SearchQuestion(current.led(), plain, objective, floor, state.criterion())
         job = state.search_job()
         running = job is not None and job.running
         st.button(
@@ -110,14 +113,6 @@ def search(current: Current) -> None:
         st.fragment(_answer, run_every=EVERY_S if running else None)(current)
 
 
-_OBJECTIVES = {
-    str(Objective.SIZE): "weight memory",
-    str(Objective.BIT_OPERATIONS): "bit operations",
-    str(Objective.LOOKUPS): "cost of table look-ups",
-    str(Objective.SQNR): "error (the highest SQNR)",
-}
-
-
 def _started(
     question: SearchQuestion, weight_bits: tuple[int, ...], activation_bits: tuple[int, ...]
 ) -> Job[Progress | SearchResult]:
@@ -125,6 +120,7 @@ def _started(
     asked = {
         "objective": question.objective,
         "floor_db": question.floor_db,
+        "criterion": question.criterion,
         "weight_bits": weight_bits,
         "activation_bits": activation_bits,
     }
@@ -165,13 +161,13 @@ def _answer(current: Current) -> None:
 
 
 def _is_of_another(question: object, current: Current) -> bool:
-    return not isinstance(question, SearchQuestion) or question.source != current.source
+    return not isinstance(question, SearchQuestion) or question.source != current.led()
 
 
 def _result(current: Current, question: object, found: SearchResult) -> None:
     """Draw what a search found, beside the best uniform configuration."""
     assert isinstance(question, SearchQuestion)
-    (st.success if found.beats_uniform else st.warning)(layer_tables.verdict_of_search(found))
+    (st.success if found.beats_uniform else st.warning)(wording.verdict_of_search(found))
     st.plotly_chart(
         searches.assignment(found, text.places(current.evaluation())),
         key="layers.assignment",
@@ -181,7 +177,7 @@ def _result(current: Current, question: object, found: SearchResult) -> None:
     table = layer_tables.search_table(found)
     tables.show(table, alt="What was found against the best uniform choice")
     limit = question.config.limit_bits
-    st.caption(f"For accumulators of at most {limit} bits; {found.runs} configurations were run.")
+    st.caption(f"For accumulators of at most {limit} bits, {found.criterion}. {found.tried}")
     if not is_answer(question, current.config):
         st.info(
             "The search was for other signs, ranges or another limit than the sidebar's now. "

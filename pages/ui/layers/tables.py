@@ -7,27 +7,14 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from quantlib import wording
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.objective import Objective
 
 if TYPE_CHECKING:
     from quantlib.analysis.attribution.sensitivity import Sensitivity
     from quantlib.analysis.search.search import SearchResult
 
 
-_COST_WORDS = {
-    Objective.SIZE: "weight memory",
-    Objective.BIT_OPERATIONS: "bit operations",
-    Objective.LOOKUPS: "look-up cost",
-    Objective.SQNR: "error",
-}
-
-
-_COST_TITLES = {
-    Objective.SIZE: "weights (bits)",
-    Objective.BIT_OPERATIONS: "bit operations",
-    Objective.LOOKUPS: "look-up cost (Σ 2^width)",
-    Objective.SQNR: "mean squared error",
-}
+_UNITS = {Objective.SIZE: " (bits)", Objective.LOOKUPS: " (floating-point operations)"}
 
 
 def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
@@ -49,21 +36,6 @@ def sensitivity_table(found: Sensitivity) -> pd.DataFrame:
     )
 
 
-def verdict_of_search(found: SearchResult) -> str:
-    """Return in a sentence whether a search found better than one width for all."""
-    if found.uniform is None:
-        return "No uniform configuration meets the conditions; this assignment does."
-    if not found.beats_uniform:
-        return "No assignment of the widths offered is better than the best uniform configuration."
-    if found.objective is Objective.SQNR:
-        return f"{found.gain:.1f} dB better than the best uniform configuration that fits."
-    before, after = wording.decibel(found.uniform.sqnr_db), wording.decibel(found.best.sqnr_db)
-    return (
-        f"{100 * found.gain:.0f} % less {_COST_WORDS[found.objective]} than the best uniform "
-        f"configuration, at {after} instead of {before}."
-    )
-
-
 def search_table(found: SearchResult) -> pd.DataFrame:
     """Return one row for what was found and one for the best uniform configuration."""
     rows = [("found", found.best)]
@@ -72,7 +44,9 @@ def search_table(found: SearchResult) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "configuration": [title for title, _ in rows],
-            _COST_TITLES[found.objective]: [candidate.cost for _, candidate in rows],
+            wording.OBJECTIVES[found.objective] + _UNITS.get(found.objective, ""): [
+                candidate.cost for _, candidate in rows
+            ],
             "predicted SQNR (dB)": [round(c.predicted_sqnr_db, 2) for _, c in rows],
             "measured SQNR (dB)": [round(c.sqnr_db, 2) for _, c in rows],
             "agreement": [c.agreement for _, c in rows],

@@ -11,7 +11,7 @@ from pages.ui.charts import searches, theme
 from pages.ui.layers import editing
 from pages.ui.layers import tables as layer_tables
 from quantlib.analysis.attribution.sensitivity import Part
-from quantlib.core.estimator import ESTIMATORS
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
 from quantlib.questions import compare, layers
 
@@ -34,15 +34,15 @@ def sensitivity(current: Current) -> None:
         help="Which of its operands are quantized.",
     )
     part = Part(words) if words in set(Part) else Part.BOTH
-    products = current.ask(compare.ledger_products, current.config)
-    known = engine.is_known(current.source, layers.sensitivity, current.config)
+    products = current.ask_of_output(compare.ledger_products, current.config)
+    known = engine.is_known(current.led(), layers.sensitivity, current.config)
     if products > compare.AT_ONCE and not known:
         seconds = products * compare.SECONDS_PER_PRODUCT
         st.caption(f"This model is large: running each layer alone takes about {seconds:,.0f} s.")
         if not st.button("Run each layer alone", key="layers.run", type="primary"):
             return
     with st.spinner("Running each layer alone"):
-        found = current.ask(layers.sensitivity, current.config)
+        found = current.ask_of_output(layers.sensitivity, current.config)
     st.plotly_chart(
         searches.tornado(found, part, text.places(current.evaluation())),
         key="layers.tornado",
@@ -87,7 +87,7 @@ def table(current: Current) -> None:
             ["weights signed", "weights symmetric", "activations signed", "activations symmetric"],
             words,
         ),
-        "weights range": list(ESTIMATORS),
+        "weights range": list(WEIGHT_ESTIMATORS),
         "activations range": list(ESTIMATORS),
     }
     columns: dict[str, Any] = {

@@ -26,7 +26,7 @@ NUMBERS = [str(number) for number in LESSONS]
 
 def draw(current: Current | None) -> None:
     """Draw the lesson that the link says."""
-    progress = Progress.read(str(st.session_state.get(PROGRESS) or ""))
+    progress = Progress.read(str(_set_to(PROGRESS) or ""))
     number, language, large = _bar()
     words, found = texts.common(language), texts.lesson(language, number)
     if large:

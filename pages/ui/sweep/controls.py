@@ -10,7 +10,7 @@ from pages.ui import engine, frame, state
 from quantlib.analysis.sweep.grid import SweepGrid
 from quantlib.analysis.sweep.run import split_known
 from quantlib.core.config import CALIBRATE_ON
-from quantlib.core.estimator import ESTIMATORS, Estimator
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS, Estimator
 from quantlib.errors import DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _BITS = list(range(2, 9))
 _WORDS = list(state.TRISTATE)
 _EDGES = [state.AUTO, *map(str, range(3, 13))]
 _ROUNDING = ["off", *map(str, range(3, 13))]
-_RANGES = list(ESTIMATORS)
+_RANGES = {"weights": list(WEIGHT_ESTIMATORS), "activations": list(ESTIMATORS)}
 
 
 def declared() -> SweepGrid:
@@ -48,7 +48,7 @@ def declared() -> SweepGrid:
         ranges: dict[str, Any] = {
             f"{part}_estimator": _chips(
                 f"Range of {part}",
-                _RANGES,
+                _RANGES[part],
                 [],
                 f"{part}_estimator",
                 "Which part of the values a grid covers; parameters at their defaults.",

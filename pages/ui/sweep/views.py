@@ -167,6 +167,7 @@ def _heat_map(view: View) -> None:
         hovers=view.hovers(measure),
         current=view.current,
         selected=chosen.config if chosen else None,
+        criterion=state.criterion(),
     )
     _chart(
         figure,
@@ -174,8 +175,8 @@ def _heat_map(view: View) -> None:
         alt=f"{view.label(measure)} over weight bits and activation bits",
     )
     st.caption(
-        "Where configurations share a cell, the best one is shown. A solid outline fits the limit "
-        "on the data, a dotted one does not. Click a cell."
+        "Where configurations share a cell, the best one is shown. A solid outline fits the "
+        f"limit ({state.criterion()}), a dotted one does not. Click a cell."
     )
 
 
@@ -329,6 +330,6 @@ def _filtered(view: View) -> list[int]:
     return [
         i
         for i, result in enumerate(view.results)
-        if (result.fits or not fitting)
+        if (result.fits_by(state.criterion()) or not fitting)
         and all(not values or axis.of(result.config) in values for axis, values in wanted.items())
     ]

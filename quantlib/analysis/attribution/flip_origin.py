@@ -9,6 +9,7 @@ import numpy as np
 
 from quantlib.analysis.attribution.partial_run import PartialRun, is_integer, samples_per_state
 from quantlib.errors import TensorError
+from quantlib.execution.calls import n_samples, samples_of, samples_per_call
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,7 +50,7 @@ def divergences(
     Parameters
     ----------
     module : QuantizedModule
-        Its first output holds scores, (N, C).
+        Its lead output holds scores, (N, C).
     inputs : sequence of arrays
         Real model inputs; samples along axis 0.
     samples : sequence of int
@@ -67,14 +68,21 @@ def divergences(
     Layers are tried from the last to the first, so that a sample costs what lies behind the
     layer at which it diverges.
     """
-    chosen = _checked(np.asarray(samples), len(inputs[0]))
-    step = samples_per_state(module.graph, max(1, len(chosen)))
+    graph = module.graph
+    chosen = _checked(np.asarray(samples), n_samples(graph, inputs))
+    if len(chosen) and (graph.batch.mixes or graph.batch.size not in (None, 1)):
+        raise TensorError(
+            "samples of this model depend on those beside them; no sample's decision can be "
+            "traced without the others."
+        )
+    room = samples_per_state(graph, max(1, len(chosen)))
+    step = samples_per_call(graph, inputs, room)
     for start in range(0, len(chosen), step):
         part = chosen[start : start + step]
-        run = PartialRun(module, [array[part] for array in inputs])
+        run = PartialRun(module, samples_of(graph, inputs, part))
         if run.exact_output.ndim != 2:
             raise TensorError(
-                f"the first output has the shape {run.exact_output.shape}; only scores of classes, "
+                f"the output has the shape {run.exact_output.shape}; only scores of classes, "
                 "one row per sample, decide anything."
             )
         lost = run.output.argmax(axis=1) != run.exact_output.argmax(axis=1)

@@ -50,7 +50,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class ErrorLedger:
-    """The mean squared error of a module's first output, divided up.
+    """The mean squared error of a module's lead output, divided up.
 
     Parameters
     ----------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import ChainMap
 from enum import IntEnum
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.tensor import Tensor
+from quantlib.execution.calls import calls, n_samples, values_per_sample
 from quantlib.execution.layer import real_values
 from quantlib.ops.base import MixingOp, MovingOp, WeightedOp
 
@@ -104,11 +104,7 @@ def _weight_at(weight: Tensor, precision: Precision) -> FloatArray:
 
 def samples_per_state(graph: Graph, n_samples: int) -> int:
     """Return for how many samples all tensors of a model are kept at once."""
-    per_sample = sum(
-        math.prod(size for size in graph.shapes.get(name, ())[1:] if isinstance(size, int))
-        for node in graph.nodes
-        for name in node.outputs
-    )
+    per_sample = values_per_sample(graph)
     return max(1, min(n_samples, MAX_BATCH, STATE_BYTES // max(1, 8 * _COPIES * per_sample)))
 
 
@@ -135,7 +131,7 @@ class PartialRun:
         Every tensor of the integer run; empty unless kept. Inputs that their readers round are
         there as they came.
     output : float array
-        First output of the integer run, as ``QuantizedModule.forward`` returns it.
+        The graph's lead output of the integer run, as ``QuantizedModule.forward`` returns it.
 
     Notes
     -----
@@ -149,13 +145,14 @@ class PartialRun:
     ) -> None:
         self.module = module
         self.layers = module.layers
-        self.output_name = module.graph.output_names[0]
+        self.output_name = module.graph.lead_output
         self.real: dict[str, Value] = {}
         self._grids: dict[str, UniformQuantizer] = {}
         outputs = module.run(*inputs, observe=lambda layer, run: self._note(layer, run, keep_runs))
-        self.output = forward_values(outputs[0])
-        self._rounds_output = isinstance(outputs[0], Tensor) and not np.array_equal(
-            outputs[0].values, self.output
+        lead = outputs[module.graph.output_names.index(self.output_name)]
+        self.output = forward_values(lead)
+        self._rounds_output = isinstance(lead, Tensor) and not np.array_equal(
+            lead.values, self.output
         )
         constants = module.graph.constants
         self.exact: dict[str, Value] = {
@@ -282,12 +279,12 @@ class PartialRun:
         return different
 
     def leaving(self, *values: Mapping[str, Value]) -> FloatArray:
-        """Return the first output as it leaves an integer run: rounded if the module's is."""
+        """Return the lead output as it leaves an integer run: rounded if the module's is."""
         found = next(v[self.output_name] for v in values if self.output_name in v)
         return forward_values(found) if self.rounds_output else self.output_of(*values)
 
     def output_of(self, *values: Mapping[str, Value]) -> FloatArray:
-        """Return the first output's real values, unrounded; the first mapping that has it."""
+        """Return the lead output's real values, unrounded; the first mapping that has it."""
         found = next(v[self.output_name] for v in values if self.output_name in v)
         array = found.values if isinstance(found, Tensor) else found
         return np.asarray(array, dtype=np.float64)
@@ -313,7 +310,7 @@ class PartialRun:
 
     @property
     def rounds_output(self) -> bool:
-        """Whether the first output is rounded to a grid as it leaves, after its layer."""
+        """Whether the lead output is rounded to a grid as it leaves, after its layer."""
         return self._rounds_output
 
 
@@ -321,10 +318,9 @@ def partial_runs(
     module: QuantizedModule, reference: FloatReference, *, keep_runs: bool
 ) -> Iterator[PartialRun]:
     """Yield the module on consecutive samples of `reference`."""
-    n_samples = len(reference.inputs[0])
-    step = samples_per_state(module.graph, n_samples)
-    for start in range(0, n_samples, step):
-        inputs = [array[start : start + step] for array in reference.inputs]
+    graph = module.graph
+    room = samples_per_state(graph, n_samples(graph, reference.inputs))
+    for inputs in calls(graph, reference.inputs, room):
         yield PartialRun(module, inputs, keep_runs=keep_runs)
 
 

@@ -2,46 +2,21 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.tables import check_limit
 from quantlib.errors import OptionsError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from quantlib.analysis.search.space import Pair
     from quantlib.analysis.search.tables import CostTables, LayerTable
     from quantlib.arrays import AnyArray, FloatArray
-
-Pair = tuple[int, int]
-"""Weight and activation width of a layer; 0 for a layer without weights."""
-
-
-class Objective(StrEnum):
-    """What a search makes as small, or for quality as large, as it can.
-
-    Examples
-    --------
-    >>> import quantlib as ql
-    >>> [str(objective) for objective in ql.Objective]
-    ['size', 'bit operations', 'look-up cost', 'SQNR']
-    """
-
-    SIZE = "size"
-    """Memory of the weights, bits."""
-
-    BIT_OPERATIONS = "bit operations"
-    """Products, each times both widths."""
-
-    LOOKUPS = "look-up cost"
-    """Table look-ups, each counted as ``2**width`` of what enters."""
-
-    SQNR = "SQNR"
-    """Output signal over noise."""
 
 
 def cost_of(table: LayerTable, objective: Objective) -> FloatArray:

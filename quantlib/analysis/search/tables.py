@@ -1,26 +1,20 @@
-"""What each width of each layer costs: error measured, all else in closed form."""
+"""What each width of each layer adds to error and costs, from assignments that were run."""
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.widths.cost import cost
-from quantlib.analysis.widths.facts import layer_facts
-from quantlib.analysis.widths.feasible import feasible_region, has_weights
-from quantlib.core.scheme import LayerOverride
-from quantlib.errors import OptionsError, UnreachableError
+from quantlib.analysis.search.objective import COSTS, Objective
+from quantlib.errors import UnreachableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from quantlib.analysis.widths.cost import Cost
-    from quantlib.analysis.widths.facts import LayerFacts
-    from quantlib.analysis.workbench import Workbench
+    from quantlib.analysis.search.runs import Run, Runner
+    from quantlib.analysis.search.space import LayerChoices, Pair, Space
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
 
@@ -36,15 +30,15 @@ class LayerTable:
     name : str
         The layer.
     weight_bits, activation_bits : tuple of int
-        Widths to choose from; a layer without weights has one entry, 0.
+        Widths to choose from; the one entry 0 where there is nothing to choose.
     error : float array, (weight widths, activation widths)
         Mean squared error of the model's first output that the choice adds, the others at their
         widest; measured for weights and activations apart, and added.
     width_bits : int array, same shape
-        Width the weights let the accumulator reach; 0 where no such grid exists.
+        Width that counts against the limit; 0 where no such grid exists.
     weight_size_bits, bit_operations, lookup_cost : float arrays, same shape
-        Memory of the layer's constants; products times both widths; look-ups on its result,
-        each counted as ``2**width``.
+        What the layer adds to each cost: `quantlib.analysis.widths.cost`, with all layers at the
+        same pair.
     """
 
     name: str
@@ -85,108 +79,86 @@ class CostTables:
         return float(self.signal / 10 ** (sqnr_db / 10))
 
 
-def widest(
-    config: QuantizationConfig, weight_bits: Sequence[int], activation_bits: Sequence[int]
-) -> QuantizationConfig:
-    """Return `config` with every layer at the widest choice and no overrides."""
-    top = max(activation_bits)
-    return config.replace(
-        weights=config.weights.replace(n_bits=max(weight_bits)),
-        activations=config.activations.replace(n_bits=top),
-        input_bits=max(config.input_bits, top),
-        output_bits=max(config.output_bits, top),
-        overrides=(),
-    )
+def uniform_pairs(space: Space) -> tuple[Pair, ...]:
+    """Return the pairs of widths that layers can share, each width that some layer offers."""
+    weights = sorted({bits for layer in space.layers for bits in layer.weight_bits if bits})
+    activations = sorted({bits for layer in space.layers for bits in layer.activation_bits if bits})
+    return tuple((w, a) for w in weights or [0] for a in activations or [0])
 
 
-def with_widths(
-    config: QuantizationConfig, widths: Mapping[str, tuple[int, int]]
-) -> QuantizationConfig:
-    """Return `config` with weight and activation widths by layer; 0 keeps the weights'."""
-    overrides = dict(config.overrides)
-    for layer, (weight, activation) in widths.items():
-        weights = config.weights.replace(n_bits=weight) if weight else None
-        activations = config.activations.replace(n_bits=activation)
-        overrides[layer] = LayerOverride(
-            None if weights == config.weights else weights,
-            None if activations == config.activations else activations,
-        )
-    return config.replace(overrides=overrides)
+def table_assignments(space: Space) -> Iterator[dict[str, Pair]]:
+    """Yield the assignments that `cost_tables` needs: the widest, one layer changed, all alike."""
+    base = {layer.name: layer.widest for layer in space.layers}
+    yield base
+    for layer in space.layers:
+        for pair in _apart(layer):
+            yield {**base, layer.name: pair}
+    for pair in uniform_pairs(space):
+        yield space.all_at(pair)
 
 
-def cost_tables(
-    bench: Workbench,
-    config: QuantizationConfig,
-    *,
-    weight_bits: Sequence[int] = DEFAULT_BITS,
-    activation_bits: Sequence[int] = DEFAULT_BITS,
-) -> Iterator[tuple[int, int, CostTables | None]]:
-    """Measure every layer's choices; yield runs done, runs in all, and at the end the tables.
+def _apart(layer: LayerChoices) -> Iterator[Pair]:
+    """Yield the pairs of a layer in which only weights or only activations are not the widest."""
+    top = layer.widest
+    for pair in layer.pairs:
+        if (pair[0] == top[0]) != (pair[1] == top[1]):
+            yield pair
 
-    Parameters
-    ----------
-    bench : Workbench
-        Model and data.
-    config : QuantizationConfig
-        Signs, ranges, rounding and limit; its widths and overrides are replaced.
-    weight_bits, activation_bits : sequence of int
-        Widths to choose from, the same for every layer.
 
-    Raises
-    ------
-    OptionsError
-        No choice of some layer fits ``config.limit_bits``; raised before anything is measured.
+def cost_tables(runner: Runner) -> CostTables | None:
+    """Return the tables that the runs of `table_assignments` make.
+
+    Runs that are not there yet are run. None when the widest assignment cannot be applied.
     """
-    if not weight_bits or not activation_bits:
-        raise OptionsError("offer at least one weight width and one activation width.")
-    base = widest(config, weight_bits, activation_bits)
-    top = (max(weight_bits), max(activation_bits))
-
-    def error_of(changed: QuantizationConfig) -> float:
-        return evaluate(bench, changed).mse
-
-    module = bench.module(base)
-    facts = []
-    exists: dict[str, AnyArray] = {}
-    for fact in layer_facts(module):
-        region = feasible_region(
-            fact, base.limit_bits, weight_bits=weight_bits, activation_bits=activation_bits
-        )
-        if region is not None and (region.width_bits > 0).any():
-            check_limit(fact.layer.name, region.width_bits, base.limit_bits)
-            facts.append(fact)
-            exists[fact.layer.name] = region.width_bits > 0
-    total = 1 + sum(
-        (len(weight_bits) - 1) * has_weights(f) + len(activation_bits) - 1 for f in facts
-    )
-    base_error, done = error_of(base), 1
-    yield done, total, None
-    measured: dict[str, tuple[list[float], list[float]]] = {}
-    for fact in facts:
-        name = fact.layer.name
-        columns: tuple[list[float], list[float]] = ([], [])
-        possible = [np.any(exists[name], axis=axis).tolist() for axis in (1, 0)]
-        for part, widths in enumerate(
-            (weight_bits if has_weights(fact) else (0,), activation_bits)
-        ):
-            for i, n_bits in enumerate(widths):
-                pair = (n_bits, top[1]) if part == 0 else (top[0] * has_weights(fact), n_bits)
-                if n_bits in (0, top[part]) or not possible[part][i]:
-                    columns[part].append(0.0)
-                    continue
-                error = error_of(with_widths(base, {name: pair})) - base_error
-                columns[part].append(max(0.0, error))
-                done += 1
-                yield done, total, None
-        measured[name] = columns
-    output = bench.float_model.output().astype(np.float64)
-    tables = CostTables(
-        tuple(_tables(facts, measured, cost(module), weight_bits, activation_bits)),
-        base,
-        base_error,
+    space = runner.space
+    base = {layer.name: layer.widest for layer in space.layers}
+    whole = runner.run(base)
+    if whole is None:
+        return None
+    alike = [
+        run for pair in uniform_pairs(space) if (run := runner.run(space.all_at(pair))) is not None
+    ]
+    output = runner.bench.float_model.output().astype(np.float64)
+    return CostTables(
+        tuple(_table(runner, layer, base, whole, alike) for layer in space.layers),
+        whole.config,
+        whole.mse,
         float(np.mean(np.square(output))),
     )
-    yield total, total, tables
+
+
+def _table(
+    runner: Runner, layer: LayerChoices, base: dict[str, Pair], whole: Run, alike: list[Run]
+) -> LayerTable:
+    shape = layer.exists.shape
+    alone = {layer.widest: 0.0}
+    for pair in _apart(layer):
+        run = runner.run({**base, layer.name: pair})
+        alone[pair] = np.inf if run is None else max(0.0, run.mse - whole.mse)
+    of_weights = [alone.get((w, layer.widest[1]), np.inf) for w in layer.weight_bits]
+    of_activations = [alone.get((layer.widest[0], a), np.inf) for a in layer.activation_bits]
+    error = np.add.outer(of_weights, of_activations)
+    # a pair without a run of its own costs what the widest does, which no search prefers
+    met = {run.widths[layer.name]: run for run in [*alike, whole][::-1]}
+    widths = np.zeros(shape, dtype=np.int64)
+    costs = {objective: np.zeros(shape) for objective in COSTS}
+    for i, w in enumerate(layer.weight_bits):
+        for j, a in enumerate(layer.activation_bits):
+            run = met.get((w, a), whole)
+            widths[i, j] = max(1, run.measured.counted_bits.get(layer.name, 1))
+            for objective, table in costs.items():
+                table[i, j] = run.measured.by_layer[objective].get(layer.name, 0.0)
+    possible = layer.exists & np.isfinite(error)
+    return LayerTable(
+        name=layer.name,
+        weight_bits=layer.weight_bits,
+        activation_bits=layer.activation_bits,
+        error=np.where(possible, error, 0.0),
+        width_bits=np.where(possible, widths, 0),
+        weight_size_bits=costs[Objective.SIZE],
+        bit_operations=costs[Objective.BIT_OPERATIONS],
+        lookup_cost=costs[Objective.LOOKUPS],
+    )
 
 
 def check_limit(name: str, width_bits: AnyArray, limit_bits: int) -> None:
@@ -196,39 +168,4 @@ def check_limit(name: str, width_bits: AnyArray, limit_bits: int) -> None:
         raise UnreachableError(
             f"layer {name!r} needs at least {narrowest} bits with the widths offered, the limit "
             f"is {limit_bits}; offer narrower widths, raise the limit, or round."
-        )
-
-
-def _tables(
-    facts: Sequence[LayerFacts],
-    measured: Mapping[str, tuple[list[float], list[float]]],
-    costs: Cost,
-    weight_bits: Sequence[int],
-    activation_bits: Sequence[int],
-) -> Iterator[LayerTable]:
-    """Yield the closed-form costs with the measured errors."""
-    products = {layer.name: layer.macs for layer in costs.layers}
-    tables: Counter[str] = Counter()
-    for entry in costs.lookups:
-        tables[entry.name] += entry.count
-    for fact in facts:
-        name, weighted = fact.layer.name, has_weights(fact)
-        region = feasible_region(fact, 32, weight_bits=weight_bits, activation_bits=activation_bits)
-        assert region is not None
-        widths = region.width_bits if weighted else region.width_bits[:1]
-        rows = tuple(weight_bits) if weighted else (0,)
-        w = np.asarray(rows, dtype=np.float64)[:, None]
-        a = np.asarray(activation_bits, dtype=np.float64)[None, :]
-        position = fact.layer.weight_position
-        numbers = int(np.prod(fact.shapes[position])) if position is not None else 0  # type: ignore[arg-type]
-        of_weights, of_activations = (np.asarray(part) for part in measured[name])
-        yield LayerTable(
-            name=name,
-            weight_bits=rows,
-            activation_bits=tuple(activation_bits),
-            error=of_weights[:, None] + of_activations[None, :],
-            width_bits=widths,
-            weight_size_bits=np.broadcast_to(numbers * w, widths.shape),
-            bit_operations=products.get(name, 0) * w * a,
-            lookup_cost=tables[name] * np.exp2(widths.astype(np.float64)),
         )

@@ -7,6 +7,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from quantlib.analysis.widths.criterion import Criterion
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -170,6 +172,19 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
                 optional=True, derive=_headroom,
             ),
             Measure(
+                "counted_seen_bits", "counts, seen on the data (bits)", Kind.WIDTH, False,
+                "Widest that counts against the limit on calibration and evaluation data: an "
+                "accumulator, or what rounding leaves of it.",
+                lambda found: found.budget.counted_bits(Criterion.SEEN), optional=True,
+            ),
+            Measure(
+                "counted_any_bits", "counts, any input (bits)", Kind.WIDTH, False,
+                "Widest that counts against the limit for any input on the grid: an accumulator, "
+                "or what rounding leaves of it.",
+                lambda found: found.widest(lambda x: x.counted_bits(Criterion.ANY_INPUT)),
+                optional=True,
+            ),
+            Measure(
                 "weight_bytes", "weights (bytes)", Kind.BYTES, False,
                 "Size of the quantized constants.", lambda found: found.evaluation.weight_bytes,
             ),
@@ -181,6 +196,11 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             Measure(
                 "table_lookups", "table look-ups", Kind.COUNT, False, "Per sample.",
                 lambda found: found.cost.n_lookups,
+            ),
+            Measure(
+                "n_unseen", "nodes not looked into", Kind.COUNT, False,
+                "Nodes whose products have no bounds: no limit is confirmed over them.",
+                lambda found: len(found.evaluation.unseen), optional=True,
             ),
             Measure(
                 "elapsed_s", "time (s)", Kind.SECONDS, False, "To quantize and evaluate.",

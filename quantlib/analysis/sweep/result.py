@@ -10,6 +10,7 @@ from quantlib.analysis.evaluation import evaluate_module
 from quantlib.analysis.sweep.measures import KEPT, MEASURES, Measured
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
+from quantlib.analysis.widths.criterion import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -51,8 +52,22 @@ class SweepResult:
 
     @property
     def fits(self) -> bool:
-        """Whether every accumulator on the data is within the configuration's limit."""
-        return (self["widest_seen_bits"] or 0) <= self.config.limit_bits
+        """Whether what was seen on the data is within the limit, and no product is unseen."""
+        return self.fits_by(Criterion.SEEN)
+
+    def fits_by(self, criterion: Criterion) -> bool:
+        """Tell whether what counts is within the limit; what nobody bounds promises nothing.
+
+        Results of earlier releases do not hold what rounding leaves; their accumulators count.
+        """
+        counted, whole = (
+            ("counted_seen_bits", "widest_seen_bits")
+            if criterion is Criterion.SEEN
+            else ("counted_any_bits", "widest_weights_bits")
+        )
+        bits = self[whole] if self[counted] is None else self[counted]
+        unknown = bits is None and criterion is Criterion.ANY_INPUT
+        return not self["n_unseen"] and not unknown and (bits or 0) <= self.config.limit_bits
 
     def under(self, config: QuantizationConfig) -> SweepResult:
         """Return the result for a configuration of the same numbers; see `same_numbers`."""
@@ -95,7 +110,7 @@ def measure(bench: Workbench, config: QuantizationConfig) -> SweepResult:
     forgetful = bench.without_memory()
     module = forgetful.module(config)
     evaluation = evaluate_module(forgetful, module)
-    budget = bit_width_budget(module)
+    budget = bit_width_budget(module, seen=evaluation.seen)
     costs = cost(module, budget)
     found = Measured(evaluation, budget, costs, time.perf_counter() - started)
     figures = {

@@ -12,7 +12,6 @@ from quantlib.analysis.widths.intervals import (
     arriving,
     factors,
     grid_codes,
-    has_zero_point,
     sum_of_products,
 )
 from quantlib.analysis.widths.product_bounds import (
@@ -22,6 +21,7 @@ from quantlib.analysis.widths.product_bounds import (
 )
 from quantlib.analysis.widths.ranges import Bounds, ChannelRange, Part
 from quantlib.core.tensor import Tensor
+from quantlib.execution.intermediates import has_zero_point
 from quantlib.ops import kernels
 from quantlib.ops.arithmetic import Add, Div, Mul
 from quantlib.ops.conv import Conv
@@ -120,13 +120,33 @@ def _mul(facts: LayerFacts) -> Bounds:
         for x, lsbs in zip((a, b), facts.op.factor_lsbs, strict=True)
     )
     first, second = ((int(low), int(high)) for low, high in ends)
-    product = sum_of_products(first, second, 1, facts.channels)
-    parts = (Part("product", product),) if has_zero_point(a, b) else ()
+    parts = _terms_of_a_product(facts, a, b, first, second) if has_zero_point(a, b) else ()
     return Bounds(
         _corners(facts, grid_codes(a), grid_codes(b)),
         _corners(facts, arriving(a), arriving(b)),
         parts,
     )
+
+
+def _terms_of_a_product(
+    facts: LayerFacts, a: Tensor, b: Tensor, first: Interval, second: Interval
+) -> tuple[Part, ...]:
+    """Return the terms of ``a*b - za*b - zb*a``, of factors that take the codes given."""
+    (za, zb), one = (int(np.asarray(x.quantizer.zero_point)) for x in (a, b)), facts.channels
+    centred = (first[0] - za, first[1] - za)
+    whole = sum_of_products(centred, (second[0] - zb, second[1] - zb), 1, one)
+    step = 2**facts.layer.lsbs_to_remove  # rounding moves it by half of that at most
+    parts = (
+        Part("product", sum_of_products(first, second, 1, one)),
+        Part("first zero-point term", sum_of_products((za, za), second, 1, one)),
+        Part("centred product", sum_of_products(centred, second, 1, one)),
+        Part("second zero-point term", sum_of_products((zb, zb), first, 1, one)),
+    )
+    if facts.leaves:
+        return parts
+    low, high = whole.range
+    slack = step // 2
+    return (*parts, Part("whole product", ChannelRange.of(low - slack, high + slack, channels=one)))
 
 
 def _div(facts: LayerFacts) -> Bounds:

@@ -5,18 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from quantlib.analysis.observation import Seen, Watch, batches
+from quantlib.analysis.observation import Seen, Watch
 from quantlib.analysis.widths.bounds import bounds
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.analysis.widths.facts import layer_facts
-from quantlib.analysis.widths.rounding import Rounding, rounding
+from quantlib.analysis.widths.ranges import ChannelRange, Part
+from quantlib.analysis.widths.rounding import Rounding, rounded_integers, rounded_range, rounding
+from quantlib.execution.calls import calls
 from quantlib.execution.inputs import check_inputs
+from quantlib.execution.treatments import plan, unseen_nodes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quantlib.analysis.widths.ranges import ChannelRange
     from quantlib.arrays import AnyArray
     from quantlib.quantized_module import QuantizedModule
+
+SHIFTED = "shifted sum"
+"""The part that rounding rounds instead of the accumulator."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +97,37 @@ class LayerBudget:
         """Whether no input on the grid can take the accumulator beyond the limit."""
         return self.weights.width_bits <= self.limit_bits
 
+    def counted(self, criterion: Criterion) -> ChannelRange | None:
+        """Return the integers that count against the limit; None without data to see.
+
+        The accumulator, or the high bits that rounding leaves of it.
+        """
+        if criterion is Criterion.ANY_INPUT:
+            return self.weights if self.rounding is None else self.rounding.kept
+        if self.seen is None or self.rounding is None:
+            return self.seen
+        shift = next(
+            (p.weights.range[0] - self.weights.range[0] for p in self.parts if p.name == SHIFTED),
+            0,
+        )
+        low, high = self.seen.range
+        shifted = ChannelRange.of(low + shift, high + shift)
+        return rounded_range(shifted, self.rounding.lsbs_to_remove)
+
+    def counted_bits(self, criterion: Criterion) -> int:
+        """Return the width that counts against the limit, bits; 0 without data to see."""
+        found = self.counted(criterion)
+        return 0 if found is None else found.width_bits
+
+    def fits_by(self, criterion: Criterion) -> bool:
+        """Tell whether what counts is within the limit."""
+        return self.counted_bits(criterion) <= self.limit_bits
+
+    def headroom_by(self, criterion: Criterion) -> float | None:
+        """Return the limit less what counts, in fractions of a bit; None without data to see."""
+        found = self.counted(criterion)
+        return None if found is None else found.headroom_bits(self.limit_bits)
+
     @property
     def intermediate_width_bits(self) -> int:
         """Width of the widest of accumulator and parts, for all inputs on the grid."""
@@ -123,6 +160,8 @@ class Budget:
         Widest accumulator allowed.
     unbounded : tuple of str
         Integer operators for which there is no rule; they are not among `layers`.
+    unseen : tuple of str
+        Float operators whose products nobody looked into.
 
     Examples
     --------
@@ -138,6 +177,7 @@ class Budget:
     layers: tuple[LayerBudget, ...]
     limit_bits: int
     unbounded: tuple[str, ...]
+    unseen: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> LayerBudget:
         """Return the layer of this name; KeyError when it has no budget."""
@@ -150,6 +190,28 @@ class Budget:
     def widest(self) -> LayerBudget | None:
         """The layer that needs the most bits, for all inputs on the grid."""
         return max(self.layers, key=lambda layer: layer.weights.needed_bits, default=None)
+
+    def counted_bits(self, criterion: Criterion) -> int:
+        """Return the widest that counts against the limit, bits; 0 without layers."""
+        return max((layer.counted_bits(criterion) for layer in self.layers), default=0)
+
+    def over_limit_by(self, criterion: Criterion) -> tuple[LayerBudget, ...]:
+        """Return the layers of which what counts is beyond the limit."""
+        return tuple(layer for layer in self.layers if not layer.fits_by(criterion))
+
+    def fits_by(self, criterion: Criterion) -> bool | None:
+        """Tell whether what counts is within the limit in every layer.
+
+        None where it is in those with bounds, and products are left that nobody looked into.
+        """
+        if self.over_limit_by(criterion):
+            return False
+        return None if self.unbounded or self.unseen else True
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether no input can take an accumulator beyond the limit; None where that is open."""
+        return self.fits_by(Criterion.ANY_INPUT)
 
     @property
     def over_limit(self) -> tuple[LayerBudget, ...]:
@@ -213,6 +275,10 @@ def bit_width_budget(
             unbounded.append(layer.name)
             continue
         on_data = held.get(layer.name)
+        taken = rounding(facts, found.weights)
+        parts = found.parts
+        if taken is not None:
+            parts = (*parts, Part("rounded", rounded_integers(facts, found.weights)))
         layers.append(
             LayerBudget(
                 name=layer.name,
@@ -221,24 +287,24 @@ def bit_width_budget(
                 weights=found.weights,
                 seen=on_data.accumulator if on_data else None,
                 parts=tuple(
-                    PartBudget(part.name, part.weights, _part(on_data, part.name))
-                    for part in found.parts
+                    PartBudget(part.name, part.weights, _part(on_data, part.name)) for part in parts
                 ),
                 limit_bits=limit,
                 exact=found.exact,
                 enters_table=not facts.leaves,
-                rounding=rounding(facts, found.weights),
+                rounding=taken,
             )
         )
-    return Budget(tuple(layers), limit, tuple(unbounded))
+    plans = plan(module.graph, quantize_rest=module.config.quantize_rest)
+    return Budget(tuple(layers), limit, tuple(unbounded), unseen_nodes(module.graph, plans))
 
 
 def _held(module: QuantizedModule, data: AnyArray | tuple[AnyArray, ...]) -> dict[str, Seen]:
     """Run data through a module and return what its layers held."""
     given = data if isinstance(data, tuple) else (data,)
     watch = Watch(module)
-    for batch in batches(check_inputs(module.graph, given, what="data")):
-        watch.run(batch)
+    for call in calls(module.graph, check_inputs(module.graph, given, what="data")):
+        watch.run(call)
     return watch.seen
 
 

@@ -4,26 +4,40 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from quantlib.analysis.widths.budget import Budget, LayerBudget, bit_width_budget
 from quantlib.analysis.widths.facts import walk
+from quantlib.analysis.widths.table_costs import look_up_complexity
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
-from quantlib.ops.arithmetic import Mul
+from quantlib.ops.arithmetic import Div, Mul
 from quantlib.ops.base import WeightedOp
 from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import MaxPool
 
 if TYPE_CHECKING:
-    from quantlib.analysis.widths.facts import LayerFacts
+    from collections.abc import Mapping
+
+    from quantlib.analysis.widths.facts import LayerFacts, Walked
     from quantlib.analysis.widths.sizes import Sizes
     from quantlib.quantized_module import QuantizedModule
 
 BIAS_BITS = 32
 """Biases keep their float32 values, as in the reference."""
+
+
+class RoundingMethod(StrEnum):
+    """How an encrypted accumulator loses its low bits."""
+
+    EXACT = "exact"
+    """Bit by bit: one bootstrap for each low bit of each element. Concrete ML's default."""
+
+    APPROXIMATE = "approximate"
+    """Within the table look-up that follows, which may then err by one step: no bootstrap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +76,9 @@ class LookUps:
         The operator that makes the integers, or the graph input.
     reason : str
         ``"function"`` (float operators and requantization, fused), ``"product"`` (of two
-        encrypted integers: two squares), ``"maximum"``.
+        encrypted integers: two squares), ``"maximum"``, ``"offset"`` (a rounded product of two
+        tensors before its constant term is added), ``"rounding"`` (low bits taken one by one;
+        only exact rounding needs these).
     count : int
         Elements that enter a table.
     width_bits : int
@@ -92,16 +108,44 @@ class Cost:
 
     @property
     def n_lookups(self) -> int:
-        """All table look-ups."""
-        return sum(entry.count for entry in self.lookups)
+        """All table look-ups, the low bits that exact rounding takes one by one included."""
+        return self.bootstraps(RoundingMethod.EXACT)
+
+    @property
+    def n_lookups_approximate(self) -> int:
+        """All table look-ups with approximate rounding."""
+        return self.bootstraps(RoundingMethod.APPROXIMATE)
 
     @property
     def lookups_by_width(self) -> dict[int, int]:
-        """Table look-ups by the width of what enters, narrow first."""
+        """Table look-ups by the width of what enters, narrow first, with exact rounding."""
+        return self.bootstraps_by_width(RoundingMethod.EXACT)
+
+    def bootstraps(self, method: RoundingMethod) -> int:
+        """Return a circuit's number of programmable bootstraps with a method of rounding."""
+        return sum(entry.count for entry in self.lookups_with(method))
+
+    def bootstraps_by_width(self, method: RoundingMethod) -> dict[int, int]:
+        """Return the bootstraps by the width of what enters, narrow first."""
         counted: Counter[int] = Counter()
-        for entry in self.lookups:
+        for entry in self.lookups_with(method):
             counted[entry.width_bits] += entry.count
         return dict(sorted(counted.items()))
+
+    def complexity(self, method: RoundingMethod) -> int:
+        """Return what all bootstraps cost, floating-point operations.
+
+        See `quantlib.analysis.widths.table_costs` for where it comes from.
+        """
+        return sum(
+            entry.count * look_up_complexity(entry.width_bits)
+            for entry in self.lookups_with(method)
+        )
+
+    def lookups_with(self, method: RoundingMethod) -> tuple[LookUps, ...]:
+        """Return the look-ups that a method of rounding needs."""
+        exact = method is RoundingMethod.EXACT
+        return tuple(entry for entry in self.lookups if exact or entry.reason != "rounding")
 
     @property
     def macs(self) -> int:
@@ -143,23 +187,28 @@ def cost(module: QuantizedModule, budget: Budget | None = None) -> Cost:
     -----
     A table is applied to each element of an integer tensor for each reader that wants other
     codes than it holds; the float operators between are part of the table, readers of one
-    tensor on one grid share it, and a table behind a table is one. Two encrypted integers are
-    multiplied as ``((x + y)**2 - (x - y)**2) / 4``, two look-ups, and a maximum of k integers is
-    taken by k look-ups of differences; both are what circuits of Concrete ML 1.9 hold. Bit
-    operations are those of Baskin et al. 2018 (arXiv:1804.10969) without the accumulator's.
+    tensor on one grid share it as long as they hold its result in integers of one width, and a
+    table behind a table is one. Two encrypted integers are multiplied as
+    ``((x + y)**2 - (x - y)**2) / 4``, two look-ups behind a copy of each factor, and a maximum
+    of k integers is taken by k look-ups of differences. Rounding takes each low bit by a look-up
+    when it is exact. All are what circuits of Concrete ML 1.9 hold. Bit operations are those of
+    Baskin et al. 2018 (arXiv:1804.10969) without the accumulator's.
     """
-    facts, tables = walk(module)
+    walked = walk(module)
     counted: set[str] = set()
-    layers = tuple(_layer(entry, counted) for entry in facts)
-    widths = {
-        layer.name: _table_width(layer) for layer in (budget or bit_width_budget(module)).layers
-    }
+    layers = tuple(_layer(entry, counted) for entry in walked.facts)
+    found = {layer.name: layer for layer in (budget or bit_width_budget(module)).layers}
+    held = _held_widths(walked, found)
     makers = {name: layer.name for layer in module.layers for name in layer.node.outputs}
-    lookups = [found for entry in facts for found in _inside(entry)]
-    for table in tables:
+    lookups = [inner for entry in walked.facts for inner in _inside(entry, found.get(entry.name))]
+    for table in walked.tables:
         name = makers.get(table.source, table.source)
-        width = widths.get(name, 0) if table.codes is None else bit_width(*table.codes)
-        lookups.append(LookUps(name, "function", table.elements, width))
+        if table.codes is not None:
+            width = bit_width(*table.codes)
+        else:
+            width = _table_width(found[name]) if name in found else 0
+        copies = len({held.get(reader, 0) for reader in table.readers}) or 1
+        lookups.append(LookUps(name, "function", table.elements * copies, width))
     order = {layer.name: i for i, layer in enumerate(module.layers)}
     return Cost(layers, tuple(sorted(lookups, key=lambda entry: order.get(entry.name, -1))))
 
@@ -202,21 +251,88 @@ def _elements(sizes: Sizes) -> int:
     return int(np.prod([size or 1 for size in sizes], dtype=np.int64))
 
 
+def _held_widths(walked: Walked, budgets: Mapping[str, LayerBudget]) -> dict[str, int]:
+    """Return the width of the integers in which each layer holds what it reads, bits.
+
+    One width for a layer's inputs, steps and accumulator, and for layers that share codes.
+    """
+    widths: dict[str, int] = dict(walked.moved_bits)
+    for entry in walked.facts:
+        layer = budgets.get(entry.name)
+        steps: list[int] = []
+        if layer is not None:
+            steps = [(layer.seen or layer.weights).width_bits]
+            steps += [(p.seen or p.weights).width_bits for p in layer.parts if p.name != "rounded"]
+        widths[entry.name] = max([*steps, *(x.n_bits for _, x in entry.variables())])
+    for _ in walked.joined:  # a width travels through as many groups as there are, at most
+        for group in walked.joined:
+            widest = max(widths.get(name, 0) for name in group)
+            widths.update(dict.fromkeys(group, widest))
+    return widths
+
+
+_ENTERS = ("whole product", "shifted sum")
+"""Steps behind the accumulator: what enters the table where there is one."""
+
+
 def _table_width(layer: LayerBudget) -> int:
     """Return the width of what enters the tables behind an accumulator, bits."""
+    behind = [part for part in layer.parts if part.name in _ENTERS]
     if layer.rounding is not None:
-        return layer.rounding.width_bits
+        if layer.op_type in _OFFSET_AFTER_ROUNDING and behind:
+            return (behind[0].seen or behind[0].weights).width_bits
+        return _rounded_width(layer)
+    if behind:
+        return (behind[0].seen or behind[0].weights).width_bits
     return (layer.seen or layer.weights).width_bits
 
 
-def _inside(facts: LayerFacts) -> list[LookUps]:
+def _rounded_width(layer: LayerBudget) -> int:
+    """Return the width of an accumulator's high bits, bits."""
+    assert layer.rounding is not None
+    if layer.seen is None:
+        return layer.rounding.width_bits
+    behind = [part.seen for part in layer.parts if part.name in _ENTERS and part.seen is not None]
+    offset_first = layer.op_type not in _OFFSET_AFTER_ROUNDING
+    before = behind[0] if behind and offset_first else layer.seen
+    return max(1, before.width_bits - layer.rounding.lsbs_to_remove)
+
+
+_OFFSET_AFTER_ROUNDING = frozenset({"Mul", "Div"})
+"""Operators whose constant term is added to the accumulator after it was rounded."""
+
+
+def _inside(facts: LayerFacts, budget: LayerBudget | None) -> list[LookUps]:
     """Return the look-ups that an operator itself is made of."""
-    op, name = facts.op, facts.layer.name
-    widths = [x.n_bits for _, x in facts.variables()]
+    op, name = facts.op, facts.name
+    variables = [x for _, x in facts.variables()]
     accumulators = _elements(facts.output_shape)
+    lsbs = facts.layer.lsbs_to_remove
+    found = [LookUps(name, "rounding", accumulators * lsbs, 1)] if lsbs else []
     if isinstance(op, MaxPool):
         count = accumulators * int(np.prod(op.window.kernel))
-        return [LookUps(name, "maximum", count, widths[0] + 1)]
-    if isinstance(op, Mul | Gemm) and len(widths) == 2:
-        return [LookUps(name, "product", 2 * _macs(facts), max(widths) + 1)]
-    return []
+        return [*found, LookUps(name, "maximum", count, variables[0].n_bits + 1)]
+    if not isinstance(op, Mul | Div | Gemm) or len(variables) < 2:
+        return found
+    width = max(x.n_bits for x in variables) + 1
+    found.append(LookUps(name, "product", 2 * (_macs(facts) or accumulators), width))
+    if isinstance(op, Mul):
+        sizes = [_elements(shape) for shape in facts.shapes[:2]]
+        inner = sum(n * bits for n, bits in zip(sizes, op.factor_lsbs, strict=True))
+    else:
+        inner = _macs(facts) * sum(op.factor_lsbs or ()) if isinstance(op, Gemm) else 0
+    if inner:
+        found.append(LookUps(name, "rounding", inner, 1))
+    if lsbs and isinstance(op, Mul | Div) and _constant_term(op, variables):
+        entering = _rounded_width(budget) if budget is not None and budget.rounding else 0
+        found.append(LookUps(name, "offset", accumulators, entering))
+    return found
+
+
+def _constant_term(op: Mul | Div, factors: list[Tensor]) -> int:
+    """Return what is added to the rounded product of two tensors: their zero points' product."""
+    first = factors[0].quantizer
+    second = factors[1].quantizer if isinstance(op, Mul) else op.inverse
+    assert second is not None
+    za, zb = (int(np.ravel(grid.zero_point)[0]) for grid in (first, second))
+    return za * zb

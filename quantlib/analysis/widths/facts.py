@@ -11,20 +11,27 @@ import numpy as np
 from quantlib.analysis.widths.sizes import Observed, Probe, Sizes, inferred_sizes, probe
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.tensor import Tensor
-from quantlib.execution.float_run import BATCH
+from quantlib.core.widths import bit_width
+from quantlib.execution.calls import rows_together
+from quantlib.execution.input_grids import deciding_reader
 from quantlib.execution.layer import real_values
 from quantlib.execution.treatments import plan
+from quantlib.ops.arithmetic import Mul
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp
+from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat, common_grid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from quantlib.arrays import AnyArray
     from quantlib.core.config import QuantizationConfig
     from quantlib.execution.layer import QuantizedLayer, Value
     from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
+
+_RESHAPERS = frozenset({"Flatten", "Reshape", "Squeeze", "Unsqueeze"})
+"""Movers that leave the order of the elements as it is."""
 
 _ANYTHING = np.array([-np.inf, np.inf])
 
@@ -42,11 +49,55 @@ class TableRead:
         How many elements one sample has there.
     codes : (int, int) or None
         Smallest and largest of them; None for an accumulator, whose bounds tell.
+    readers : tuple of str
+        The layers that read the same codes through it; empty for a graph output.
     """
 
     source: str
     elements: int
     codes: tuple[int, int] | None
+    readers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Read:
+    """One layer's reading of one tensor, or a graph output's.
+
+    Parameters
+    ----------
+    tensor : str
+        What is read.
+    reader : str
+        The layer; empty for a graph output.
+    grid : tuple
+        What the table in between makes; empty where the codes are read as they are.
+    """
+
+    tensor: str
+    reader: str
+    grid: tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Walked:
+    """A module's integer operators and tables.
+
+    Parameters
+    ----------
+    facts : tuple of LayerFacts
+        The integer operators, in topological order.
+    tables : tuple of TableRead
+        The table look-ups, in the order in which they are met.
+    joined : tuple of tuple of str
+        Layers that hold one tensor's codes in common without a table in between.
+    moved_bits : mapping of str to int
+        Width of the codes of each mover, by layer name.
+    """
+
+    facts: tuple[LayerFacts, ...]
+    tables: tuple[TableRead, ...]
+    joined: tuple[tuple[str, ...], ...]
+    moved_bits: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +122,9 @@ class LayerFacts:
         Shape of the accumulator.
     rows : int
         Samples that an axis of unknown size is taken to hold.
+    decides : frozenset of int
+        Positions of the model inputs whose grid is the layer's: at another width of the layer
+        they enter the model on another grid.
     """
 
     layer: QuantizedLayer
@@ -81,6 +135,12 @@ class LayerFacts:
     shapes: tuple[Sizes, ...]
     output_shape: Sizes
     rows: int
+    decides: frozenset[int] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The operator's name."""
+        return self.layer.name
 
     @property
     def op(self) -> MixingOp:
@@ -148,17 +208,17 @@ def layer_facts(module: QuantizedModule) -> tuple[LayerFacts, ...]:
     grows with the number of samples, where a sum or product runs over it, is taken to hold the
     calibration data or one batch, whichever is more.
     """
-    return walk(module)[0]
+    return walk(module).facts
 
 
-def walk(module: QuantizedModule) -> tuple[tuple[LayerFacts, ...], tuple[TableRead, ...]]:
+def walk(module: QuantizedModule) -> Walked:
     """Return the facts of the integer operators and every table look-up of the graph."""
     state = _Walk(module)
     for layer in module.layers:
         state.visit(layer)
     for name in module.graph.output_names:
         state.leave(name)
-    return tuple(state.facts), tuple(state.tables.values())
+    return Walked(tuple(state.facts), state.tables(), state.joined(), state.moved_bits)
 
 
 class _Walk:
@@ -168,13 +228,17 @@ class _Walk:
         graph = module.graph
         self.module = module
         self.facts: list[LayerFacts] = []
-        self.tables: dict[tuple[object, ...], TableRead] = {}
+        self.reads: list[_Read] = []
+        self.reshaped: dict[str, str] = {}
+        self.moved_bits: dict[str, int] = {}
         self.values: dict[str, Value] = {}
-        self.rows = max(BATCH, len(module.calibration[0]))
+        self.rows = rows_together(graph, module.calibration)
         self.probed: Probe | None = None
         self.accumulators: set[str] = set()
         self.sources = {info.name: frozenset([info.name]) for info in graph.inputs}
-        for node, decided in zip(graph.nodes, plan(graph), strict=True):
+        for node, decided in zip(
+            graph.nodes, plan(graph, quantize_rest=module.config.quantize_rest), strict=True
+        ):
             self.sources.update(dict.fromkeys(node.outputs, decided.sources))
         for info, grid in zip(graph.inputs, module.inputs, strict=True):
             self.values[info.name] = (
@@ -192,8 +256,12 @@ class _Walk:
             operands = layer.on_grid(arguments)
             self._note_tables(layer, arguments, operands)
             if isinstance(layer.op, MovingOp):
-                results = (_moved(layer, arguments, operands),)
+                moved = _moved(layer, arguments, operands)
+                results = (moved,)
                 self.coded.add(layer.node.outputs[0])
+                self.moved_bits[layer.name] = bit_width(*_ends(moved))
+                if self._keeps_shape(layer):
+                    self.reshaped[layer.node.outputs[0]] = layer.node.inputs[0]
             else:
                 results = (self._mixed(layer, arguments, operands),)
         named = zip(layer.node.outputs, results, strict=True)
@@ -203,7 +271,7 @@ class _Walk:
         """Note the table that a graph output comes from, if it does."""
         value = self.values.get(name)
         if isinstance(value, Tensor) and name not in self.coded:
-            self._note(name, ("output",))
+            self.reads.append(_Read(name, "", ("output",)))
 
     def _mixed(
         self,
@@ -213,7 +281,7 @@ class _Walk:
     ) -> Value:
         """Keep the facts of an integer operator; return what its output can be."""
         op, grid, name = layer.op, layer.outputs[0], layer.node.outputs[0]
-        assert isinstance(op, MixingOp) and grid is not None
+        assert isinstance(op, MixingOp)
         seen = self._shapes(layer)
         known = tuple(o if r is None else r for r, o in zip(seen.raw, operands, strict=True))
         facts = LayerFacts(
@@ -225,6 +293,7 @@ class _Walk:
             shapes=seen.operands,
             output_shape=seen.accumulator,
             rows=self.rows,
+            decides=self._decided(layer),
         )
         self.facts.append(facts)
         self.accumulators.add(name)
@@ -233,11 +302,22 @@ class _Walk:
             self.coded.add(name)
             return source.with_codes(_with_padding(source))
         if not facts.leaves:
-            return Tensor(grid, values=_ANYTHING)
+            return _ANYTHING if grid is None else Tensor(grid, values=_ANYTHING)
+        if grid is None:  # nobody but a float operator reads it
+            return _ANYTHING
         self.coded.add(name)
         # whoever reads an accumulator puts it on a new grid
         params = UniformQuantizationParameters(np.float64(1.0), np.zeros(1), 0)
         return Tensor(dataclasses.replace(grid, quant_params=params), values=_ANYTHING)
+
+    def _decided(self, layer: QuantizedLayer) -> frozenset[int]:
+        """Return the positions of the model inputs that take the layer's grid."""
+        names = {info.name for info in self.module.graph.inputs}
+        return frozenset(
+            i
+            for i, name in enumerate(layer.node.inputs)
+            if name in names and deciding_reader(name, self.module.layers, self.sources) is layer
+        )
 
     def _note_tables(
         self,
@@ -248,28 +328,83 @@ class _Walk:
         """Note the tables through which a layer reads its variable inputs.
 
         Codes that are on the layer's grid already need none, except for operators that put
-        their operands on a further, common scale.
+        their operands on a further, common scale, and products of two encrypted tensors, which
+        copy their factors by a table each; behind a table that copy is part of it.
         """
+        op = layer.op
+        copies = isinstance(op, Mul) or (isinstance(op, Gemm) and not {0, 1} & set(layer.constants))
         for i, name in enumerate(layer.node.inputs):
             given, used = arguments[i], operands[i]
             if i in layer.constants or not (isinstance(given, Tensor) and isinstance(used, Tensor)):
                 continue
-            if isinstance(layer.op, MixingOp) and layer.op.rescales(i):
-                self._note(name, (layer.name, i))
+            grid: tuple[object, ...] = ()
+            if isinstance(op, MixingOp) and op.rescales(i):
+                grid = (layer.name, i)
             elif name not in self.coded or used.quantizer is not given.quantizer:
-                options = dataclasses.astuple(layer.input_options)
-                self._note(name, options)
+                grid = (*dataclasses.astuple(layer.input_options), "copy" if copies else "")
+            elif copies:
+                grid = ("copy",)
+            self.reads.append(_Read(name, layer.name, grid))
 
-    def _note(self, name: str, grid: tuple[object, ...]) -> None:
-        """Note a table; readers of one tensor on one grid share it."""
-        for source in self.sources.get(name, ()):
+    def tables(self) -> tuple[TableRead, ...]:
+        """Return the tables; readers of one tensor on one grid share one.
+
+        A table behind a mover that moves nothing follows the table before it; where it is the
+        only reader, the two are one.
+        """
+        found: dict[tuple[object, ...], list[_Read]] = {}
+        for read in self.reads:
+            if read.grid:
+                found.setdefault((read.tensor, *read.grid), []).append(read)
+        for moved, before in self.reshaped.items():
+            behind = {key for key in found if key[0] == moved}
+            direct = any(read.tensor == moved and not read.grid for read in self.reads)
+            inner = [
+                key
+                for key, reads in found.items()
+                if key[0] == before and any(moved in self._made_by(read) for read in reads)
+            ]
+            if len(behind) == 1 and not direct and len(inner) == 1 and len(found[inner[0]]) == 1:
+                (outer,) = behind
+                found[outer] = [dataclasses.replace(r, tensor=before) for r in found[outer]]
+                del found[inner[0]]
+        return tuple(table for reads in found.values() for table in self._tables_of(reads))
+
+    def _made_by(self, read: _Read) -> tuple[str, ...]:
+        """Return the tensors that the reading layer makes."""
+        (made,) = [x.node.outputs for x in self.module.layers if x.name == read.reader] or [()]
+        return made
+
+    def _tables_of(self, reads: list[_Read]) -> Iterator[TableRead]:
+        """Yield one table for each integer tensor that what is read is a function of."""
+        readers = tuple(read.reader for read in reads if read.reader)
+        for source in self.sources.get(reads[0].tensor, ()):
             value = self.values.get(source)
             codes = None
             if isinstance(value, Tensor) and source not in self.accumulators:
-                codes = int(value.codes.min()), int(value.codes.max())
+                codes = _ends(value)
             sizes = self._size_of(source)
             elements = int(np.prod([size or 1 for size in sizes], dtype=np.int64))
-            self.tables.setdefault((name, *grid), TableRead(source, elements, codes))
+            yield TableRead(source, elements, codes, readers)
+
+    def joined(self) -> tuple[tuple[str, ...], ...]:
+        """Return the layers that hold one tensor's codes in common: its readers, and its mover."""
+        groups: dict[str, list[str]] = {}
+        for read in self.reads:
+            if not read.grid:
+                groups.setdefault(read.tensor, []).append(read.reader)
+        for layer in self.module.layers:
+            for name in layer.node.outputs:
+                if name in groups and layer.name in self.moved_bits:
+                    groups[name].append(layer.name)
+        return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+    def _keeps_shape(self, layer: QuantizedLayer) -> bool:
+        """Tell whether a mover's result is its first operand in the same order and shape."""
+        if layer.node.op_type not in _RESHAPERS:
+            return False
+        before, after = (self._size_of(n) for n in (layer.node.inputs[0], layer.node.outputs[0]))
+        return before == after
 
     def _size_of(self, name: str) -> Sizes:
         """Return the shape of a tensor, by inference or a run."""
@@ -297,6 +432,11 @@ class _Walk:
         if self.probed is None:
             self.probed = probe(self.module)
         return self.probed
+
+
+def _ends(x: Tensor) -> tuple[int, int]:
+    """Return the smallest and the largest code of a tensor."""
+    return int(x.codes.min()), int(x.codes.max())
 
 
 def _with_padding(x: Tensor) -> AnyArray:

@@ -13,12 +13,11 @@ from quantlib.analysis.widths.product_bounds import linear_form
 from quantlib.arrays import read_only
 from quantlib.core.options import check_n_bits
 from quantlib.core.quantizer import UniformQuantizer
-from quantlib.core.ranges import fitted
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.errors import OptionsError
 from quantlib.execution.weights import quantized_weight
-from quantlib.ops.base import WeightedOp
+from quantlib.ops.base import MixingOp, WeightedOp
 from quantlib.ops.conv_transpose import ConvTranspose
 
 if TYPE_CHECKING:
@@ -92,7 +91,9 @@ def feasible_region(
     Returns
     -------
     FeasibleRegion or None
-        None for an operator without a rule; operators without weights have equal rows.
+        None for an operator without a rule, and where a rounding threshold rounds what the
+        operator multiplies by bits that it learns from data; operators without weights have
+        equal rows.
 
     Raises
     ------
@@ -102,12 +103,15 @@ def feasible_region(
     Notes
     -----
     Only this layer changes, as under a `LayerOverride`. Its float weights are quantized at each
-    width by its own scheme and the extremes over all inputs on the grid follow in closed form.
-    The measured range and the sign of the input are those of the module, and a sum's output
-    keeps its grid: calibration at another width would move them a little.
+    width by its own scheme, the range of its input is chosen anew from what was measured, and
+    the extremes over all inputs on the grid follow in closed form: each cell is what
+    `quantlib.analysis.widths.budget.bit_width_budget` says of the model quantized there. What a
+    layer reads does not depend on its own widths, so nothing is left to calibrate.
     """
     for n_bits in (*weight_bits, *activation_bits):
         check_n_bits(n_bits)
+    if rounds_by_data(facts):
+        return None
     made = _products(facts, weight_bits, activation_bits)
     if made is None:
         made = _without_weights(facts, weight_bits, activation_bits)
@@ -144,31 +148,60 @@ def weights_at(facts: LayerFacts, n_bits: int, *, symmetric: bool | None = None)
 
 
 def operand_at(facts: LayerFacts, position: int, n_bits: int) -> Tensor:
-    """Return the extreme codes of a variable input on a grid of another width.
+    """Return the extreme codes of a variable input on the grid it has at another width.
 
     Raises
     ------
     OptionsError
         There is no such grid.
+
+    Notes
+    -----
+    The grid is chosen anew, as calibration does: the range follows from what the input was
+    measured to hold, by the layer's own estimator and rules at that width. A model input whose
+    grid is the layer's enters on it, so that all its codes can arrive; whatever else arrives is
+    put on it. A grid that came with the model stays.
     """
     layer, arriving = facts.layer, facts.arguments[position]
     assert isinstance(arriving, Tensor)
-    stats = layer.input_ranges.get(position)
-    own = arriving.quantizer.quant_stats
+    measure = layer.input_measures.get(position)
+    if arriving.quantizer.is_carried or measure is None:
+        return arriving.requantized(layer.input_options)
+    scheme = facts.config.activations_of(layer.name).replace(n_bits=n_bits)
     options = dataclasses.replace(layer.input_options, n_bits=n_bits)
-    if stats is not None:
-        scheme = facts.config.activations_of(layer.name)
-        stats = fitted(stats, options, power_of_two=scheme.power_of_two)
-    is_input = layer.node.inputs[position] in {info.name for info in facts.graph.inputs}
-    if is_input and own is not None:  # its grid follows the layer's
-        grid = UniformQuantizer.from_stats(options, stats or own)
-        return Tensor(grid, values=np.array([-np.inf, np.inf]))
+    stats = measure.range(scheme, options)
+    if position in facts.decides:
+        grid = UniformQuantizer.from_stats(options, stats or measure.extremes)
+        return Tensor(grid, codes=np.array([grid.qmin, grid.qmax]))
     return arriving.requantized(options, stats)
 
 
 def has_weights(facts: LayerFacts) -> bool:
     """Tell whether a layer is a product or convolution with constant weights."""
     return facts.layer.weight_position is not None
+
+
+def has_width(facts: LayerFacts) -> bool:
+    """Tell whether a layer reads an input on a grid whose width is to choose."""
+    return any(not x.quantizer.is_carried for _, x in facts.variables())
+
+
+def has_weight_width(facts: LayerFacts) -> bool:
+    """Tell whether a layer has weights on a grid whose width is to choose."""
+    if not has_weights(facts):
+        return False
+    position = facts.layer.weight_position
+    assert position is not None
+    weights = facts.layer.constants[position]
+    return isinstance(weights, Tensor) and not weights.quantizer.is_carried
+
+
+def rounds_by_data(facts: LayerFacts) -> bool:
+    """Tell whether a layer's operands lose low bits that depend on data."""
+    rounds = type(facts.op).with_rounded_operands is not MixingOp.with_rounded_operands
+    return (
+        rounds and facts.config.rounding_threshold_bits is not None and len(facts.variables()) > 1
+    )
 
 
 def _products(

@@ -60,20 +60,6 @@ def grid_codes(x: Tensor) -> Interval:
     return min(x.quantizer.qmin, low), max(x.quantizer.qmax, high)
 
 
-def weight_zero_points(w: Tensor, axis: int) -> AnyArray:
-    """Return the weights' zero point of each output channel, which lie along `axis`."""
-    codes, centred = (
-        np.moveaxis(part, axis, 0).reshape(part.shape[axis], -1)[:, 0]
-        for part in (w.codes, w.centred())
-    )
-    return np.asarray(np.rint(codes - centred), dtype=np.int64)
-
-
-def has_zero_point(*tensors: Tensor) -> bool:
-    """Tell whether real 0.0 is another code than 0 for any of the tensors."""
-    return any(bool(np.any(t.quantizer.zero_point)) for t in tensors)
-
-
 def typed_range(grid: Interval, w: Tensor, zero_points: AnyArray, fan_in: int) -> ChannelRange:
     """Return the range of `fan_in` products of any code with any weight code, per channel."""
     low, high = w.quantizer.qmin, w.quantizer.qmax

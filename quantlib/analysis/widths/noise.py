@@ -117,12 +117,15 @@ def predicted_sqnr_db(noise: float, *, before: float, measured_db: float | None)
     Notes
     -----
     Noise of different layers is taken to be independent and to reach the output as strongly as
-    the signal does, so relative powers add along the graph (Lin et al. 2016): more noise is
-    added to what was measured, less noise scales it.
+    the signal does, so relative powers add along the graph (Lin et al. 2016). Where less was
+    measured than the model says without the change (an offset that the noise does not share, a
+    nonlinearity that saturates), what is added reaches the output as weakly; where more was
+    measured, it has another source and stays. Less noise scales what was measured.
     """
     if measured_db is not None and before > 0.0 and math.isfinite(measured_db):
         measured = 10.0 ** (-measured_db / 10.0)
-        noise = measured + noise - before if noise >= before else measured * noise / before
+        scale = min(1.0, measured / before) if noise >= before else measured / before
+        noise = measured + scale * (noise - before)
     return -10.0 * math.log10(noise) if noise > 0.0 else float("inf")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,6 @@ from quantlib.analysis.widths.intervals import (
     split_product,
     sum_of_products,
     typed_range,
-    weight_zero_points,
 )
 from quantlib.analysis.widths.linear_forms import (
     LinearForm,
@@ -24,6 +24,8 @@ from quantlib.analysis.widths.linear_forms import (
     of_transposed,
 )
 from quantlib.analysis.widths.ranges import Bounds, ChannelRange, Part
+from quantlib.execution.intermediates import weight_zero_points
+from quantlib.ops import kernels
 from quantlib.ops.conv import Conv
 from quantlib.ops.conv_transpose import ConvTranspose
 from quantlib.ops.linear import Gemm
@@ -82,7 +84,10 @@ def _weights_times_codes(facts: LayerFacts) -> Bounds:
     fan_in = a.shape[0 if op.transA else -1]
     types = sum_of_products(grid_codes(a), less_zero_point(grid_codes(b), b), fan_in)
     weights = linear_form(facts, a).extremes(*less_zero_point(arriving(b), b), 0)
-    return Bounds(ChannelRange.of(*types.range, channels=weights.channels), weights)
+    parts: tuple[Part, ...] = ()
+    if np.any(b.quantizer.zero_point):
+        parts = (Part("product", linear_form(facts, a).extremes(*arriving(b), 0)),)
+    return Bounds(ChannelRange.of(*types.range, channels=weights.channels), weights, parts)
 
 
 def _codes_times_codes(facts: LayerFacts) -> Bounds:
@@ -98,12 +103,51 @@ def _codes_times_codes(facts: LayerFacts) -> Bounds:
         product = sum_of_products((low, high), arriving(b), fan_in)
         parts = split_product(product, sums, np.array([zero_point]))
     if any(op.factor_lsbs or ()):
-        return _rounded_squares(facts, op, fan_in, parts)
-    return Bounds(
-        sum_of_products(grid_codes(a), less_zero_point(grid_codes(b), b), fan_in, facts.channels),
-        sum_of_products((low, high), less_zero_point(arriving(b), b), fan_in, facts.channels),
-        parts,
-        exact=known is not None,
+        found = _rounded_squares(facts, op, fan_in, parts)
+    else:
+        inner = less_zero_point(arriving(b), b)
+        found = Bounds(
+            sum_of_products(
+                grid_codes(a), less_zero_point(grid_codes(b), b), fan_in, facts.channels
+            ),
+            sum_of_products((low, high), inner, fan_in, facts.channels),
+            parts,
+            exact=known is not None,
+        )
+    more = (*_squares(op, (low, high), arriving(b)), *_column_sums(facts, found.weights, fan_in))
+    return dataclasses.replace(found, parts=(*found.parts, *more))
+
+
+def _squares(op: Gemm, a: Interval, b: Interval) -> tuple[Part, ...]:
+    """Return the bounds of sums and differences of two encrypted factors, and their squares."""
+    parts = []
+    for name, ends, lsbs in zip(
+        ("sum", "difference"),
+        ((a[0] + b[0], a[1] + b[1]), (a[0] - b[1], a[1] - b[0])),
+        op.factor_lsbs or (0, 0),
+        strict=True,
+    ):
+        exact = np.array(ends)
+        rounded = kernels.round_low_bits(exact, lsbs)
+        both = np.concatenate([exact, rounded])
+        square = int(np.abs(rounded).max()) ** 2 // 4
+        parts.append(Part(f"factors' {name}", ChannelRange.of(int(both.min()), int(both.max()))))
+        parts.append(Part(f"square of the {name}", ChannelRange.of(0, square)))
+    return tuple(parts)
+
+
+def _column_sums(facts: LayerFacts, accumulator: ChannelRange, fan_in: int) -> tuple[Part, ...]:
+    """Return the bounds of the constant terms of a product of two encrypted matrices."""
+    a, b = factors(facts)
+    za, zb = (int(np.ravel(x.quantizer.zero_point)[0]) for x in (a, b))
+    sums = tuple(fan_in * end for end in arriving(b))
+    ends = [za * end for end in sums]
+    low, high = (end + fan_in * za * zb for end in accumulator.range)
+    return (
+        Part("column sum", ChannelRange.of(*sums)),
+        Part("column term", ChannelRange.of(min(ends), max(ends))),
+        Part("shifted product", ChannelRange.of(low, high)),
+        Part("whole product", ChannelRange.of(low - max(ends), high - min(ends))),
     )
 
 

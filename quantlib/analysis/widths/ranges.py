@@ -92,7 +92,14 @@ class Part:
     name : str
         ``"product"`` of codes and weight codes, ``"input sum"``, ``"zero-point term"`` (the
         input sum times minus the weights' zero point), ``"first term"`` and ``"second term"`` of
-        a sum, ``"shifted sum"`` (a sum of codes less their zero points).
+        a sum, ``"shifted sum"`` (a sum of codes less their zero points). Of two encrypted
+        matrices also ``"factors' sum"`` and ``"factors' difference"``, ``"square of the sum"``
+        and ``"square of the difference"`` (a quarter of each), ``"column sum"`` of the second
+        factor, ``"column term"`` (times the first one's zero point), and ``"shifted product"``
+        and ``"whole product"`` (with the constant terms). Of two encrypted tensors also
+        ``"first zero-point term"``, ``"centred product"`` (less that term),
+        ``"second zero-point term"`` and ``"whole product"``. ``"rounded"`` is the accumulator with
+        its low bits rounded off.
     weights : ChannelRange
         What the actual weights allow.
     """

@@ -35,6 +35,8 @@ class Rounding:
         Half a step of the rounded grid.
     rms_error : float
         Root mean square for low bits that are all equally frequent.
+    kept : ChannelRange
+        The high bits that remain, for any input on the grid.
 
     Notes
     -----
@@ -46,6 +48,7 @@ class Rounding:
     width_bits: int
     largest_error: float
     rms_error: float
+    kept: ChannelRange
 
 
 def rounding(facts: LayerFacts, weights: ChannelRange) -> Rounding | None:
@@ -66,6 +69,7 @@ def rounding(facts: LayerFacts, weights: ChannelRange) -> Rounding | None:
     return Rounding(
         lsbs_to_remove=lsbs,
         width_bits=rounded_width(shifted, lsbs),
+        kept=rounded_range(shifted, lsbs),
         largest_error=float(scales.max() * 2.0 ** (lsbs - 1)),
         rms_error=float(np.sqrt(np.mean(scales**2) * rounding_power(lsbs))),
     )
@@ -94,11 +98,23 @@ def offset_range(facts: LayerFacts, accumulator: ChannelRange) -> ChannelRange:
     return ChannelRange.of(low + offset, high + offset)
 
 
-def rounded_width(accumulator: ChannelRange, lsbs_to_remove: int) -> int:
-    """Return the width of the high bits that remain of a range."""
+def rounded_integers(facts: LayerFacts, accumulator: ChannelRange) -> ChannelRange:
+    """Return the range of an accumulator after it was rounded, in its own steps."""
+    lsbs = facts.layer.lsbs_to_remove
+    low, high = rounded_range(offset_range(facts, accumulator), lsbs).range
+    return ChannelRange.of(low << lsbs, high << lsbs)
+
+
+def rounded_range(accumulator: ChannelRange, lsbs_to_remove: int) -> ChannelRange:
+    """Return the range of the high bits that remain of a range."""
     ends = exact_integers(np.array(accumulator.range, dtype=object))
     low, high = (int(end) >> lsbs_to_remove for end in round_low_bits(ends, lsbs_to_remove))
-    return ChannelRange.of(low, high).width_bits
+    return ChannelRange.of(low, high)
+
+
+def rounded_width(accumulator: ChannelRange, lsbs_to_remove: int) -> int:
+    """Return the width of the high bits that remain of a range."""
+    return rounded_range(accumulator, lsbs_to_remove).width_bits
 
 
 def accumulator_scale(facts: LayerFacts) -> AnyArray:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from quantlib.execution.calls import n_samples, samples_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -45,7 +47,7 @@ def inferred_sizes(shapes: Mapping[str, tuple[int | str | None, ...]], name: str
 
 def probe(module: QuantizedModule) -> Probe:
     """Return the shapes that one and two samples have in common."""
-    one, two = (_observe(module, count) for count in (1, 2))
+    one, two = (_observe(module, count) for count in (1, 2))  # one call each where that is fixed
     layers = {
         name: Observed(
             tuple(map(_agreed, found.operands, two.layers[name].operands)),
@@ -60,7 +62,9 @@ def probe(module: QuantizedModule) -> Probe:
 def _observe(module: QuantizedModule, count: int) -> Probe:
     """Return all shapes on `count` samples."""
     found = Probe({}, {})
-    samples = [np.resize(x[:count], (count, *x.shape[1:])) for x in module.calibration]
+    graph, data = module.graph, module.calibration
+    rows = np.arange(graph.batch.size or count) % n_samples(graph, data)
+    samples = samples_of(graph, data, rows)
 
     def note(layer: QuantizedLayer, run: LayerRun) -> None:
         for name, value in zip(layer.node.outputs, run.results, strict=True):
@@ -79,4 +83,6 @@ def _observe(module: QuantizedModule, count: int) -> Probe:
 
 
 def _agreed(one: Sizes, two: Sizes) -> Sizes:
+    if len(one) != len(two):  # a Squeeze that removes the axis of a single sample
+        return (None,) * len(two)
     return tuple(a if a == b else None for a, b in zip(one, two, strict=True))

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import quantlib as ql
-from quantlib.analysis.search.program import Objective, assign, total
+from quantlib.analysis.search.objective import Objective
+from quantlib.analysis.search.program import assign, total
 from quantlib.analysis.search.tables import CostTables, LayerTable
 
 BASE = ql.QuantizationConfig.from_n_bits(8)

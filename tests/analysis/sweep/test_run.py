@@ -8,6 +8,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from onnx import helper
 
@@ -20,6 +21,7 @@ from quantlib.analysis.sweep.result import SweepResult, measure
 from quantlib.analysis.sweep.run import split_known, sweep
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.cost import cost
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.analysis.workbench import Workbench
 from tests import models, sweeps
 
@@ -60,10 +62,13 @@ def test_figures_are_those_of_the_evaluation_the_budget_and_the_cost() -> None:
         "widest_weights_bits": budget.widest.weights.width_bits,
         "widest_seen_bits": found.widest.width_bits,
         "needed_bits": budget.widest.weights.needed_bits,
+        "counted_seen_bits": found.widest.width_bits,
+        "counted_any_bits": budget.widest.weights.width_bits,
         "weight_bytes": found.weight_bytes,
         "bit_operations": costs.bit_operations,
         "table_lookups": costs.n_lookups,
         "elapsed_s": 0.0,
+        "n_unseen": 0,
     }
     assert result["headroom_bits"] == min(layer.headroom_bits for layer in budget.layers)
 
@@ -226,6 +231,35 @@ def test_a_model_of_float_operators_has_no_accumulator() -> None:
 def test_processes_give_the_same_figures() -> None:
     with ProcessPoolExecutor(1) as executor:
         assert sweeps.by_config(sweep(BENCH, CONFIGS, executor=executor)) == run(1)
+
+
+def test_rounded_accumulators_count_as_what_enters_their_tables() -> None:
+    config = CONFIGS[0].replace(rounding_threshold_bits=4)
+    result = measure(BENCH, config)
+    module = ql.quantize(BENCH.graph, BENCH.data.calibration, config)
+    seen = bit_width_budget(
+        module, np.concatenate([BENCH.data.calibration[0], BENCH.data.evaluation[0]])
+    )
+    for criterion, bits in (
+        (Criterion.SEEN, result["counted_seen_bits"]),
+        (Criterion.ANY_INPUT, result["counted_any_bits"]),
+    ):
+        assert bits is not None
+        # g1 is rounded, g2 leaves the graph as it is
+        rounded, left = (layer.counted(criterion) for layer in seen.layers)
+        assert rounded is not None and left is not None
+        assert rounded.width_bits < seen["g1"].weights.width_bits
+        assert bits == max(rounded.width_bits, left.width_bits)
+        assert result.under_limit(int(bits)).fits_by(criterion)
+        assert not result.under_limit(int(bits) - 1).fits_by(criterion)
+    unbounded = sweeps.changed(result, counted_any_bits=None, widest_weights_bits=None)
+    assert not unbounded.fits_by(Criterion.ANY_INPUT)
+    # what an earlier release wrote
+    older = sweeps.changed(result, counted_seen_bits=None).under_limit(
+        int(result["widest_seen_bits"] or 0)
+    )
+    assert older.fits_by(Criterion.SEEN)
+    assert not older.under_limit(older.config.limit_bits - 1).fits_by(Criterion.SEEN)
 
 
 def test_every_measure_reads_its_figure() -> None:

@@ -169,7 +169,7 @@ def test_what_was_seen_is_what_an_evaluation_sees() -> None:
 def test_what_was_seen_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     module, x = module_of(ql.QuantizationConfig.from_n_bits(4))
     whole = bit_width_budget(module, x)
-    monkeypatch.setattr("quantlib.analysis.observation.BATCH", 7)
+    monkeypatch.setattr("quantlib.execution.calls.BATCH", 7)
     for one, other in zip(whole.layers, bit_width_budget(module, x).layers, strict=True):
         assert one.seen is not None
         assert other.seen is not None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,9 +11,13 @@ import quantlib as ql
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import FeasibleRegion, feasible_region
+from quantlib.core.estimator import ESTIMATORS
+from quantlib.data import load_data
+from quantlib.execution.memo import Memo
 from quantlib.ops.conv import Conv
 from quantlib.ops.linear import Gemm
 from tests.analysis.widths.test_bounds import GRAPHS, data_for
+from tests.paths import SAMPLES
 
 PRODUCTS = ["gemm", "matmul", "matmul-3d", "conv", "conv-strided-dilated", "conv-depthwise"]
 
@@ -101,3 +107,89 @@ def test_every_integer_operator_has_a_region() -> None:
             assert found is not None
             assert found.width_bits.shape == (1, 1)
             assert isinstance(facts.op, Gemm | Conv) or found.width_bits.all()
+
+
+BITS = range(2, 9)
+MODELS = sorted(path.stem for path in SAMPLES.glob("*.onnx"))
+SCHEMES = list(itertools.product([False, True], repeat=2))
+"""Power of two, per channel."""
+
+
+def cells_of_a_sample(
+    name: str, base: ql.QuantizationConfig, *, cells_per_layer: int | None, seed: int = 0
+) -> int:
+    """Compare cells of every layer's map with the model quantized there; return how many."""
+    graph = ql.load_model(SAMPLES / f"{name}.onnx")
+    data = load_data((SAMPLES / f"{name}.npz").read_bytes(), graph, name=name)
+    x = tuple(part[:40] for part in data.calibration)
+    rng, memo, compared = np.random.default_rng(seed), Memo(), 0
+    for facts in layer_facts(ql.quantize(graph, x, base, memo=memo)):
+        layer = facts.layer.name
+        cells = list(itertools.product(BITS, BITS))
+        if cells_per_layer is not None:
+            cells = [cells[i] for i in rng.permutation(len(cells))[:cells_per_layer]]
+        rows, columns = (sorted(set(axis)) for axis in zip(*cells, strict=True))
+        found = feasible_region(facts, 16, weight_bits=rows, activation_bits=columns)
+        assert found is not None
+        for w, a in cells:
+            override = ql.LayerOverride(
+                base.weights_of(layer).replace(n_bits=w),
+                base.activations_of(layer).replace(n_bits=a),
+            )
+            module = ql.quantize(graph, x, base.with_override(layer, override), memo=memo)
+            width = bit_width_budget(module)[layer].weights.width_bits
+            assert found.width_bits[rows.index(w), columns.index(a)] == width, (layer, w, a)
+            compared += 1
+    return compared
+
+
+def scheme_of(
+    estimator: str, power_of_two: bool, per_channel: bool, calibrate_on: str = "quantized"
+) -> ql.QuantizationConfig:
+    chosen = ql.Estimator(estimator)
+    return ql.QuantizationConfig(
+        ql.Scheme(5, per_channel=per_channel, power_of_two=power_of_two, estimator=chosen),
+        ql.Scheme(5, power_of_two=power_of_two, estimator=chosen),
+        input_bits=8,
+        output_bits=8,
+        calibrate_on=calibrate_on,
+    )
+
+
+@pytest.mark.parametrize("estimator", list(ESTIMATORS))
+def test_a_cell_follows_the_estimator_and_powers_of_two(estimator: str) -> None:
+    for i, (power_of_two, per_channel) in enumerate(SCHEMES):
+        base = scheme_of(estimator, power_of_two, per_channel)
+        for name in ("diabetes_mlp", "wine_sklearn"):
+            assert cells_of_a_sample(name, base, cells_per_layer=3, seed=i)
+
+
+@pytest.mark.parametrize("estimator", ["min-max", "percentile", "aciq-gauss"])
+def test_a_cell_follows_ranges_of_the_float_model(estimator: str) -> None:
+    for i, (power_of_two, per_channel) in enumerate(SCHEMES):
+        base = scheme_of(estimator, power_of_two, per_channel, calibrate_on="float")
+        assert cells_of_a_sample("digits_cnn", base, cells_per_layer=2, seed=i)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("estimator", list(ESTIMATORS))
+@pytest.mark.parametrize("name", MODELS)
+def test_every_cell_of_every_sample_is_the_model_quantized_there(name: str, estimator: str) -> None:
+    for power_of_two, per_channel in SCHEMES:
+        base = scheme_of(estimator, power_of_two, per_channel)
+        assert cells_of_a_sample(name, base, cells_per_layer=None)
+
+
+def test_a_range_fitted_already_is_not_fitted_twice() -> None:
+    """Seen before: 7 bits on the map, 9 when quantized."""
+    base = scheme_of("min-max", power_of_two=True, per_channel=False)
+    assert cells_of_a_sample("digits_mlp", base, cells_per_layer=None) == 49 * 3
+
+
+def test_rounded_factors_of_a_product_are_learnt_and_have_no_map() -> None:
+    graph, x = GRAPHS["mul"], data_for("mul", 20, 3)
+    config = ql.QuantizationConfig.from_n_bits(6)
+    for rounding, expected in ((None, False), (4, True)):
+        module = ql.quantize(graph, x, config.replace(rounding_threshold_bits=rounding))
+        facts = layer_facts(module)[-1]
+        assert (feasible_region(facts, 16) is None) is expected

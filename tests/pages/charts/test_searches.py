@@ -10,7 +10,8 @@ import pytest
 import quantlib as ql
 from pages.ui.charts import searches
 from quantlib.analysis.attribution.sensitivity import Direction, Effect, Part, Sensitivity
-from quantlib.analysis.search.program import Objective
+from quantlib.analysis.search.descent import Ending
+from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
 
 PLACES = {"a": 1, "pool": 4, "b": 7}
@@ -56,7 +57,8 @@ def result(*, uniform: bool) -> SearchResult:
 
     found = candidate({"a": (3, 5), "pool": (0, 6), "b": (8, 4)})
     same = candidate({"a": (5, 5), "pool": (0, 5), "b": (5, 5)})
-    return SearchResult(Objective.SIZE, 20.0, found, same if uniform else None, 3)
+    uniform_one = same if uniform else None
+    return SearchResult(Objective.SIZE, 20.0, found, uniform_one, 3, 64, Ending.NOTHING_PROMISED)
 
 
 @pytest.mark.parametrize("uniform", [True, False])

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 from pages.ui.home import samples
 from pages.ui.learn import course, texts
 from pages.ui.learn.controls import Choice, Named, Number, Slider, Steps, Switch, Words
-from pages.ui.learn.lessons import LESSONS, training
+from pages.ui.learn.lessons import LESSONS
 from pages.ui.learn.lessons.training import partners
 from pages.ui.learn.practice import read_guess
 from quantlib.lessons.exercises import LEVELS, exercise
@@ -310,7 +310,7 @@ def test_a_partner_is_drawn_beside_the_sample(monkeypatch: pytest.MonkeyPatch) -
     cards = samples.cards()
     twin = dataclasses.replace(cards["iris_linear"], name="iris_linear_qat3")
     both = {**cards, "iris_linear_qat3": twin}
-    monkeypatch.setattr(training.samples, "cards", lambda: both)
+    monkeypatch.setattr(samples, "cards", lambda: both)
     monkeypatch.setattr(
         samples.SampleCard, "model_bytes",
         property(lambda _: (samples.FOLDER / "iris_linear.onnx").read_bytes()),

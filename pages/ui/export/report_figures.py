@@ -1,0 +1,71 @@
+"""The screens' own charts as figures of a report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
+from plotly.offline import get_plotlyjs
+
+from pages.ui import text
+from pages.ui.charts import budgets, layers, outputs, theme
+from quantlib.analysis.evaluation import evaluate
+from quantlib.export.report import Figure
+from quantlib.export.report_content import configuration_report
+from quantlib.questions import bitwidths
+
+if TYPE_CHECKING:
+    from quantlib.analysis.workbench import Workbench
+    from quantlib.core.config import QuantizationConfig
+
+
+def report(bench: Workbench, config: QuantizationConfig) -> bytes:
+    """Return the report on a configuration with its figures, one HTML file in UTF-8."""
+    figures = report_figures(bench, config)
+    return configuration_report(bench, config, figures=figures, scripts=report_scripts()).encode()
+
+
+def report_figures(bench: Workbench, config: QuantizationConfig) -> dict[str, Figure]:
+    """Return the figures of a report on a configuration, by slot.
+
+    The charts are those of Bit widths, Compare and Layers; plotly.js, which they need, comes
+    once from `report_scripts`.
+    """
+    found = evaluate(bench, config)
+    places = text.places(found)
+    charts: dict[str, tuple[go.Figure, str]] = {
+        "outputs": (outputs.scatter(found.scatter), "Float against dequantized outputs."),
+        "errors": (outputs.error_histogram(found), "Errors of the outputs."),
+        "sqnr": (layers.sqnr_along_graph(found), "SQNR of each operator's output."),
+    }
+    budget = bitwidths.budget(bench, config)
+    if budget.layers:
+        cost = bitwidths.cost(bench, config)
+        charts["widths"] = (
+            budgets.budget_bars(budget, places),
+            "Width of each accumulator: seen, allowed by the weights, allowed by the types.",
+        )
+        charts["look_ups"] = (budgets.look_ups(cost), "Table look-ups per sample by their width.")
+    return {
+        slot: Figure(_markup(figure, f"figure-{slot}"), caption)
+        for slot, (figure, caption) in charts.items()
+    }
+
+
+def report_scripts() -> tuple[str, ...]:
+    """Return plotly.js."""
+    return (get_plotlyjs(),)
+
+
+def _markup(figure: go.Figure, name: str) -> str:
+    """Return a figure as HTML; points are drawn as vectors, which print and need no WebGL."""
+    drawing = figure.to_dict()
+    for trace in drawing["data"]:
+        trace["type"] = trace["type"].removesuffix("gl")
+    markup: str = go.Figure(drawing).to_html(
+        full_html=False,
+        include_plotlyjs=False,
+        div_id=name,
+        config={**theme.CONFIG, "responsive": True},
+    )
+    return markup

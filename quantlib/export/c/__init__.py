@@ -1,0 +1,1 @@
+"""An integer program as C99 for micro-controllers."""

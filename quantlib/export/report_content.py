@@ -1,0 +1,249 @@
+"""What a report on a configuration says."""
+
+from __future__ import annotations
+
+import platform
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnxruntime
+
+import quantlib
+from quantlib import wording
+from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.preflight import inspect_model
+from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.export.report import Section, Table, report_html
+from quantlib.wording import names
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from quantlib.analysis.reports import Evaluation, LayerSummary, Score
+    from quantlib.analysis.widths.budget import Budget
+    from quantlib.analysis.workbench import Workbench
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.export.formats import Proof
+    from quantlib.export.report import Figure
+
+
+def configuration_report(
+    bench: Workbench,
+    config: QuantizationConfig,
+    *,
+    proofs: Mapping[str, Proof] | None = None,
+    figures: Mapping[str, Figure] | None = None,
+    scripts: Sequence[str] = (),
+) -> str:
+    """Return a report on a configuration as one HTML document.
+
+    Parameters
+    ----------
+    bench : Workbench
+        Model and data.
+    config : QuantizationConfig
+        What was chosen.
+    proofs : mapping of str to Proof, optional
+        Formats that were run again, by title.
+    figures : mapping of str to Figure, optional
+        Drawn by whoever can draw, by slot: ``widths`` (accumulators), ``sqnr`` (along the graph),
+        ``outputs`` (float against dequantized), ``errors``, ``look_ups``; others are not shown.
+    scripts : sequence of str
+        What the figures need.
+
+    Raises
+    ------
+    QuantlibError
+        The configuration cannot be applied, or evaluated.
+    """
+    drawn = figures or {}
+    found = evaluate(bench, config)
+    budget = bit_width_budget(bench.module(config), seen=found.seen)
+    sections = [
+        Section(
+            "Result", (_verdict(found),), (_headlines(found),), _in(drawn, "outputs", "errors")
+        ),
+        Section(
+            "Accumulators",
+            (
+                f"The limit is {config.limit_bits} bits. What the weights allow holds for any "
+                "input.",
+            ),
+            (_widths(budget),),
+            _in(drawn, "widths", "look_ups"),
+        ),
+        Section(
+            "Layers",
+            ("SQNR is each operator's output against the float model, evaluation data.",),
+            (_layers(found),),
+            _in(drawn, "sqnr"),
+        ),
+        Section("Configuration", (), (_choices(config),), code=config.to_json()),
+        Section("Model", _model_lines(bench), (_nodes(bench),)),
+        Section("Data", _data_lines(bench)),
+    ]
+    if proofs:
+        sections.append(_proofs(proofs))
+    sections.append(Section("Versions and fingerprints", (), (_versions(bench),)))
+    title = f"{bench.graph.name}: {config.weights.n_bits}-bit weights, "
+    title += f"{config.activations.n_bits}-bit activations"
+    return report_html(title, sections, scripts=scripts)
+
+
+def _in(drawn: Mapping[str, Figure], *slots: str) -> tuple[Figure, ...]:
+    return tuple(drawn[slot] for slot in slots if slot in drawn)
+
+
+def _verdict(found: Evaluation) -> str:
+    widest = found.widest
+    unseen = f" Products in {names(found.unseen)} were not looked into." if found.unseen else ""
+    if widest is None:
+        return f"The model has no integer operator.{unseen}"
+    verb = {True: "fits", False: "does not fit", None: "is not known to fit"}[found.fits]
+    return (
+        f"The configuration {verb} {found.config.limit_bits} bits: the widest accumulator, of "
+        f"{widest.name}, holds {widest.width_bits} bits on the data.{unseen}"
+    )
+
+
+def _headlines(found: Evaluation) -> Table:
+    rows = [("SQNR of the output", wording.decibel(found.sqnr_db))]
+    if found.score is not None:
+        score = found.score
+        rows.append((score.name, _scores(score)))
+    if found.agreement is not None:
+        rows.append(("same class as in float", wording.share(found.agreement)))
+        rows.append(("samples whose class changes", str(len(found.flips))))
+    sizes = [wording.size(n) for n in (found.weight_bytes, found.float_weight_bytes)]
+    rows += [
+        ("largest error", wording.number(found.max_error)),
+        ("mean squared error", wording.number(found.mse)),
+        ("weights", f"{sizes[0]} (float32 {sizes[1]})"),
+    ]
+    return Table(("figure", "value"), tuple(rows), words=("figure", "value"))
+
+
+def _scores(score: Score) -> str:
+    value, float_value = (
+        wording.score(v, name=score.name) for v in (score.quantized_value, score.float_value)
+    )
+    return f"{value} (float {float_value})"
+
+
+def _widths(budget: Budget) -> Table:
+    rows = tuple(
+        (
+            layer.name,
+            layer.op_type,
+            f"{layer.types.width_bits}",
+            f"{layer.weights.width_bits}",
+            wording.NOTHING if layer.seen is None else f"{layer.seen.width_bits}",
+            f"{layer.headroom_bits:.2f}",
+            "yes" if layer.fits else "no",
+        )
+        for layer in budget.layers
+    )
+    columns = ("layer", "operator", "types allow", "weights allow", "seen", "headroom", "fits")
+    return Table(columns, rows, words=("layer", "operator", "fits"))
+
+
+def _layers(found: Evaluation) -> Table:
+    return Table(
+        ("layer", "operator", "treatment", "inputs", "weights", "accumulator", "SQNR"),
+        tuple(_layer(layer) for layer in found.layers),
+        words=("layer", "operator", "treatment", "inputs", "weights"),
+    )
+
+
+def _layer(layer: LayerSummary) -> tuple[str, ...]:
+    return (
+        layer.name,
+        layer.op_type,
+        layer.treatment,
+        wording.grid(layer.input_grid),
+        wording.grid(layer.weight_grid),
+        wording.span(layer.accumulator),
+        wording.decibel(layer.sqnr_db),
+    )
+
+
+def _choices(config: QuantizationConfig) -> Table:
+    rounding = config.rounding_threshold_bits
+    rows = [
+        ("weights", wording.scheme(config.weights)),
+        ("activations", wording.scheme(config.activations)),
+        ("model inputs", f"{config.input_bits} bits"),
+        ("outputs of operators", f"{config.output_bits} bits"),
+        ("rounding", "off" if rounding is None else f"to {rounding} bits"),
+        ("limit", f"{config.limit_bits} bits"),
+        ("ranges measured on", f"the {config.calibrate_on} model's tensors"),
+    ]
+    for layer, override in config.overrides:
+        parts = [
+            f"{name} {wording.scheme(scheme)}"
+            for name, scheme in (
+                ("weights", override.weights),
+                ("activations", override.activations),
+            )
+            if scheme is not None
+        ]
+        rows.append((f"exception: {layer}", "; ".join(parts)))
+    return Table(("choice", "value"), tuple(rows), words=("choice", "value"))
+
+
+def _model_lines(bench: Workbench) -> tuple[str, ...]:
+    graph = bench.graph
+    tensors = [
+        f"{what} {i.name} ({' × '.join(map(str, i.shape)) or 'any shape'}, {i.dtype})"
+        for what, infos in (("Input", graph.inputs), ("Output", graph.outputs))
+        for i in infos
+    ]
+    return (f"{graph.n_parameters:,} parameters. {'. '.join(tensors)}.",)
+
+
+def _nodes(bench: Workbench) -> Table:
+    found = inspect_model(bench.graph)
+    rows = tuple(
+        (node.name, node.op_type, str(node.treatment), node.refusal or wording.NOTHING)
+        for node in found.nodes
+    )
+    columns = ("node", "operator", "treatment", "Concrete ML would refuse: why")
+    return Table(columns, rows, words=columns)
+
+
+def _data_lines(bench: Workbench) -> tuple[str, ...]:
+    data = bench.data
+    lines = [
+        f"{data.name}: {len(data.calibration[0])} samples to calibrate, "
+        f"{len(data.evaluation[0])} to evaluate, "
+        f"{'no labels' if data.labels is None else 'with labels'}."
+    ]
+    if data.is_synthetic:
+        lines.append("The data were generated: accuracy and ranges say nothing about real data.")
+    return (*lines, *data.notes)
+
+
+def _proofs(proofs: Mapping[str, Proof]) -> Section:
+    rows = tuple(
+        (title, f"{proof.equal} of {proof.samples} {proof.what}", str(proof.ties),
+         str(proof.different), "yes" if proof.holds else "no", f"{proof.elapsed_s:.1f} s")
+        for title, proof in proofs.items()
+    )  # fmt: skip
+    lines = tuple(f"{title}. {' '.join(proof.lines)}" for title, proof in proofs.items())
+    columns = ("format", "equal", "at ties", "different", "holds", "time")
+    return Section("Proofs", lines, (Table(columns, rows, words=("format", "holds")),))
+
+
+def _versions(bench: Workbench) -> Table:
+    rows = (
+        ("quantlib", quantlib.__version__),
+        ("ONNX Runtime", onnxruntime.__version__),
+        ("onnx", onnx.__version__),
+        ("NumPy", np.__version__),
+        ("Python", platform.python_version()),
+        ("processor", platform.machine()),
+        ("model, SHA-256", bench.graph.digest),
+        ("data, SHA-256", bench.data.digest or wording.NOTHING),
+    )
+    return Table(("what", "value"), rows, words=("what", "value"))

@@ -1,0 +1,1 @@
+"""A quantized module written down as integers: products, tables, moves."""
