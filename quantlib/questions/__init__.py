@@ -5,7 +5,16 @@ session of ONNX Runtime or a whole activation. So it can be asked from a screen,
 test or another process alike, and its answer kept under its name and arguments.
 """
 
-from quantlib.questions import bitwidths, calibration, compare, evaluations, export, layers, sweep
+from quantlib.questions import (
+    bitwidths,
+    calibration,
+    compare,
+    evaluations,
+    export,
+    layers,
+    learn,
+    sweep,
+)
 from quantlib.questions.registry import QUESTIONS, Question, Stream, ask
 
 __all__ = [
@@ -19,5 +28,6 @@ __all__ = [
     "evaluations",
     "export",
     "layers",
+    "learn",
     "sweep",
 ]

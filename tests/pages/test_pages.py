@@ -122,7 +122,7 @@ def test_moving_the_weight_bits_changes_headline_and_charts(
 def test_the_lesson_follows_its_controls(open_screen: OpenScreen) -> None:
     at = open_screen("pages/learn.py")
     drawn, formula = charts(at), at.latex[0].value
-    at.slider(key="learn.n_bits").set_value(5).run()
+    at.slider(key="learn.line.n_bits").set_value(5).run()
     assert not at.exception
     assert charts(at) != drawn
     assert at.latex[0].value != formula
@@ -130,11 +130,17 @@ def test_the_lesson_follows_its_controls(open_screen: OpenScreen) -> None:
 
 def test_codes_that_are_no_integers_are_one_error(open_screen: OpenScreen) -> None:
     at = open_screen("pages/learn.py")
-    at.text_input(key="learn.codes").set_value("1, two").run()
+    at.segmented_control(key="learn.lesson").set_value("3").run()
+    at.text_input(key="learn.examples.codes").set_value("1, two").run()
     assert not at.exception
     assert len(at.error) == 1
     assert "integers" in at.error[0].value
-    at.text_input(key="learn.codes").set_value("1, 2").run()
+    at.text_input(key="learn.examples.codes").set_value("1, 2").run()
+    assert not at.error
+    at.text_input(key="learn.examples.values").set_value("0.5, many").run()
+    assert len(at.error) == 1
+    assert "numbers" in at.error[0].value
+    at.text_input(key="learn.examples.values").set_value("0.5, -2").run()
     assert not at.error
 
 
@@ -218,7 +224,19 @@ def test_nonsense_for_a_screen_s_own_controls_falls_back(
         "calibration": ("kind", "log", "layer", "order", "view"),
         "bitwidths": ("layer",),
         "sweep": ("weight_bits", "weights_signed", "measure"),
-        "learn": ("range", "n_bits", "signed", "symmetric", "value", "example", "tab"),
+        "learn": (
+            "lesson",
+            "language",
+            "projector",
+            "level",
+            "seed",
+            "progress",
+            "line.view",
+            "line.range",
+            "line.n_bits",
+            "line.value",
+            "line.reach",
+        ),
     }
     for stem, names in own.items():
         at = open_screen(f"pages/{stem}.py")

@@ -1,127 +1,121 @@
-"""The number line, the staircase and the saw-tooth."""
+"""What all figures of lessons share: colours of numbers, size of type, tick labels."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from pages.ui.charts import theme
 
 if TYPE_CHECKING:
-    from quantlib.arrays import AnyArray
-    from quantlib.core.quantizer import UniformQuantizer
+    from collections.abc import Mapping
 
-MAX_TICKS = 33
-"""Grid points that carry their integer; more are thinned evenly."""
+    import plotly.graph_objects as go
+
+    from quantlib.arrays import IntArray
 
 
-def number_line(quantizer: UniformQuantizer, *, value: float) -> go.Figure:
-    """Grid, staircase and error of one quantizer, with one value followed through it.
+@dataclass(frozen=True, slots=True)
+class Palette:
+    """A colour for each kind of number: the same in formula and figure.
 
-    Three figures share the real axis: the grid as ticks with their integers, the dequantized
-    value against the real one, and the difference of the two.
+    Each has a contrast of at least 4.5 on `ground`, so that digits can be read in it; `quiet` has
+    none to show.
     """
-    codes = np.arange(quantizer.qmin, quantizer.qmax + 1)
-    reals = quantizer.dequant(codes)
-    stats = quantizer.quant_stats
-    assert stats is not None
-    low, high = min(float(stats.rmin), reals.min()), max(float(stats.rmax), reals.max())
-    reach = 0.15 * max(high - low, abs(float(quantizer.scale)))
-    x = np.linspace(min(low, value) - reach, max(high, value) + reach, 2001)
-    y = quantizer.dequant(quantizer.quant(x))
-    code = int(quantizer.quant(np.array([value]))[0])
-    snapped = float(quantizer.dequant(np.array([code]))[0])
 
-    figure = make_subplots(
-        rows=3, shared_xaxes=True, row_heights=[0.2, 0.5, 0.3], vertical_spacing=0.06
-    )
-    _grid(figure, codes, reals)
-    figure.add_trace(
-        go.Scatter(
-            x=[value, snapped],
-            y=[0.55, 0.0],
-            mode="lines+markers",
-            name="value → code",
-            line={"color": theme.DEQUANTIZED, "dash": "dot"},
-            marker={
-                "symbol": ["circle", "diamond"],
-                "size": [11, 13],
-                "color": [theme.FLOAT, theme.DEQUANTIZED],
-            },
-            hovertemplate="%{x:.5g}<extra></extra>",
-        ),
-        row=1,
-        col=1,
-    )
-    for edge, label in ((float(stats.rmin), "α"), (float(stats.rmax), "β")):
-        figure.add_vline(x=edge, line={"color": theme.FLOAT, "dash": "dash"}, row="all", col=1)
-        figure.add_annotation(x=edge, y=0.95, text=label, showarrow=False, xshift=10, row=1, col=1)
-    lines = (
-        (2, x, "real value", theme.FLOAT, "dash"),
-        (2, y, "dequantized", theme.DEQUANTIZED, "solid"),
-        (3, y - x, "error", theme.CLIPPED, "solid"),
-    )
-    for row, series, name, colour, dash in lines:
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=series,
-                mode="lines",
-                name=name,
-                line={"color": colour, "dash": dash},
-                hovertemplate="%{x:.4g} → %{y:.4g}<extra>" + name + "</extra>",
-            ),
-            row=row,
-            col=1,
-        )
-    figure.add_trace(
-        go.Scatter(
-            x=[value],
-            y=[snapped],
-            mode="markers",
-            showlegend=False,
-            marker={"color": theme.DEQUANTIZED, "size": 11, "symbol": "diamond"},
-        ),
-        row=2,
-        col=1,
-    )
-    figure.update_yaxes(visible=False, range=[-0.6, 1.1], row=1, col=1)
-    figure.update_yaxes(title_text="dequantized value", row=2, col=1)
-    figure.update_yaxes(title_text="error", row=3, col=1)
-    figure.update_xaxes(title_text="real value", row=3, col=1)
-    return theme.framed(figure, height=560)
+    ground: str
+    ink: str
+    range: str
+    value: str
+    back: str
+    scale: str
+    code: str
+    zero: str
+    error: str
+    quiet: str
 
 
-def _grid(figure: go.Figure, codes: AnyArray, reals: AnyArray) -> None:
-    """Draw the codes as ticks on the real axis, labelled while there is room."""
-    keep = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), MAX_TICKS)).astype(int))
-    drawn = np.unique(np.linspace(0, len(codes) - 1, min(len(codes), 513)).astype(int))
-    figure.add_trace(
-        go.Scatter(
-            x=reals[drawn],
-            y=np.zeros(len(drawn)),
-            mode="markers",
-            name="grid",
-            marker={"symbol": "line-ns-open", "size": 16, "color": theme.GRID},
-            customdata=codes[drawn],
-            hovertemplate="code %{customdata} = %{x:.5g}<extra></extra>",
-        ),
-        row=1,
-        col=1,
+LIGHT = Palette(
+    ground="#FFFFFF", ink="#31333F", range="#5F5F5F", value="#7B3FA0", back="#B01E6E",
+    scale="#0067A6",
+    code="#955800", zero="#00704F", error="#B83A00", quiet="#C4C4C4",
+)  # fmt: skip
+DARK = Palette(
+    ground="#0E1117", ink="#FAFAFA", range="#B8B8B8", value="#C9A0F0", back="#F58AC0",
+    scale="#62B5F0",
+    code="#F0AC3C", zero="#3CC79A", error="#FF8A5C", quiet="#565A66",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a figure is drawn for whom.
+
+    Parameters
+    ----------
+    palette : Palette
+        For light or dark ground.
+    words : mapping of str to str
+        Names of axes and marks, in the reader's language.
+    large : bool
+        For a projector.
+    """
+
+    palette: Palette
+    words: Mapping[str, str]
+    large: bool = False
+
+    @property
+    def type_size(self) -> int:
+        """Size of axis labels, pixels."""
+        return 15 if self.large else 13
+
+
+NORMAL_HEIGHT, LARGE_HEIGHT = 480, 280
+
+
+def finished(figure: go.Figure, look: Look) -> go.Figure:
+    """Set type, legend and height of a lesson's figure."""
+    theme.framed(figure, height=LARGE_HEIGHT if look.large else NORMAL_HEIGHT)
+    size, ink = look.type_size, look.palette.ink
+    figure.update_layout(
+        font={"size": size, "color": ink},
+        margin={"l": 8, "r": 12, "t": 28 if look.large else 36, "b": 4},
+        legend={"font": {"size": size, "color": ink}, "itemwidth": 30},
+        hoverlabel={"font": {"size": size}},
     )
-    figure.add_trace(
-        go.Scatter(
-            x=reals[keep],
-            y=np.full(len(keep), -0.4),
-            mode="text",
-            showlegend=False,
-            text=[str(code) for code in codes[keep]],
-            textfont={"size": 11},
-            hoverinfo="skip",
-        ),
-        row=1,
-        col=1,
-    )
+    figure.update_xaxes(
+        tickfont={"size": size, "color": ink}, title_font={"size": size, "color": ink},
+        title_standoff=6, automargin=True,
+    )  # fmt: skip
+    figure.update_yaxes(
+        tickfont={"size": size, "color": ink}, title_font={"size": size, "color": ink},
+        title_standoff=6, automargin=True,
+    )  # fmt: skip
+    figure.update_annotations(font_size=size)
+    return figure
+
+
+def labelled_codes(low: int, high: int, at_most: int = 10, *, always: int) -> IntArray:
+    """Return which codes carry their number: multiples of a power of two, both ends, `always`.
+
+    What is too near to one that stays makes place for it.
+    """
+    span = high - low
+    step = 1
+    while span // step + 1 > at_most:
+        step *= 2
+    inner = np.arange(-(-low // step) * step, high + 1, step, dtype=np.int64)
+    kept: list[int] = []
+    for code in (always, low, high, *inner.tolist()):
+        if low <= code <= high and all(abs(code - other) >= 0.75 * step for other in kept):
+            kept.append(code)
+    return np.array(sorted(kept), dtype=np.int64)
+
+
+def drawn_codes(low: int, high: int, at_most: int = 257) -> IntArray:
+    """Return which codes are drawn as ticks: all, or evenly thinned ones."""
+    count = min(high - low + 1, at_most)
+    return np.unique(np.rint(np.linspace(low, high, count))).astype(np.int64)

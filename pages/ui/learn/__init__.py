@@ -1,0 +1,1 @@
+"""The Learn screen: lessons, their controls and texts, exercises, progress, courses."""
