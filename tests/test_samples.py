@@ -8,9 +8,9 @@ import pytest
 
 import quantlib as ql
 from pages.ui.home import samples
-from quantlib.analysis.evaluation import Evaluation, evaluate
+from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.preflight import inspect_model
-from quantlib.analysis.reports import Score
+from quantlib.analysis.reports import Evaluation, Score
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import load_data
 from quantlib.graph.runtime import open_session
