@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,12 @@ class Dataset:
     """Training and evaluation arrays are disjoint; calibration is part of the training data."""
 
     train_inputs: Array
-    train_targets: Array
+    train_targets: Array | dict[str, Array]
     calibration: Array
     evaluation: Array
     labels: Array
+    truths: dict[str, Array] = field(default_factory=dict)
+    """What other outputs than the labelled one should give on the evaluation rows, by name."""
 
 
 def _split(inputs: Array, targets: Array, calibration: int, evaluation: int) -> Dataset:
@@ -64,6 +66,44 @@ def digit_images() -> Dataset:
         for inputs in (data.train_inputs, data.calibration, data.evaluation)
     )
     return Dataset(train, data.train_targets, calibration, evaluation, data.labels)
+
+
+PLACINGS = 8
+"""How often each training digit is put on a canvas."""
+
+
+def digit_canvases() -> Dataset:
+    """Return 16x16 canvases with one digit each at a random place; the targets are both.
+
+    A box is the column and row of the digit's upper left corner, 0 to 8 pixels. Every evaluation
+    digit appears once, and no training digit among them.
+    """
+    data = digit_images()
+    rng = np.random.default_rng(SPLIT_SEED)
+    repeated = np.repeat(data.train_inputs, PLACINGS, axis=0)
+    order = rng.permutation(len(repeated))
+    assert isinstance(data.train_targets, np.ndarray)
+    classes = np.repeat(data.train_targets, PLACINGS)[order]
+    train, boxes = _placed(repeated[order], rng)
+    evaluation, truth = _placed(data.evaluation, rng)
+    return replace(
+        data,
+        train_inputs=train,
+        train_targets={"boxes": boxes, "classes": classes},
+        calibration=train[: len(data.calibration)],
+        evaluation=evaluation,
+        truths={"boxes": truth},
+    )
+
+
+def _placed(digits: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Put digits on empty canvases; return these and the places as column and row."""
+    size = digits.shape[-1]
+    canvases = np.zeros((len(digits), 1, 2 * size, 2 * size), np.float32)
+    places = rng.integers(0, size + 1, (len(digits), 2))
+    for canvas, digit, (column, row) in zip(canvases, digits, places, strict=True):
+        canvas[:, row : row + size, column : column + size] = digit
+    return canvases, places.astype(np.float32)
 
 
 def diabetes() -> Dataset:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import quantlib as ql
 from quantlib.analysis.float_model import FloatReference
@@ -11,7 +13,11 @@ from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset, load_data
 from tests.paths import SAMPLES
 
-NAMES = sorted(path.stem for path in SAMPLES.glob("*.onnx"))
+CARDS: dict[str, dict[str, Any]] = {
+    card["name"]: card for card in json.loads((SAMPLES / "cards.json").read_text())
+}
+NAMES = list(CARDS)
+"""Every sample, in display order; without the variants that some are compared with."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 import quantlib as ql
 from quantlib.core.tensor import Tensor
 from quantlib.export.aimet import encodings_1, encodings_2
-from quantlib.export.formats import Subject
+from quantlib.export.formats import ExportFormat, Subject
 from quantlib.export.interchange import AIMET, OVERRIDES, remarks
 from quantlib.export.overrides import overrides, read_overrides
 from quantlib.export.proofs import quantized_statically
@@ -26,6 +26,10 @@ from tests.sample_data import NAMES, sample
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
+WITHOUT_GRIDS = [name for name in NAMES if name != "digits_qat"]
+"""The samples that leave all grids to the configuration."""
+
+
 def config(n_bits: int, *, per_channel: bool = False) -> ql.QuantizationConfig:
     return ql.QuantizationConfig.from_n_bits(n_bits).replace(
         weights=ql.Scheme(n_bits, per_channel=per_channel), input_bits=8, output_bits=8
@@ -34,7 +38,7 @@ def config(n_bits: int, *, per_channel: bool = False) -> ql.QuantizationConfig:
 
 @pytest.mark.parametrize("per_channel", [False, True], ids=["per tensor", "per channel"])
 @pytest.mark.parametrize("n_bits", [4, 8])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITHOUT_GRIDS)
 def test_quantize_static_writes_the_scales_that_it_is_told(
     name: str, n_bits: int, per_channel: bool
 ) -> None:
@@ -51,6 +55,15 @@ def test_quantize_static_writes_the_scales_that_it_is_told(
         assert np.array_equal(np.ravel(point).astype(np.int64), grids[tensor].zero_points)
     files = OVERRIDES.export(Subject(module, "m"))
     assert OVERRIDES.prove(files, module, ()).holds
+
+
+@pytest.mark.parametrize("form", [OVERRIDES, AIMET], ids=lambda form: form.name)
+def test_a_list_of_grids_refuses_a_model_that_brings_its_own(form: ExportFormat) -> None:
+    module = sample_module("digits_qat", config(4))
+    refused = {refusal.layer for refusal in form.refusals(module)}
+    assert {"/q0/DequantizeLinear", "/q1/DequantizeLinear", "/q2/DequantizeLinear"} <= refused
+    with pytest.raises(ql.OptionsError, match="the file brings this grid itself"):
+        form.export(Subject(module, "m"))
 
 
 def test_quantize_static_with_its_options_gives_a_convolutional_model_s_integers() -> None:
@@ -135,7 +148,7 @@ def reals_of_version_2(entry: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("per_channel", [False, True], ids=["per tensor", "per channel"])
 @pytest.mark.parametrize("n_bits", [2, 4, 8])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", WITHOUT_GRIDS)
 def test_encodings_stand_for_the_real_values_of_the_module_s_codes(
     name: str, n_bits: int, per_channel: bool
 ) -> None:

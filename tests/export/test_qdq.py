@@ -50,6 +50,8 @@ def test_every_operator_runs_on_its_grids_or_is_refused_by_name(case: str, confi
 
 
 EQUAL = {"cancer_linear", "diabetes_mlp", "digits_mlp", "wine_sklearn"}
+TIES = {"digits_detector"}
+"""Averages of four codes of few bits are ties in this sample; all of them are counted."""
 
 
 @pytest.mark.parametrize("n_bits", [8, 4, 3, 2])
@@ -60,7 +62,7 @@ def test_samples_run_on_onnx_runtime_with_equal_integers_but_for_ties(
     module = sample_module(name, ql.QuantizationConfig.from_n_bits(n_bits))
     proof = proof_of(module, sample(name).data.evaluation)
     assert proof.holds, proof.lines
-    if name in EQUAL or n_bits in (2, 3):
+    if name in EQUAL or (n_bits in (2, 3) and name not in TIES):
         assert proof.equal == proof.samples
 
 

@@ -166,7 +166,17 @@ def test_the_reference_scheme_is_what_concrete_ml_would_do(open_screen: OpenScre
 
 
 @pytest.mark.parametrize("part", ["outputs", "decisions", "error ledger", "against"])
-@pytest.mark.parametrize("model", ["wine_sklearn", "diabetes_mlp", "digits_resnet", "iris_linear"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        "wine_sklearn",
+        "diabetes_mlp",
+        "digits_resnet",
+        "iris_linear",
+        "digits_qat",
+        "digits_detector",
+    ],
+)
 def test_every_part_shows_every_sample(open_screen: OpenScreen, model: str, part: str) -> None:
     at = open_screen(COMPARE, model=model, weights_symmetric="no")
     at.button(key="config.pin").click().run()

