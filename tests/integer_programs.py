@@ -12,7 +12,8 @@ import numpy as np
 import quantlib as ql
 from quantlib.program.steps import Conv, MatMul
 from tests.paths import GOLDEN
-from tests.sample_data import NAMES, sample
+from tests.sample_data import NAMES as NAMES
+from tests.sample_data import sample
 
 IN_INTEGERS = [name for name in NAMES if name not in ("wine_sklearn", "digits_transformer")]
 """The samples without a float operator that mixes values: both others have a Softmax."""

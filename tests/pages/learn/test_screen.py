@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
+import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from pages.ui.home import samples
 from pages.ui.learn import course, texts
 from pages.ui.learn.controls import Choice, Named, Number, Slider, Steps, Switch, Words
 from pages.ui.learn.lessons import LESSONS
-from pages.ui.learn.lessons.training import partners
 from pages.ui.learn.practice import read_guess
+from quantlib.graph.runtime import open_session
 from quantlib.lessons.exercises import LEVELS, exercise
-from tests.paths import ROOT
+from tests.paths import ROOT, SAMPLES
 
 if TYPE_CHECKING:
     from pages.ui.learn.controls import Control
@@ -293,32 +293,23 @@ def test_the_translated_lesson_is_german_and_others_say_that_they_are_not() -> N
     assert any("noch nicht übersetzt" in text.value for text in at.caption)
 
 
-def test_samples_that_were_trained_with_their_grid_stand_beside_their_float_sample() -> None:
-    every = ("digits_mlp", "digits_mlp_qat2", "digits_mlp_qat3", "digits_mlp_other", "digits_cnn")
-    assert partners("digits_mlp", every) == ("digits_mlp_qat2", "digits_mlp_qat3")
-    assert partners("digits_cnn", every) == ()
-
-
 def test_without_a_partner_the_lesson_shows_only_what_was_measured_and_says_so() -> None:
     at = open_lesson(8)
-    assert any("no sample of this model that was trained" in text.value for text in at.caption)
+    assert any("Choose digits_qat" in text.value for text in at.caption)
     assert '"name":"trained with its grid"' not in charts(at)[0]
     assert "quantized after training" in charts(at)[0]
 
 
-def test_a_partner_is_drawn_beside_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    cards = samples.cards()
-    twin = dataclasses.replace(cards["iris_linear"], name="iris_linear_qat3")
-    both = {**cards, "iris_linear_qat3": twin}
-    monkeypatch.setattr(samples, "cards", lambda: both)
-    monkeypatch.setattr(
-        samples.SampleCard, "model_bytes",
-        property(lambda _: (samples.FOLDER / "iris_linear.onnx").read_bytes()),
-    )  # fmt: skip
-    monkeypatch.setattr(
-        samples.SampleCard, "data_bytes",
-        property(lambda _: (samples.FOLDER / "iris_linear.npz").read_bytes()),
-    )  # fmt: skip
-    at = open_lesson(8)
-    assert "trained with its grid" in charts(at)[0]
-    assert not any("no sample of this model" in text.value for text in at.caption)
+def test_what_was_trained_with_its_grid_stands_beside_the_same_network_in_float() -> None:
+    at = open_lesson(8, model="digits_qat")
+    figure = json.loads(at.get("plotly_chart")[0].proto.spec)
+    [trained] = [t for t in figure["data"] if t.get("name") == "trained with its grid"]
+    data = np.load(SAMPLES / "digits_qat.npz")
+    expected = {}
+    for bits, name in ((2, "digits_qat_2"), (3, "digits_qat_3"), (4, "digits_qat")):
+        session = open_session((SAMPLES / f"{name}.onnx").read_bytes())
+        scores = session.run(None, {session.get_inputs()[0].name: data["evaluation"]})[0]
+        expected[bits] = 100 * np.mean(scores.argmax(1) == data["labels"])
+    assert list(trained["x"]) == list(expected)
+    assert list(trained["y"]) == pytest.approx(list(expected.values()))
+    assert not any("Choose digits_qat" in text.value for text in at.caption)

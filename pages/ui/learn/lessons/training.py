@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from pages.ui import engine, state
 from pages.ui.charts import lessons_training as charts
-from pages.ui.home import samples
 from pages.ui.learn.controls import Slider
 from pages.ui.learn.lessons import loaded
 from pages.ui.learn.stage import Lesson
 from quantlib.questions import learn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from pages.ui.home.samples import SampleCard, Variant
     from pages.ui.learn.stage import Stage
     from quantlib.questions.learn import AtWidth
 
@@ -29,9 +26,17 @@ config = ql.QuantizationConfig.from_n_bits({n_bits})
 ql.evaluate(bench, config).score"""
 
 
-def partners(name: str, every: Iterable[str]) -> tuple[str, ...]:
-    """Return the samples that are a sample trained with its grids: ``NAME_qat``, ``NAME_qat3``."""
-    return tuple(other for other in every if re.fullmatch(rf"{re.escape(name)}_qat\w*", other))
+def trained_for(card: SampleCard) -> dict[str, bytes]:
+    """Return the .onnx files of a sample that were trained with their grids, by name."""
+    if twin(card) is None:
+        return {}
+    others = {v.name: v.model_bytes for v in card.variants if v is not twin(card)}
+    return {card.name: card.model_bytes, **others}
+
+
+def twin(card: SampleCard) -> Variant | None:
+    """Return the float network of a sample that was trained with its grids."""
+    return next((v for v in card.variants if v.name == f"{card.name}_float"), None)
 
 
 def draw(stage: Stage) -> None:
@@ -40,14 +45,19 @@ def draw(stage: Stage) -> None:
     if stage.current is None:
         stage.inform("no_model")
         return
-    base = re.sub(r"_qat\w*$", "", state.model_name())
-    known = samples.cards()
-    source = _sample(base) if base in known else stage.current.source
+    card = state.sample()
+    pair = twin(card) if card else None
+    source = stage.current.source
+    trained: list[AtWidth] = []
+    if card is not None and pair is not None:
+        source = _of(card, pair.name, pair.model_bytes)
+        files = trained_for(card).items()
+        found = [engine.ask(_of(card, *file), learn.as_trained) for file in files]
+        trained = sorted(found, key=lambda point: point.n_bits)
     every = [_after(source, n, stage) for n in WIDTHS]
-    trained = [engine.ask(_sample(other), learn.as_trained) for other in partners(base, known)]
     stage.figure(charts.by_width(every, trained, chosen=chosen, look=stage.look))
     _formula(stage, every, chosen)
-    stage.say("whose", aside=True, model=loaded.plain(base))
+    stage.say("whose", aside=True, model=loaded.plain(pair.name) if pair else loaded.name())
     if not trained:
         stage.say("no_partner", aside=True)
     stage.code(CODE.format(n_bits=chosen), label=stage.text.says["show_code"])
@@ -61,11 +71,10 @@ def _after(source: engine.Source, n_bits: int, stage: Stage) -> AtWidth:
         return engine.ask(source, learn.after_training, n_bits)
 
 
-def _sample(name: str) -> engine.Source:
-    """Register a sample's files."""
-    card = samples.cards()[name]
-    model = engine.register(card.model_bytes, name=card.name)
-    return engine.Source(model, engine.register(card.data_bytes, name=f"{name}.npz"))
+def _of(card: SampleCard, name: str, content: bytes) -> engine.Source:
+    """Register a file of a sample beside the sample's data."""
+    data = engine.register(card.data_bytes, name=f"{card.name}.npz")
+    return engine.Source(engine.register(content, name=name), data)
 
 
 def _formula(stage: Stage, every: list[AtWidth], chosen: int) -> None:
