@@ -94,13 +94,15 @@ def _proof(current: Current, name: str, stem: str) -> None:
     running = job is not None and job.running
     done = job is not None and bool(job.results)
     if not done:
-        st.button(
+        started = st.button(
             "Prove it",
             key=f"export.prove.{name}",
             disabled=running,
             on_click=lambda: state.keep_proof(_started(current, name, stem)),
             help="Runs or reads the files again on all evaluation samples and compares.",
         )
+        if started:
+            st.rerun()  # only a run of the whole script draws this fragment again and again
     if job is None:
         return
     if running:
