@@ -22,7 +22,7 @@ places = text.places(current.evaluation())
 names = [f"{places[layer.name]} {layer.name}" for layer in found.layers]
 widest = max(range(len(names)), key=lambda i: found.layers[i].weights.needed_bits)
 st.plotly_chart(
-    budgets.budget_bars(found, places),
+    budgets.budget_bars(found, places, state.criterion()),
     key="bitwidths.bars",
     config=theme.CONFIG,
     on_select=lambda: width_views.pick(names),

@@ -26,7 +26,9 @@ chosen = left.radio(
     "Format",
     list(FORMS),
     captions=[reader for reader, _ in FORMS.values()],
-    format_func=lambda name: FORMATS[name].title if name in FORMATS else name.capitalize(),
+    format_func=lambda name: (
+        FORMATS[name].title if name in FORMATS else name[:1].upper() + name[1:]
+    ),
     key="export.form",
     bind="query-params",
     help="Each is run or read again and compared before you rely on it.",

@@ -95,6 +95,7 @@ st.dataframe(
     theme.coloured(table, "treatment"),
     hide_index=True,
     height=320,
+    placeholder=tables.MISSING,
     alt="Each node of the model, how it is treated and whether Concrete ML takes it",
 )
 st.caption(

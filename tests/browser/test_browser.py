@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
+import io
 import json
 import re
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
+import onnx
 import pytest
 from playwright.sync_api import expect
 
@@ -335,13 +341,11 @@ def test_a_downloaded_configuration_restores_the_controls(page: Page, app_url: s
     expect(page).to_have_url(re.compile(r"config\.weight_bits=7"))
 
 
-def test_every_table_and_script_downloads(page: Page, app_url: str) -> None:
+def test_every_table_downloads(page: Page, app_url: str) -> None:
     for stem, label, start in (
         ("bitwidths", "Accumulators (CSV)", b"layer,operator,seen (bits)"),
         ("calibration", "Layers (CSV)", b"layer,operator,treatment"),
         ("layers", "Sensitivities (CSV)", b"layer,operator,what"),
-        ("export", "quantlib script", b""),
-        ("export", "Concrete ML script", b""),
     ):
         open_screen(page, f"{app_url}/{stem}", TITLES[stem])
         with page.expect_download() as waiting:
@@ -349,6 +353,88 @@ def test_every_table_and_script_downloads(page: Page, app_url: str) -> None:
         content = Path(waiting.value.path()).read_bytes()
         assert content.startswith(start), stem
         assert len(content) > 100, stem
+
+
+def _is_onnx(content: bytes) -> None:
+    assert onnx.load_model_from_string(content).graph.node
+
+
+def _is_python(content: bytes) -> None:
+    assert ast.parse(content.decode()).body
+
+
+def _is_json(content: bytes) -> None:
+    assert json.loads(content)
+
+
+def _holds(*endings: str) -> Callable[[bytes], None]:
+    def check(content: bytes) -> None:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            assert archive.testzip() is None
+            names = sorted(archive.namelist())
+        assert len(names) == len(endings)
+        assert all(name.endswith(end) for name, end in zip(names, endings, strict=True)), names
+
+    return check
+
+
+def _is_page(content: bytes) -> None:
+    assert content.startswith(b"<!doctype html>")
+    assert content.rstrip().endswith(b"</html>")
+
+
+EXPORTS: dict[str, tuple[str, str, Callable[[bytes], None]]] = {
+    "Configuration": ("Configuration (JSON)", "digits_cnn-w4a4.json", _is_json),
+    "QDQ ONNX": ("QDQ ONNX (.onnx)", "digits_cnn-w4a4-qdq.onnx", _is_onnx),
+    "QONNX": ("QONNX (.onnx)", "digits_cnn-w4a4-qonnx.onnx", _is_onnx),
+    "TensorQuantOverrides": (
+        "TensorQuantOverrides (.json)",
+        "digits_cnn-w4a4-overrides.json",
+        _is_json,
+    ),
+    "AIMET encodings 1.0.0 and 2.0.0": (
+        "AIMET encodings 1.0.0 and 2.0.0 (.zip)",
+        "digits_cnn-w4a4-aimet.zip",
+        _holds("1.0.0.encodings", "2.0.0.encodings"),
+    ),
+    "C99": ("C99 (.zip)", "digits_cnn-w4a4-c.zip", _holds(".c", ".h")),
+    "NumPy script": ("NumPy script (.zip)", "digits_cnn-w4a4-numpy.zip", _holds(".py", ".npz")),
+    "ONNX in integers": ("ONNX in integers (.onnx)", "digits_cnn-w4a4-integers.onnx", _is_onnx),
+    "Quantlib script": ("quantlib script", "digits_cnn-w4a4-quantlib.py", _is_python),
+    "Concrete ML script": ("Concrete ML script", "digits_cnn-w4a4-concrete-ml.py", _is_python),
+    "Report": ("Report (HTML)", "digits_cnn-w4a4-report.html", _is_page),
+}
+"""Form on Export, as its link names it: button, file, what the file is."""
+
+
+def test_every_form_of_export_is_reached_by_its_link_and_downloads(
+    page: Page, app_url: str
+) -> None:
+    open_screen(page, f"{app_url}/export", "Export")
+    forms = page.get_by_role("radiogroup", name="Format")
+    expect(forms.get_by_role("radio")).to_have_count(len(EXPORTS))
+    for form, (label, name, check) in EXPORTS.items():
+        open_screen(page, f"{app_url}/export?{urlencode({'export.form': form})}", "Export")
+        expect(forms.get_by_role("radio", name=form).and_(page.locator(":checked"))).to_have_count(
+            1
+        )
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=label, exact=form != "Configuration").click()
+        assert waiting.value.suggested_filename == name
+        check(Path(waiting.value.path()).read_bytes())
+
+
+def test_a_proof_runs_in_the_background_and_is_shown_when_it_ends(page: Page, app_url: str) -> None:
+    link = urlencode({"config.model": "iris_linear", "export.form": "QONNX"})
+    open_screen(page, f"{app_url}/export?{link}", "Export")
+    page.get_by_role("button", name="Prove it").click()
+    success = page.get_by_test_id("stAlertContentSuccess")
+    expect(success).to_be_visible(timeout=SLOW)  # nobody touches the screen meanwhile
+    expect(page.get_by_role("button", name="Prove it")).to_have_count(0)
+    expect(page.get_by_text("Everything found")).to_be_visible()
+    move_to(page, 5)  # a proof is of one configuration
+    expect(success).to_have_count(0)
+    expect(page.get_by_role("button", name="Prove it")).to_be_enabled()
 
 
 @pytest.mark.parametrize("path", [pytest.param(path, id=path or "root") for path in TITLES])

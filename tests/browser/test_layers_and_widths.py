@@ -46,6 +46,13 @@ def click_row(grid: Locator, row: int, x: int = 18) -> None:
     grid.click(position={"x": x, "y": HEADER + ROW * row + ROW // 2})
 
 
+def row_of(grid: Locator, words: str) -> int:
+    """Return the place of the row that holds some words: a table of text lies in the canvas."""
+    cell = grid.locator("tbody tr").filter(has=grid.page.get_by_text(words, exact=True))
+    expect(cell).to_have_count(1)
+    return int(cell.get_attribute("aria-rowindex") or 0) - 2
+
+
 def test_a_click_on_a_bar_chooses_the_layer(page: Page, app_url: str) -> None:
     open_screen(page, f"{app_url}/bitwidths", "Bit widths")
     plot = page.locator(".js-plotly-plot").first
@@ -60,9 +67,11 @@ def test_a_click_on_a_bar_chooses_the_layer(page: Page, app_url: str) -> None:
 
 
 def test_a_remedy_is_applied_and_the_sidebar_names_and_clears_it(page: Page, app_url: str) -> None:
-    open_screen(page, f"{app_url}/bitwidths", "Bit widths")
+    link = "bitwidths?config.limit=8&bitwidths.layer=5+%2Fc2%2FConv"
+    open_screen(page, f"{app_url}/{link}", "Bit widths")
     before = sqnr(page).inner_text()
-    click_row(table(page, 1), 1)
+    remedies = table(page, 1)
+    click_row(remedies, row_of(remedies, "1 bit less for the layer's weights"))
     page.get_by_role("button", name="Apply: 1 bit less for the layer's weights").click()
     sidebar = page.get_by_test_id("stSidebar")
     expect(sidebar.get_by_text("1 layer differs: /c2/Conv (W 3)")).to_be_visible()
@@ -72,6 +81,41 @@ def test_a_remedy_is_applied_and_the_sidebar_names_and_clears_it(page: Page, app
     sidebar.get_by_role("button", name="Clear overrides").click()
     expect(sqnr(page)).to_have_text(before)
     expect(page).not_to_have_url(re.compile("config.overrides="))
+
+
+def test_a_layer_within_the_limit_has_no_remedies(page: Page, app_url: str) -> None:
+    layer = "bitwidths.layer=4+%2FAveragePool"
+    open_screen(page, f"{app_url}/bitwidths?config.limit=8&{layer}", "Bit widths")
+    narrow = page.get_by_role("heading", name="What would narrow it")
+    expect(page.get_by_role("button", name="Make everything fit")).to_be_visible()
+    expect(narrow).to_have_count(0)
+    # No input takes it beyond 6 bits, and 9 hold what enters the convolution after it.
+    open_screen(page, f"{app_url}/bitwidths?config.limit=8", "Bit widths")
+    expect(narrow).to_be_visible()
+    open_screen(page, f"{app_url}/bitwidths?config.limit=16", "Bit widths")
+    expect(page.get_by_role("button", name="Make everything fit")).to_have_count(0)
+    expect(narrow).to_have_count(0)
+
+
+def test_everything_is_made_to_fit_and_layers_undoes_it(page: Page, app_url: str) -> None:
+    link = "bitwidths?config.model=iris_linear&config.limit=6"
+    open_screen(page, f"{app_url}/{link}", "Bit widths")
+    widest = page.get_by_test_id("stMetric").nth(2)
+    expect(widest).to_contain_text("over 6 bits", timeout=SLOW)
+    before = sqnr(page).inner_text()
+    page.get_by_role("button", name="Make everything fit").click()
+    apply = page.get_by_role("button", name="Apply all of it")
+    expect(apply).to_be_visible(timeout=2 * SLOW)
+    expect(sqnr(page)).to_have_text(before)  # it is shown before it is applied
+    apply.click()
+    expect(widest).to_contain_text("fits 6 bits", timeout=SLOW)
+    expect(page.get_by_role("button", name="Make everything fit")).to_have_count(0)
+    settle(page)
+    page.get_by_test_id("stSidebarNavLink").filter(has_text="Layers").click()
+    expect(page.get_by_role("heading", name="Layers", level=2, exact=True)).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(widest).to_contain_text("over 6 bits", timeout=SLOW)
+    expect(sqnr(page)).to_have_text(before)
 
 
 def test_a_search_is_adopted_by_all_of_the_page(page: Page, app_url: str) -> None:

@@ -73,14 +73,14 @@ def of_layer(current: Current, layer: LayerBudget) -> None:
 
 def adoption(
     column: st.delta_generator.DeltaGenerator, label: str, config: QuantizationConfig, *, key: str
-) -> None:
-    """Offer a configuration, if the sidebar can show it."""
+) -> bool:
+    """Offer a configuration, if the sidebar can show it; tell whether it was just applied."""
     try:
         state.within_controls(config)
     except QuantlibError as error:
         column.caption(text.plain(str(error), limit=300))
-        return
-    column.button(
+        return False
+    return column.button(
         label,
         key=key,
         type="primary",
@@ -172,4 +172,5 @@ def _fit(found: Fit) -> None:
         f"{', '.join(sorted(map(str, found.targets)))}; {found.runs} configurations were run.\n"
         + "\n".join(f"- {text.plain(str(change), 200)}" for change in found.changes)
     )
-    adoption(st.container(), "Apply all of it", found.config, key="bitwidths.fit.apply")
+    if adoption(st.container(), "Apply all of it", found.config, key="bitwidths.fit.apply"):
+        st.rerun()  # sidebar and headline lie outside this fragment

@@ -8,6 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from pages.ui.charts import theme
+from quantlib.analysis.widths.criterion import Criterion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,16 +22,27 @@ if TYPE_CHECKING:
 _LIMIT = {"color": theme.OVER, "dash": "dash", "width": 2}
 
 
-def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
+def budget_bars(
+    found: Budget, places: Mapping[str, int], criterion: Criterion = Criterion.SEEN
+) -> go.Figure:
     """Width of each accumulator on an axis of bits: seen, allowed by weights, allowed by types.
 
-    Each bar is named by the layer's place in the model and its name.
+    Each bar is named by the layer's place in the model and its name. Bars of what was seen are
+    marked where that is over the limit; outlines too, where any input counts against it. A layer
+    that rounding brings within the limit is not marked, however long its bar.
     """
     layers, limit = found.layers, found.limit_bits
     names = [theme.numbered(places, layer.name) for layer in layers]
     seen = [layer.seen.needed_bits if layer.seen else 0.0 for layer in layers]
     weights = [layer.weights.needed_bits for layer in layers]
     types = [layer.types.needed_bits for layer in layers]
+    over = [not layer.fits_by(Criterion.SEEN) for layer in layers]
+    outlines = [
+        theme.OVER
+        if criterion is Criterion.ANY_INPUT and not layer.fits_by(criterion)
+        else theme.GRID
+        for layer in layers
+    ]
     end = max([limit, *types, *weights]) + 5
     figure = go.Figure()
     figure.add_trace(
@@ -40,7 +52,7 @@ def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
             orientation="h",
             name="the weights allow",
             width=0.72,
-            marker={"color": theme.TRANSPARENT, "line": {"color": theme.GRID, "width": 2}},
+            marker={"color": theme.TRANSPARENT, "line": {"color": outlines, "width": 2}},
             customdata=[[layer.weights.width_bits, *layer.weights.range] for layer in layers],
             hovertemplate="the weights allow %{customdata[0]} bits<br>%{customdata[1]} to "
             "%{customdata[2]}<extra></extra>",
@@ -54,8 +66,8 @@ def budget_bars(found: Budget, places: Mapping[str, int]) -> go.Figure:
             name="seen on data",
             width=0.46,
             marker={
-                "color": [theme.OVER if s > limit else theme.WITHIN for s in seen],
-                "pattern": {"shape": ["/" if s > limit else "" for s in seen]},
+                "color": [theme.OVER if beyond else theme.WITHIN for beyond in over],
+                "pattern": {"shape": ["/" if beyond else "" for beyond in over]},
             },
             customdata=[
                 [layer.seen.width_bits, *layer.seen.range] if layer.seen else [0, 0, 0]
@@ -119,13 +131,18 @@ def channel_strip(layer: LayerBudget, limit_bits: int) -> go.Figure:
         )
     )
     if layer.seen is not None and layer.seen.channels == len(allowed):
+        fits = layer.fits_by(Criterion.SEEN)
+        over = [not fits and width > limit_bits for width in layer.seen.channel_widths]
         figure.add_trace(
             go.Bar(
                 x=index,
                 y=layer.seen.channel_widths,
                 name="seen on data",
                 width=0.5,
-                marker={"color": theme.WITHIN},
+                marker={
+                    "color": [theme.OVER if beyond else theme.WITHIN for beyond in over],
+                    "pattern": {"shape": ["/" if beyond else "" for beyond in over]},
+                },
                 hovertemplate="channel %{x}: %{y} bits seen<extra></extra>",
             )
         )

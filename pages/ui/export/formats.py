@@ -39,8 +39,9 @@ def draw(current: Current, name: str, stem: str) -> None:
         st.warning(f"Not said by these files:\n{_listed(found.losses)}")
     for note in found.notes:
         st.caption(text.plain(note, limit=400))
-    st.fragment(_proof, run_every=EVERY_S if _is_running(current, name) else None)(
-        current, name, stem
+    watched = _is_running(current, name)
+    st.fragment(_proof, run_every=EVERY_S if watched else None)(
+        current, name, stem, watched=watched
     )
     sizes = ", ".join(f"{file} ({wording.size(size)})" for file, size in found.sizes)
     several = len(found.sizes) > 1
@@ -88,8 +89,8 @@ def _job(current: Current, name: str) -> Job[Proof] | None:
     return job if job is not None and job.source == (current.source, current.config, name) else None
 
 
-def _proof(current: Current, name: str, stem: str) -> None:
-    """Draw the proof, or the way to it."""
+def _proof(current: Current, name: str, stem: str, *, watched: bool) -> None:
+    """Draw the proof, or the way to it; `watched` tells whether this is drawn again and again."""
     job = _job(current, name)
     running = job is not None and job.running
     done = job is not None and bool(job.results)
@@ -104,6 +105,8 @@ def _proof(current: Current, name: str, stem: str) -> None:
     if job is None:
         return
     if running:
+        if not watched:  # only a run of the whole script makes it so
+            st.rerun()
         st.progress(0, text=f"Running it again: {job.elapsed_s:.0f} s")
         st.button("Cancel", key=f"export.cancel.{name}", on_click=job.cancel)
         return

@@ -12,6 +12,7 @@ import quantlib as ql
 from pages.ui.charts import budgets, theme
 from quantlib.analysis.widths.budget import Budget, bit_width_budget
 from quantlib.analysis.widths.cost import cost
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import FeasibleRegion, feasible_region
 from tests.paths import SAMPLES
@@ -28,9 +29,11 @@ def module() -> ql.QuantizedModule:
 
 
 @functools.cache
-def budget(limit_bits: int = 16) -> Budget:
+def budget(limit_bits: int = 16, rounding: int | None = None) -> Budget:
     data = np.load(SAMPLES / "digits_cnn.npz")
-    config = ql.QuantizationConfig.from_n_bits(4).replace(limit_bits=limit_bits)
+    config = ql.QuantizationConfig.from_n_bits(4).replace(
+        limit_bits=limit_bits, rounding_threshold_bits=rounding
+    )
     graph = ql.load_model(SAMPLES / "digits_cnn.onnx")
     return bit_width_budget(ql.quantize(graph, data["calibration"], config), (data["evaluation"],))
 
@@ -83,6 +86,38 @@ def test_what_was_seen_over_the_limit_is_hatched_and_in_another_colour(limit_bit
     assert any(over) == (limit_bits < 10)
     assert [colour == theme.OVER for colour in bars.marker.color] == over
     assert [shape == "/" for shape in bars.marker.pattern.shape] == over
+
+
+def test_what_rounding_brings_within_the_limit_is_not_marked() -> None:
+    bars = trace(budgets.budget_bars(budget(8, rounding=8), places()), "seen on data")
+    marked = {
+        str(name).split(" ", 1)[1]: (width > 8, colour == theme.OVER)
+        for name, width, colour in zip(bars.y, bars.x, bars.marker.color, strict=True)
+    }
+    # The Gemm makes the model's output: nothing rounds it.
+    assert marked["/c1/Conv"] == marked["/c2/Conv"] == (True, False)
+    assert marked["/f/Gemm"] == (True, True)
+    assert marked["/AveragePool"] == (False, False)
+
+
+@pytest.mark.parametrize("limit_bits", [6, 11, 12])
+def test_outlines_are_marked_where_any_input_counts(limit_bits: int) -> None:
+    found = budget(limit_bits)
+    allowed = trace(budgets.budget_bars(found, places(), Criterion.ANY_INPUT), "the weights allow")
+    over = [width > limit_bits for width in allowed.x]
+    assert any(over) == (limit_bits < 12)
+    assert [colour == theme.OVER for colour in allowed.marker.line.color] == over
+    seen = trace(budgets.budget_bars(found, places(), Criterion.SEEN), "the weights allow")
+    assert theme.OVER not in seen.marker.line.color
+
+
+@pytest.mark.parametrize("limit_bits", [8, 16])
+def test_channels_over_the_limit_are_marked_as_their_layer_is(limit_bits: int) -> None:
+    layer = next(layer for layer in budget(limit_bits).layers if layer.name == "/c2/Conv")
+    bars = trace(budgets.channel_strip(layer, limit_bits), "seen on data")
+    over = [int(width) > limit_bits for width in bars.y]
+    assert any(over) == (limit_bits == 8)
+    assert [colour == theme.OVER for colour in bars.marker.color] == over
 
 
 def test_the_legend_says_the_limit_and_a_line_stands_there() -> None:
