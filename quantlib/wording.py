@@ -14,9 +14,10 @@ from quantlib.core.estimator import MIN_MAX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantlib.analysis.reports import Evaluation, LayerSummary
     from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sweep.measures import Measure
+    from quantlib.analysis.widths.budget import Budget
+    from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.estimator import Estimator
     from quantlib.core.quantizer import UniformQuantizer
@@ -174,14 +175,20 @@ def config(chosen: QuantizationConfig) -> str:
     return "; ".join(parts)
 
 
-def widest(found: Evaluation) -> str:
-    """Return the widest accumulator against the limit: ``14 of 16 bits in /c1/Conv``."""
-    layer = found.widest
-    if layer is not None:
-        seen = f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
+def widest(found: Budget, criterion: Criterion) -> str:
+    """Return the widest that counts: ``14 of 16 bits in /c1/Conv, seen on the data``."""
+    left_out = (*found.unbounded, *found.unseen)
+    if found.layers:
+        counted = f"{widest_layer(found, criterion)}, {criterion}"
     else:
-        seen = "none looked at" if found.unseen else "no accumulators"
-    return f"{seen}; not looked into: {names(found.unseen)}" if found.unseen else seen
+        counted = "none looked at" if left_out else "no accumulators"
+    return f"{counted}; not looked into: {names(left_out)}" if left_out else counted
+
+
+def widest_layer(found: Budget, criterion: Criterion) -> str:
+    """Return the layer of which most counts, against the limit: ``14 of 16 bits in /c1/Conv``."""
+    layer = max(found.layers, key=lambda layer: layer.counted_bits(criterion))
+    return f"{layer.counted_bits(criterion)} of {found.limit_bits} bits in {layer.name}"
 
 
 def names(found: Sequence[str], *, most: int = 6) -> str:
@@ -195,11 +202,11 @@ def fits(value: bool | None) -> str:
     return {True: "yes", False: "no", None: "not known"}[value]
 
 
-def width(layer: LayerSummary, *, limit_bits: int) -> str:
-    """Return the width of a layer's accumulator; above the limit also that: ``14 > 13``."""
-    if layer.width_bits is None or layer.width_bits <= limit_bits:
-        return whole(layer.width_bits)
-    return f"{layer.width_bits} > {limit_bits}"
+def width(value: int | None, *, limit_bits: int) -> str:
+    """Return a width that counts, bits; above the limit also that: ``14 > 13``."""
+    if value is None or value <= limit_bits:
+        return whole(value)
+    return f"{value} > {limit_bits}"
 
 
 OBJECTIVES = {

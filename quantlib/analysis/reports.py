@@ -256,7 +256,9 @@ class Evaluation:
 
     @property
     def fits(self) -> bool | None:
-        """Whether every accumulator is within the configuration's limit.
+        """Whether every accumulator on the data is within the configuration's limit.
+
+        The whole accumulator, before rounding; `Budget.fits_by` holds what a look-up reads to it.
 
         None where those that were looked at are, and products are left that were not.
         """

@@ -68,6 +68,7 @@ def search(
     config: options.Config = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
+    criterion: options.CountedOption = options.Counted.SEEN,
     output: options.Output = None,
     save_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what was found as JSON.")
@@ -76,7 +77,7 @@ def search(
 ) -> None:
     """Choose widths for each layer of MODEL.
 
-    Every accumulator fits --limit, for any input. Signs, ranges and rounding are as --config says;
+    Every accumulator fits --limit by --criterion. Signs, ranges and rounding are as --config says;
     its widths and layers' own choices are replaced. Widths are written 4, 2-8 or 2,4-6. Exits 1
     when nothing meets limit and floor.
     """
@@ -93,7 +94,14 @@ def search(
     }
     bench = open_bench(model, data, synthetic=synthetic, output=output)
     try:
-        found = _found(bench, base, objective=objective.objective, floor_db=floor, **offered)
+        found = _found(
+            bench,
+            base,
+            objective=objective.objective,
+            criterion=criterion.criterion,
+            floor_db=floor,
+            **offered,
+        )
     except UnreachableError as error:
         complain(str(error))
         raise typer.Exit(ExitCode.NO) from None
@@ -132,7 +140,7 @@ def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
     say(title)
     say(
         f"smallest {wording.OBJECTIVES[found.objective]}, "
-        f"accumulators of at most {limit_bits} bits{floor}"
+        f"accumulators of at most {limit_bits} bits, {found.criterion}{floor}"
     )
     say()
     both = [candidate for candidate in (found.best, found.uniform) if candidate is not None]
@@ -164,5 +172,5 @@ def _figures(found: SearchResult, both: list[Candidate]) -> list[tuple[str, ...]
         rows.append(("score", *scores))
     if found.best.agreement is not None:
         rows.append(("agreement", *(wording.share(c.agreement) for c in both)))
-    rows.append(("widest accumulator", *(f"{c.width_bits} bits" for c in both)))
+    rows.append((f"widest accumulator, {found.criterion}", *(f"{c.width_bits} bits" for c in both)))
     return rows
