@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.estimator import Estimator
+    from quantlib.core.metrics import Divergence
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import Scheme
 
@@ -53,6 +54,16 @@ def size(n_bytes: int) -> str:
 def share(value: float | None) -> str:
     """Return a share in per cent."""
     return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def share_interval(ends: tuple[float, float]) -> str:
+    """Return the interval of a share in per cent: ``94.4 % to 97.7 %``."""
+    return " to ".join(map(share, ends))
+
+
+def divergence(found: Divergence) -> str:
+    """Return how far class distributions are apart: ``0.0123 nats``."""
+    return f"{number(found.nats)} nats"
 
 
 def score(value: float | None, *, name: str) -> str:

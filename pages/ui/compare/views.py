@@ -53,12 +53,11 @@ def show_outputs(current: Current) -> None:
                 config=theme.CONFIG,
                 alt=f"{name}: histogram of output errors",
             )
-            rounding = abs(side.output_step) / 12**0.5
             st.caption(
-                f"The error spreads {side.error_std / rounding:.3g} times as far as rounding the "
-                "output alone would make it."
-                if rounding
-                else "The output is not rounded."
+                f"The error spreads {side.error_std / side.rounding_std:.3g} times as far as "
+                "rounding the output alone would make it."
+                if side.rounding_std
+                else "Nothing rounds the output itself: all its error comes from inside."
             )
             beside(
                 comparison_tables.errors(side),
@@ -211,10 +210,19 @@ def _pair(current: Current, other: str, config: QuantizationConfig) -> None:
             help=f"With {other} as the signal: how far A is from it.",
         )
         if found.decisions is not None:
+            if found.decisions.divergence is not None:
+                st.metric(
+                    "Divergence",
+                    wording.divergence(found.decisions.divergence),
+                    help=f"Of A from {other}. "
+                    f"{comparison_tables.divergence_explained(found.decisions.divergence)}",
+                )
             st.metric(
                 "Same class",
                 wording.share(found.decisions.agreement),
-                help="Samples that both answer alike.",
+                help="Samples that both answer alike; "
+                f"{wording.share_interval(found.decisions.agreement_interval)} is the 95 % "
+                "interval (Wilson).",
             )
     if found.decisions is not None:
         decision_views.draw_decisions(
