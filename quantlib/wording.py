@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sweep.measures import Measure
+    from quantlib.analysis.ties import Ties
     from quantlib.analysis.widths.budget import Budget
     from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig
@@ -64,6 +65,19 @@ def share_interval(ends: tuple[float, float]) -> str:
 def divergence(found: Divergence) -> str:
     """Return how far class distributions are apart: ``0.0123 nats``."""
     return f"{number(found.nats)} nats"
+
+
+def ties(found: Ties) -> str:
+    """Return in a sentence how many integers inside a model hang on the last bit."""
+    decided, samples = found.decided_inside, found.samples
+    if found.zero_point_decided:
+        return "A zero point hangs on the last bit, and with it all integers of its grid."
+    if not decided:
+        return f"None of {found.integers_inside:,} rounded integers hangs on the last bit."
+    return (
+        f"{decided:,} of {found.integers_inside:,} rounded integers hang on the last bit, in "
+        f"{int(samples.sum()):,} of {len(samples):,} samples."
+    )
 
 
 def score(value: float | None, *, name: str) -> str:

@@ -12,6 +12,7 @@ from quantlib.analysis.attribution.flip_origin import divergences
 from quantlib.analysis.attribution.partial_run import is_integer
 from quantlib.analysis.comparison import compare_outputs, dequantized_outputs
 from quantlib.analysis.preflight import inspect_model
+from quantlib.analysis.ties import count_ties
 from quantlib.core.metrics import wilson_interval
 from quantlib.execution.calls import n_samples
 from quantlib.questions.registry import Question, Stream
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.comparison import Comparison, MarginBin
     from quantlib.analysis.reports import Flip
+    from quantlib.analysis.ties import Ties
     from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
@@ -147,6 +149,12 @@ def pair(bench: Workbench, first: QuantizationConfig, second: QuantizationConfig
         (_numbers(before)[keep], _numbers(after)[keep]),
         None if found.agreement is None else _decisions(found, {}),
     )
+
+
+@Question
+def ties(bench: Workbench, config: QuantizationConfig) -> Ties:
+    """Count the integers of the evaluation data that hang on the last bit."""
+    return count_ties(bench.module(config), *bench.data.evaluation)
 
 
 @Question

@@ -18,10 +18,12 @@ import quantlib as ql
 from pages.ui.charts import decisions, layers, ledger, outputs
 from pages.ui.compare import tables as comparison_tables
 from pages.ui.compare.views import reading_layer
+from quantlib import wording
 from quantlib.analysis.attribution.ledger import ErrorSource, error_ledger
 from quantlib.analysis.comparison import MarginBin
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import Evaluation, Flip
+from quantlib.analysis.ties import count_ties
 from quantlib.data import Dataset
 from quantlib.questions.compare import Decisions
 from tests.models import build, normal
@@ -336,3 +338,17 @@ def test_two_configurations_stand_at_their_own_divergence(open_screen: OpenScree
     nats = rel_entr(softmax(other, axis=1), softmax(own, axis=1)).sum(axis=1).mean()
     (shown,) = [m.value for m in at.metric if m.label == "Divergence"]
     assert shown == f"{nats:.4g} nats"
+
+
+def test_ties_have_a_line_for_each_side(open_screen: OpenScreen) -> None:
+    at = open_screen(COMPARE, weight_bits="8", activation_bits="8")
+    at.button(key="config.pin").click().run()
+    at.slider(key="config.weight_bits").set_value(4).run()
+    lines = [caption for caption in at.caption if "the last bit" in caption.value]
+    for line, side, bits in zip(lines, ("A, current", "B, pinned"), (4, 8), strict=True):
+        config = ql.QuantizationConfig.from_n_bits(8)
+        config = config.replace(weights=config.weights.replace(n_bits=bits))
+        found = count_ties(MADE.bench.module(config), *MADE.data.evaluation)
+        assert line.value == f"{side}: {wording.ties(found)}"
+        assert "Another processor" in line.help
+    assert lines[0].value[3:] != lines[1].value[3:]

@@ -11,7 +11,7 @@ from pages.ui.charts import layers, outputs, theme
 from pages.ui.compare import decisions as decision_views
 from pages.ui.compare import ledger as ledger_view
 from pages.ui.compare import tables as comparison_tables
-from pages.ui.compare.sides import A, B, beside, columns, evaluations
+from pages.ui.compare.sides import A, B, beside, columns, evaluations, sides
 from quantlib import wording
 from quantlib.analysis.comparison import reference_scheme
 from quantlib.questions import compare as comparisons
@@ -69,6 +69,21 @@ def show_outputs(current: Current) -> None:
     table = comparison_tables.measures(found)
     st.dataframe(table, hide_index=True, alt="Measures of the output error and how to read them")
     tables.download(table, key="compare.measures.csv", content="measures")
+    _ties(current)
+
+
+def _ties(current: Current) -> None:
+    """Say how many integers another processor may round the other way."""
+    for name, config in sides(current).items():
+        found = current.ask(comparisons.ties, config)
+        whose = f"{name}: " if state.pinned() else ""
+        st.caption(
+            f"{whose}{wording.ties(found)}",
+            help="Values halfway between two codes, as near as the arithmetic computes them, on "
+            "evaluation data. Another processor or library sums in another order and may round "
+            "them the other way: by one code there, and what follows from it. Model inputs that "
+            "lie halfway are not among them: these values are given, not computed.",
+        )
 
 
 def _along_graph(current: Current, found: dict[str, Evaluation]) -> None:
