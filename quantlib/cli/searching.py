@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from quantlib import wording
+from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.search import search as searches
 from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
@@ -109,7 +110,13 @@ def search(
         names = {"model": bench.graph.name, "data": bench.data.name}
         write_json({**names, **search_document(found)})
     else:
-        _show(found, title=f"{bench.graph.name} on {bench.data.name}", limit_bits=base.limit_bits)
+        score = evaluate(bench, found.best.config, output=bench.graph.lead_output).score
+        _show(
+            found,
+            title=f"{bench.graph.name} on {bench.data.name}",
+            limit_bits=base.limit_bits,
+            score_name=score.name if score else None,
+        )
     if save_config is not None:
         write_text(save_config, found.best.config.to_json() + "\n")
     unseen = unseen_nodes(bench.graph, plan(bench.graph, quantize_rest=base.quantize_rest))
@@ -134,7 +141,7 @@ def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> Searc
     raise AssertionError("a search ends with its result")
 
 
-def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
+def _show(found: SearchResult, *, title: str, limit_bits: int, score_name: str | None) -> None:
     """Write widths by layer, figures predicted and measured, and the verdict."""
     floor = "" if found.floor_db is None else f", SQNR at least {found.floor_db:.1f} dB"
     say(title)
@@ -155,22 +162,36 @@ def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
         words=("layer",),
     )
     say()
-    show_table(("", *names), _figures(found, both), words=("",))
+    show_table(("", *names), _figures(found, both, score_name), words=("",))
     say()
     say(f"{wording.verdict_of_search(found)} {found.runs} configurations were run.")
 
 
-def _figures(found: SearchResult, both: list[Candidate]) -> list[tuple[str, ...]]:
+def _figures(
+    found: SearchResult, both: list[Candidate], score_name: str | None
+) -> list[tuple[str, ...]]:
     """Return one row per figure of each candidate."""
     rows = [
-        (wording.OBJECTIVES[found.objective], *(f"{c.cost:.6g}" for c in both)),
+        (wording.OBJECTIVES[found.objective], *(_cost(found.objective, c.cost) for c in both)),
         ("SQNR, predicted", *(wording.decibel(c.predicted_sqnr_db) for c in both)),
         ("SQNR, measured", *(wording.decibel(c.sqnr_db) for c in both)),
     ]
-    if found.best.score is not None:
-        scores = (wording.NOTHING if c.score is None else f"{c.score:.4f}" for c in both)
-        rows.append(("score", *scores))
+    if score_name is not None:
+        rows.append((score_name, *(wording.score(c.score, name=score_name) for c in both)))
     if found.best.agreement is not None:
         rows.append(("agreement", *(wording.share(c.agreement) for c in both)))
     rows.append((f"widest accumulator, {found.criterion}", *(f"{c.width_bits} bits" for c in both)))
     return rows
+
+
+def _cost(objective: Objective, value: float) -> str:
+    """Return what was made small, with its unit."""
+    match objective:
+        case Objective.SIZE:
+            return f"{round(value):,} bits"
+        case Objective.BIT_OPERATIONS:
+            return f"{round(value):,}"
+        case Objective.LOOKUPS:
+            return f"{value:.4g} floating-point operations"
+        case Objective.SQNR:
+            return wording.number(value)

@@ -153,8 +153,9 @@ def show_ledger(current: Current) -> None:
         required=True,
         key="compare.parts",
         bind="query-params",
-        help="In context: what switching a source on adds, all before it being on already. Alone: "
-        "what it does when nothing else is on; interaction is the rest.",
+        help="In context: how much of the whole error lies along the change that a source makes "
+        "when all before it are on already; the parts add up. Alone: the change it makes when "
+        "nothing else is on, squared; interaction is the rest.",
     )
     for name, config in columns(current):
         ledger_view.draw(current, config, name=name, alone=alone == "alone and interaction")
