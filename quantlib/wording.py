@@ -14,11 +14,14 @@ from quantlib.core.estimator import MIN_MAX
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from quantlib.analysis.reports import Evaluation, LayerSummary
     from quantlib.analysis.search.search import SearchResult
     from quantlib.analysis.sweep.measures import Measure
+    from quantlib.analysis.ties import Ties
+    from quantlib.analysis.widths.budget import Budget
+    from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.estimator import Estimator
+    from quantlib.core.metrics import Divergence
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import Scheme
 
@@ -52,6 +55,29 @@ def size(n_bytes: int) -> str:
 def share(value: float | None) -> str:
     """Return a share in per cent."""
     return NOTHING if value is None else f"{100 * value:.1f} %"
+
+
+def share_interval(ends: tuple[float, float]) -> str:
+    """Return the interval of a share in per cent: ``94.4 % to 97.7 %``."""
+    return " to ".join(map(share, ends))
+
+
+def divergence(found: Divergence) -> str:
+    """Return how far class distributions are apart: ``0.0123 nats``."""
+    return f"{number(found.nats)} nats"
+
+
+def ties(found: Ties) -> str:
+    """Return in a sentence how many integers inside a model hang on the last bit."""
+    decided, samples = found.decided_inside, found.samples
+    if found.zero_point_decided:
+        return "A zero point hangs on the last bit, and with it all integers of its grid."
+    if not decided:
+        return f"None of {found.integers_inside:,} rounded integers hangs on the last bit."
+    return (
+        f"{decided:,} of {found.integers_inside:,} rounded integers hang on the last bit, in "
+        f"{int(samples.sum()):,} of {len(samples):,} samples."
+    )
 
 
 def score(value: float | None, *, name: str) -> str:
@@ -174,14 +200,20 @@ def config(chosen: QuantizationConfig) -> str:
     return "; ".join(parts)
 
 
-def widest(found: Evaluation) -> str:
-    """Return the widest accumulator against the limit: ``14 of 16 bits in /c1/Conv``."""
-    layer = found.widest
-    if layer is not None:
-        seen = f"{layer.width_bits} of {found.config.limit_bits} bits in {layer.name}"
+def widest(found: Budget, criterion: Criterion) -> str:
+    """Return the widest that counts: ``14 of 16 bits in /c1/Conv, seen on the data``."""
+    left_out = (*found.unbounded, *found.unseen)
+    if found.layers:
+        counted = f"{widest_layer(found, criterion)}, {criterion}"
     else:
-        seen = "none looked at" if found.unseen else "no accumulators"
-    return f"{seen}; not looked into: {names(found.unseen)}" if found.unseen else seen
+        counted = "none looked at" if left_out else "no accumulators"
+    return f"{counted}; not looked into: {names(left_out)}" if left_out else counted
+
+
+def widest_layer(found: Budget, criterion: Criterion) -> str:
+    """Return the layer of which most counts, against the limit: ``14 of 16 bits in /c1/Conv``."""
+    layer = max(found.layers, key=lambda layer: layer.counted_bits(criterion))
+    return f"{layer.counted_bits(criterion)} of {found.limit_bits} bits in {layer.name}"
 
 
 def names(found: Sequence[str], *, most: int = 6) -> str:
@@ -205,11 +237,11 @@ def fits(value: bool | None) -> str:
     return {True: "yes", False: "no", None: "not known"}[value]
 
 
-def width(layer: LayerSummary, *, limit_bits: int) -> str:
-    """Return the width of a layer's accumulator; above the limit also that: ``14 > 13``."""
-    if layer.width_bits is None or layer.width_bits <= limit_bits:
-        return whole(layer.width_bits)
-    return f"{layer.width_bits} > {limit_bits}"
+def width(value: int | None, *, limit_bits: int) -> str:
+    """Return a width that counts, bits; above the limit also that: ``14 > 13``."""
+    if value is None or value <= limit_bits:
+        return whole(value)
+    return f"{value} > {limit_bits}"
 
 
 OBJECTIVES = {

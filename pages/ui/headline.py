@@ -112,7 +112,7 @@ def _score(
     column.metric(
         name.capitalize() if is_share else name,
         wording.score(found.score.quantized_value, name=name),
-        delta=f"as {whom}" if same else f"{shown} to {whom}",
+        delta=f"as {whom}" if same else f"{shown} against {whom}",
         delta_color="off" if same else "normal",
         delta_arrow="off" if same else "auto",
         border=True,
@@ -126,11 +126,11 @@ def _basis(found: Evaluation, card: DataCard) -> str:
     """Return what the figures rest on: output, samples, intervals, what was not looked into."""
     parts = [f"{card.n_evaluation} evaluation samples"]
     if found.score and found.score.intervals:
-        low, high = found.score.intervals[1]
-        parts.append(f"accuracy {wording.share(low)} to {wording.share(high)} (95 % interval)")
+        parts.append(f"accuracy {wording.share_interval(found.score.intervals[1])} (95 % interval)")
     elif found.agreement_interval:
-        low, high = found.agreement_interval
-        parts.append(f"same class {wording.share(low)} to {wording.share(high)} (95 % interval)")
+        parts.append(
+            f"same class {wording.share_interval(found.agreement_interval)} (95 % interval)"
+        )
     if len(found.outputs) > 1:
         chosen = "chosen" if state.output() else "the worst"
         parts.append(f"output {text.plain(found.output)}, {chosen} of {len(found.outputs)}")

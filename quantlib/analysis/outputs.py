@@ -34,8 +34,9 @@ class ComparedOutput:
     expected, produced : array
         The float model's and the quantized module's, all samples; class numbers as indicator
         vectors.
-    step : float
-        Scale of its grid; 1 where it has none.
+    step : float or None
+        Scale of the grid that it is rounded to; None where it leaves as an accumulator, which
+        nothing rounds, or in float.
     flips : tuple of Flip
         Samples whose class changes, of scores.
     """
@@ -43,7 +44,7 @@ class ComparedOutput:
     summary: OutputSummary
     expected: AnyArray
     produced: AnyArray
-    step: float
+    step: float | None
     flips: tuple[Flip, ...]
 
 
@@ -84,11 +85,15 @@ def compared(
     found = []
     for i, name in enumerate(graph.output_names):
         parts = [results[i] for results in produced]
-        steps = [p.quantizer.quant_params.mean_scale for p in parts if isinstance(p, Tensor)]
+        steps = [
+            float(p.quantizer.quant_params.mean_scale)
+            for p in parts
+            if isinstance(p, Tensor) and not isinstance(p.quantizer.zero_point, np.ndarray)
+        ]
         arrays = [p.rounded().values if isinstance(p, Tensor) else p for p in parts]
         y_float = joined(graph, name, [batch[name] for batch in expected])
         y = joined(graph, name, arrays)
-        found.append(_compared(name, y_float, y, n_samples, float(steps[-1]) if steps else 1.0))
+        found.append(_compared(name, y_float, y, n_samples, steps[-1] if steps else None))
     if all(c.summary.kind is OutputKind.NOT_COMPARED for c in found):
         raise TensorError(found[0].summary.reason)
     return _scored(found, labels)
@@ -133,7 +138,7 @@ def known(figure: float | None) -> float:
 
 
 def _compared(
-    name: str, y_float: AnyArray, y: AnyArray, n_samples: int, step: float
+    name: str, y_float: AnyArray, y: AnyArray, n_samples: int, step: float | None
 ) -> ComparedOutput:
     reason = _obstacle(name, y_float, y)
     if reason:

@@ -198,8 +198,9 @@ class Evaluation:
         Against the labels, where there are any.
     weight_bytes, float_weight_bytes : int
         Size of the quantized constants at their widths, and in float32.
-    output_step : float
-        Scale of the output grid.
+    output_step : float or None
+        Scale of the grid that the output is rounded to; None where nothing rounds it, as an
+        accumulator that leaves the graph.
     scatter : (float array, float array)
         Float and dequantized outputs, at most 4000 pairs, evenly thinned.
     error_edges, error_counts : arrays
@@ -236,7 +237,7 @@ class Evaluation:
     score: Score | None
     weight_bytes: int
     float_weight_bytes: int
-    output_step: float
+    output_step: float | None
     scatter: tuple[FloatArray, FloatArray]
     error_edges: FloatArray
     error_counts: AnyArray
@@ -249,6 +250,11 @@ class Evaluation:
         return _interval(self.agreement, self.n_answers)
 
     @property
+    def rounding_std(self) -> float | None:
+        """Standard deviation that rounding the output alone has, step / √12; None without it."""
+        return None if self.output_step is None else abs(self.output_step) / 12**0.5
+
+    @property
     def widest(self) -> LayerSummary | None:
         """The layer with the widest accumulator."""
         measured = [layer for layer in self.layers if layer.width_bits is not None]
@@ -256,7 +262,9 @@ class Evaluation:
 
     @property
     def fits(self) -> bool | None:
-        """Whether every accumulator is within the configuration's limit.
+        """Whether every accumulator on the data is within the configuration's limit.
+
+        The whole accumulator, before rounding; `Budget.fits_by` holds what a look-up reads to it.
 
         None where those that were looked at are, and products are left that were not.
         """

@@ -80,6 +80,11 @@ class Ties:
         return sum(layer.decided for layer in self.layers)
 
     @property
+    def integers_inside(self) -> int:
+        """How many integers rounding made behind the model inputs."""
+        return sum(layer.integers for layer in self.layers if not layer.is_input)
+
+    @property
     def decided_inside(self) -> int:
         """How many of those are computed: another processor may round them the other way."""
         return sum(layer.decided for layer in self.layers if not layer.is_input)

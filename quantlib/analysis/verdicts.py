@@ -308,7 +308,9 @@ def _maximum_departs(graph: Graph, node: Node) -> str:
     del graph
     padded = any(node.attributes.get("pads", ()))
     return (
-        "it pads with 0, against ONNX, which tells where all values are negative" if padded else ""
+        "it pads with 0.0, against ONNX, which tells where all values are negative"
+        if padded
+        else ""
     )
 
 

@@ -1,5 +1,6 @@
 """``quantlib compare``: two configurations side by side, and against float."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,8 @@ import typer
 from quantlib import wording
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import Evaluation, Flip
+from quantlib.analysis.widths.budget import Budget, bit_width_budget
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.cli import options
 from quantlib.cli.console import say, show_table, write_json
 from quantlib.cli.documents import evaluation_document
@@ -31,6 +34,7 @@ def compare(
         int, typer.Option(min=0, help="How many samples whose class changes are listed.")
     ] = 20,
     output: options.Output = None,
+    criterion: options.CountedOption = options.Counted.SEEN,
     as_json: options.Json = False,
 ) -> None:
     """Compare two configurations, and both with float."""
@@ -43,14 +47,16 @@ def compare(
     of_a, of_b = configs
     a = evaluate(bench, of_a)
     b = evaluate(bench, of_b, output=a.output)
+    counted = criterion.criterion
+    budgets = [bit_width_budget(bench.module(x.config), seen=x.seen) for x in (a, b)]
     flips = changed_samples(a, b)
     if as_json:
         write_json(
             {
                 "model": bench.graph.name,
                 "data": bench.data.name,
-                "a": evaluation_document(a),
-                "b": evaluation_document(b),
+                "a": evaluation_document(a, budgets[0], counted),
+                "b": evaluation_document(b, budgets[1], counted),
                 "flips": flips,
             }
         )
@@ -59,7 +65,7 @@ def compare(
     say(f"A  {wording.config(a.config)}")
     say(f"B  {wording.config(b.config)}")
     say()
-    show_table(("", "float", "A", "B"), _figures(a, b), words=("",))
+    show_table(("", "float", "A", "B"), _figures(a, b, budgets, counted), words=("",))
     say()
     _show_layers(a, b)
     if a.agreement is not None:
@@ -99,8 +105,13 @@ def changed_samples(a: Evaluation, b: Evaluation) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda found: (-found["float_margin"], found["sample"]))
 
 
-def _figures(a: Evaluation, b: Evaluation) -> list[tuple[str, ...]]:
+def _figures(
+    a: Evaluation, b: Evaluation, budgets: Sequence[Budget], criterion: Criterion
+) -> list[tuple[str, ...]]:
     """Return one row per figure: its name, float, A, B."""
+    fit = [
+        f"{wording.fits(found.fits_by(criterion))}, {found.limit_bits} bits" for found in budgets
+    ]
     both = (a, b)
     rows = [("output", *(x.output for x in (a, a, b)))] if len(a.outputs) > 1 else []
     rows += [("SQNR", "exact", *(wording.decibel(x.sqnr_db) for x in both))]
@@ -115,8 +126,8 @@ def _figures(a: Evaluation, b: Evaluation) -> list[tuple[str, ...]]:
     rows += [
         ("largest error", "0", *(f"{x.max_error:.4g}" for x in both)),
         ("mean squared error", "0", *(f"{x.mse:.4g}" for x in both)),
-        ("widest accumulator", wording.NOTHING, *(wording.widest(x) for x in both)),
-        ("fits the limit", wording.NOTHING, *(wording.fits(x.fits) for x in both)),
+        ("widest accumulator", wording.NOTHING, *(wording.widest(x, criterion) for x in budgets)),
+        (f"fits, {criterion}", wording.NOTHING, *fit),
         ("weights", *map(wording.size, (a.float_weight_bytes, a.weight_bytes, b.weight_bytes))),
     ]
     return rows

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.reports import Evaluation, LayerSummary, OutputSummary
     from quantlib.analysis.search.search import Candidate, SearchResult
+    from quantlib.analysis.widths.budget import Budget
+    from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.graph.model import Graph, TensorInfo
@@ -60,8 +62,8 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
     }
 
 
-def evaluation_document(found: Evaluation) -> dict[str, Any]:
-    """Return the figures of a configuration."""
+def evaluation_document(found: Evaluation, budget: Budget, criterion: Criterion) -> dict[str, Any]:
+    """Return the figures of a configuration, and whether it fits by a criterion."""
     score, widest = found.score, found.widest
     return {
         "config": config_document(found.config),
@@ -75,7 +77,9 @@ def evaluation_document(found: Evaluation) -> dict[str, Any]:
         "score": score
         and {"name": score.name, "float": score.float_value, "quantized": score.quantized_value},
         "widest_bits": widest.width_bits if widest else None,
-        "fits": found.fits,
+        "criterion": str(criterion),
+        "counted_bits": budget.counted_bits(criterion) or None,
+        "fits": budget.fits_by(criterion),
         "unseen": list(found.unseen),
         "weight_bytes": found.weight_bytes,
         "float_weight_bytes": found.float_weight_bytes,
@@ -103,6 +107,7 @@ def search_document(found: SearchResult) -> dict[str, Any]:
     """Return what a search found, beside the best uniform configuration."""
     return {
         "objective": str(found.objective),
+        "criterion": str(found.criterion),
         "floor_db": found.floor_db,
         "beats_uniform": found.beats_uniform,
         "gain": found.gain,

@@ -53,7 +53,9 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
     if words := wording.unseen([node.name for node in found.unseen]):
         say(words)
     for node in found.conventions:
-        say(f"{node.op_type} {node.name}: {node.convention}; --conventions onnx does not do it.")
+        said = node.departure and not node.refusal  # in the table already
+        rule = "it is done so here" if said else node.convention
+        say(f"{node.op_type} {node.name}: {rule}; --conventions onnx does not do it.")
     say(_verdict(found))
 
 

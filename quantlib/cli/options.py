@@ -1,12 +1,27 @@
 """Arguments that several commands share."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core.options import check_n_bits
 from quantlib.errors import OptionsError
+
+
+class Counted(StrEnum):
+    """Which integers of an accumulator count against the limit."""
+
+    SEEN = "seen"
+    ANY_INPUT = "any-input"
+
+    @property
+    def criterion(self) -> Criterion:
+        """The criterion as the library takes it."""
+        return Criterion[self.name]
+
 
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX model.")]
 Data = Annotated[
@@ -30,6 +45,14 @@ Rounding = Annotated[
     ),
 ]
 Limit = Annotated[int | None, typer.Option(help="Widest accumulator allowed.", metavar="BITS")]
+CountedOption = Annotated[
+    Counted,
+    typer.Option(
+        "--criterion",
+        help="What counts against the limit: integers seen on calibration and evaluation data, or "
+        "those that any input on the grid can reach.",
+    ),
+]
 
 Output = Annotated[
     str | None,

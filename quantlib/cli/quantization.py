@@ -9,6 +9,8 @@ from quantlib import wording
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.preflight import inspect_model
 from quantlib.analysis.reports import Evaluation
+from quantlib.analysis.widths.budget import Budget, bit_width_budget
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.cli import choices, options
 from quantlib.cli.choices import estimator, given
 from quantlib.cli.console import ExitCode, complain, note, say, show_table, write_json
@@ -52,6 +54,7 @@ def quantize(
     layer_activation_bits: choices.LayerBits = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
+    criterion: options.CountedOption = options.Counted.SEEN,
     quantize_rest: Annotated[
         choices.Tristate | None,
         typer.Option(help="Quantize what the model's own grids do not cover."),
@@ -65,7 +68,8 @@ def quantize(
         bool,
         typer.Option(
             "--check",
-            help="Exit 1 if an accumulator is above the limit, or products are not looked into.",
+            help="Exit 1 if what counts of an accumulator is above the limit, or products are not "
+            "looked into.",
         ),
     ] = False,
     save_config: Annotated[
@@ -112,41 +116,46 @@ def quantize(
         chosen, weights=layer_weight_bits, activations=layer_activation_bits
     )
     bench = open_bench(model, data, synthetic=synthetic, output=output)
-    found = evaluate(bench, chosen)
+    found, counted = evaluate(bench, chosen), criterion.criterion
+    budget = bit_width_budget(bench.module(chosen), seen=found.seen)
     if as_json:
         names = {"model": bench.graph.name, "data": bench.data.name}
-        write_json({**names, **evaluation_document(found)})
+        write_json({**names, **evaluation_document(found, budget, counted)})
     else:
-        _show(found, title=f"{bench.graph.name} on {bench.data.name}")
+        _show(found, budget, counted, title=f"{bench.graph.name} on {bench.data.name}")
         if chosen.conventions == "concrete-ml":
             for layer in inspect_model(bench.graph).conventions:
                 note(f"{layer.op_type} {layer.name}: {layer.convention}")
     if save_config is not None:
         write_text(save_config, chosen.to_json() + "\n")
-    if check and not found.fits:
-        verdict = "does not fit" if found.fits is False else "cannot be confirmed to fit"
-        complain(f"the configuration {verdict}: {wording.widest(found)}.")
+    fits = budget.fits_by(counted)
+    if check and not fits:
+        verdict = "does not fit" if fits is False else "cannot be confirmed to fit"
+        complain(f"the configuration {verdict}: {wording.widest(budget, counted)}.")
         raise typer.Exit(ExitCode.NO)
 
 
-def _show(found: Evaluation, *, title: str) -> None:
+def _show(found: Evaluation, budget: Budget, criterion: Criterion, *, title: str) -> None:
     """Write headline figures and the table of layers."""
     say(title)
     say(wording.config(found.config))
     say()
-    for name, value in headlines(found).items():
+    for name, value in headlines(found, budget, criterion).items():
         say(f"{name:<19} {value}")
     say()
     if len(found.outputs) > 1:
         _show_outputs(found)
     limit = found.config.limit_bits
+    counted = {layer.name: layer.counted_bits(criterion) for layer in budget.layers}
     columns: dict[str, list[str]] = {
         "layer": [layer.name for layer in found.layers],
         "operator": [layer.op_type for layer in found.layers],
         "inputs": [wording.grid(layer.input_grid) for layer in found.layers],
         "weights": [wording.grid(layer.weight_grid) for layer in found.layers],
         "accumulator": [wording.span(layer.accumulator) for layer in found.layers],
-        "bits": [wording.width(layer, limit_bits=limit) for layer in found.layers],
+        f"bits, {criterion}": [
+            wording.width(counted.get(layer.name), limit_bits=limit) for layer in found.layers
+        ],
         "rounded": [wording.whole(layer.lsbs_to_remove or None) for layer in found.layers],
         "SQNR": [wording.decibel(layer.sqnr_db) for layer in found.layers],
     }
@@ -181,7 +190,7 @@ def _show_outputs(found: Evaluation) -> None:
     say()
 
 
-def headlines(found: Evaluation) -> dict[str, str]:
+def headlines(found: Evaluation, budget: Budget, criterion: Criterion) -> dict[str, str]:
     """Return the figures that a configuration is judged by, in words."""
     figures = {"output": found.output} if len(found.outputs) > 1 else {}
     figures["SQNR"] = wording.decibel(found.sqnr_db)
@@ -193,7 +202,10 @@ def headlines(found: Evaluation) -> dict[str, str]:
     if found.agreement is not None:
         figures["agreement"] = f"{wording.share(found.agreement)} of classes as in float"
     figures["largest error"] = f"{found.max_error:.4g}"
-    figures["widest accumulator"] = wording.widest(found)
+    figures["widest accumulator"] = wording.widest(budget, criterion)
+    figures[f"fits {budget.limit_bits} bits"] = (
+        f"{wording.fits(budget.fits_by(criterion))}, {criterion}"
+    )
     figures["weights"] = (
         f"{wording.size(found.weight_bytes)} (float32 {wording.size(found.float_weight_bytes)})"
     )

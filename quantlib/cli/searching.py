@@ -8,6 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from quantlib import wording
+from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.search import search as searches
 from quantlib.analysis.search.objective import Objective
 from quantlib.analysis.search.search import Candidate, SearchResult
@@ -68,6 +69,7 @@ def search(
     config: options.Config = None,
     rounding: options.Rounding = None,
     limit: options.Limit = None,
+    criterion: options.CountedOption = options.Counted.SEEN,
     output: options.Output = None,
     save_config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write what was found as JSON.")
@@ -76,7 +78,7 @@ def search(
 ) -> None:
     """Choose widths for each layer of MODEL.
 
-    Every accumulator fits --limit, for any input. Signs, ranges and rounding are as --config says;
+    Every accumulator fits --limit by --criterion. Signs, ranges and rounding are as --config says;
     its widths and layers' own choices are replaced. Widths are written 4, 2-8 or 2,4-6. Exits 1
     when nothing meets limit and floor.
     """
@@ -93,7 +95,14 @@ def search(
     }
     bench = open_bench(model, data, synthetic=synthetic, output=output)
     try:
-        found = _found(bench, base, objective=objective.objective, floor_db=floor, **offered)
+        found = _found(
+            bench,
+            base,
+            objective=objective.objective,
+            criterion=criterion.criterion,
+            floor_db=floor,
+            **offered,
+        )
     except UnreachableError as error:
         complain(str(error))
         raise typer.Exit(ExitCode.NO) from None
@@ -101,7 +110,13 @@ def search(
         names = {"model": bench.graph.name, "data": bench.data.name}
         write_json({**names, **search_document(found)})
     else:
-        _show(found, title=f"{bench.graph.name} on {bench.data.name}", limit_bits=base.limit_bits)
+        score = evaluate(bench, found.best.config, output=bench.graph.lead_output).score
+        _show(
+            found,
+            title=f"{bench.graph.name} on {bench.data.name}",
+            limit_bits=base.limit_bits,
+            score_name=score.name if score else None,
+        )
     if save_config is not None:
         write_text(save_config, found.best.config.to_json() + "\n")
     unseen = unseen_nodes(bench.graph, plan(bench.graph, quantize_rest=base.quantize_rest))
@@ -126,13 +141,13 @@ def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> Searc
     raise AssertionError("a search ends with its result")
 
 
-def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
+def _show(found: SearchResult, *, title: str, limit_bits: int, score_name: str | None) -> None:
     """Write widths by layer, figures predicted and measured, and the verdict."""
     floor = "" if found.floor_db is None else f", SQNR at least {found.floor_db:.1f} dB"
     say(title)
     say(
         f"smallest {wording.OBJECTIVES[found.objective]}, "
-        f"accumulators of at most {limit_bits} bits{floor}"
+        f"accumulators of at most {limit_bits} bits, {found.criterion}{floor}"
     )
     say()
     both = [candidate for candidate in (found.best, found.uniform) if candidate is not None]
@@ -147,22 +162,36 @@ def _show(found: SearchResult, *, title: str, limit_bits: int) -> None:
         words=("layer",),
     )
     say()
-    show_table(("", *names), _figures(found, both), words=("",))
+    show_table(("", *names), _figures(found, both, score_name), words=("",))
     say()
     say(f"{wording.verdict_of_search(found)} {found.runs} configurations were run.")
 
 
-def _figures(found: SearchResult, both: list[Candidate]) -> list[tuple[str, ...]]:
+def _figures(
+    found: SearchResult, both: list[Candidate], score_name: str | None
+) -> list[tuple[str, ...]]:
     """Return one row per figure of each candidate."""
     rows = [
-        (wording.OBJECTIVES[found.objective], *(f"{c.cost:.6g}" for c in both)),
+        (wording.OBJECTIVES[found.objective], *(_cost(found.objective, c.cost) for c in both)),
         ("SQNR, predicted", *(wording.decibel(c.predicted_sqnr_db) for c in both)),
         ("SQNR, measured", *(wording.decibel(c.sqnr_db) for c in both)),
     ]
-    if found.best.score is not None:
-        scores = (wording.NOTHING if c.score is None else f"{c.score:.4f}" for c in both)
-        rows.append(("score", *scores))
+    if score_name is not None:
+        rows.append((score_name, *(wording.score(c.score, name=score_name) for c in both)))
     if found.best.agreement is not None:
         rows.append(("agreement", *(wording.share(c.agreement) for c in both)))
-    rows.append(("widest accumulator", *(f"{c.width_bits} bits" for c in both)))
+    rows.append((f"widest accumulator, {found.criterion}", *(f"{c.width_bits} bits" for c in both)))
     return rows
+
+
+def _cost(objective: Objective, value: float) -> str:
+    """Return what was made small, with its unit."""
+    match objective:
+        case Objective.SIZE:
+            return f"{round(value):,} bits"
+        case Objective.BIT_OPERATIONS:
+            return f"{round(value):,}"
+        case Objective.LOOKUPS:
+            return f"{value:.4g} floating-point operations"
+        case Objective.SQNR:
+            return wording.number(value)

@@ -18,6 +18,7 @@ from quantlib.analysis.sweep.result import SweepResult
 from quantlib.analysis.sweep.run import split_known
 from quantlib.analysis.sweep.run import sweep as sweep_results
 from quantlib.analysis.sweep.store import ResultsFile, check_parquet, write_parquet
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.analysis.workbench import Workbench
 from quantlib.cli import options
 from quantlib.cli.choices import (
@@ -40,7 +41,7 @@ _V = TypeVar("_V")
 
 WIDTHS = ["2-8"]
 
-_SHOWN = ("sqnr_db", "score", "agreement", "widest_seen_bits")
+_SHOWN = ("sqnr_db", "score", "agreement")
 
 Repeated = Annotated[
     list[Tristate] | None,
@@ -90,6 +91,7 @@ def sweep(
     ] = None,
     config: options.Config = None,
     limit: options.Limit = None,
+    criterion: options.CountedOption = options.Counted.SEEN,
     output: options.Output = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads.", show_default="one per processor")
@@ -161,12 +163,12 @@ def sweep(
             with open_executor(scheduler, workers=workers) as executor:
                 finished = _compute(bench, missing, executor=executor, add=add)
         except SweepError:
-            _show(results, total=len(configs), top=top)
+            _show(results, criterion.criterion, total=len(configs), top=top)
             raise
     if parquet is not None:
         write_parquet(parquet, results)
         note(f"wrote {parquet}")
-    _show(results, total=len(configs), top=top)
+    _show(results, criterion.criterion, total=len(configs), top=top)
     if not finished:
         where = "nothing is written" if out is None else f"the same --out {out} goes on from here"
         note(f"stopped after {len(results)} of {len(configs)} configurations; {where}")
@@ -207,21 +209,27 @@ def _compute(
     return True
 
 
-def _show(results: Sequence[SweepResult], *, total: int, top: int) -> None:
-    """Write the best results: those that fit first, then by SQNR."""
-    ranked = sorted(results, key=lambda found: (not found.fits, -(found["sqnr_db"] or 0.0)))
-    fitting = sum(result.fits for result in results)
-    say(f"{len(results)} of {total} configurations, {fitting} fit their limit")
+def _show(results: Sequence[SweepResult], criterion: Criterion, *, total: int, top: int) -> None:
+    """Write the best results: those that fit by the criterion first, then by SQNR."""
+    ranked = sorted(
+        results, key=lambda found: (not found.fits_by(criterion), -(found["sqnr_db"] or 0.0))
+    )
+    fitting = sum(result.fits_by(criterion) for result in results)
+    say(f"{len(results)} of {total} configurations, {fitting} fit their limit, {criterion}")
     if not top or not ranked:
         return
     show_table(
-        ("weights", "activations", "SQNR", "score", "agreement", "accumulator", "fits", "size"),
+        (
+            *("weights", "activations", "SQNR", "score", "agreement"),
+            *("accumulator", f"fits, {criterion}", "size"),
+        ),
         [
             (
                 wording.scheme(found.config.weights),
                 wording.scheme(found.config.activations),
                 *(wording.figure(MEASURES[member], found[member]) for member in _SHOWN),
-                "yes" if found.fits else "no",
+                wording.figure(MEASURES["counted_seen_bits"], found.counted_bits(criterion)),
+                "yes" if found.fits_by(criterion) else "no",
                 wording.figure(MEASURES["weight_bytes"], found["weight_bytes"]),
             )
             for found in ranked[:top]

@@ -167,14 +167,22 @@ class QuantizationConfig:
     @property
     def is_reference(self) -> bool:
         """Whether Concrete ML can express this configuration."""
-        return (
-            self.weights.is_reference
-            and self.activations.is_reference
-            and self.calibrate_on == CALIBRATE_ON[0]
-            and self.conventions == CONVENTIONS[0]
-            and self.quantize_rest is not False
-            and not self.overrides
-        )
+        return not self.departures
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """The choices that Concrete ML does not have, in words."""
+        schemes = {"weights": self.weights, "activations": self.activations}
+        found = [f"{name} of {part}" for part, s in schemes.items() for name in s.departures]
+        if self.calibrate_on != CALIBRATE_ON[0]:
+            found.append("ranges of the float model")
+        if self.conventions != CONVENTIONS[0]:
+            found.append("padding and normalization as in ONNX")
+        if self.quantize_rest is False:
+            found.append("float beside the model's own grids")
+        if self.overrides:
+            found.append("exceptions by layer")
+        return tuple(found)
 
     @property
     def uses_estimators(self) -> bool:

@@ -61,7 +61,8 @@ ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
     {
         "min-max": EstimatorKind(
             "Min-max",
-            "The smallest and the largest value: nothing is clipped.",
+            "The smallest and the largest value: rounding the zero point leaves out what lies at "
+            "most half a step beyond the grid.",
             "Jacob et al. 2018, arXiv:1712.05877",
         ),
         "moving-average": EstimatorKind(

@@ -64,7 +64,20 @@ class Scheme:
     @property
     def is_reference(self) -> bool:
         """Whether only the width differs from Concrete ML's rules."""
-        return self == Scheme(self.n_bits)
+        return not self.departures
+
+    @property
+    def departures(self) -> tuple[str, ...]:
+        """The choices beside the width that Concrete ML's rules do not leave open, in words."""
+        chosen = {
+            "signs": self.signed is not None,
+            "symmetry": self.symmetric is not None,
+            "narrow range": self.narrow,
+            "power-of-two scales": self.power_of_two,
+            "grids per channel": self.per_channel,
+            f"{self.estimator.words} range": self.estimator != MIN_MAX,
+        }
+        return tuple(name for name, departs in chosen.items() if departs)
 
     @property
     def keeps_range(self) -> bool:

@@ -14,6 +14,7 @@ from quantlib import wording
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.preflight import inspect_model
 from quantlib.analysis.widths.budget import bit_width_budget
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.export.report import Section, Table, report_html
 from quantlib.wording import names
 
@@ -62,7 +63,7 @@ def configuration_report(
     budget = bit_width_budget(bench.module(config), seen=found.seen)
     sections = [
         Section(
-            "Result", (_verdict(found),), (_headlines(found),), _in(drawn, "outputs", "errors")
+            "Result", (_verdict(budget),), (_headlines(found),), _in(drawn, "outputs", "errors")
         ),
         Section(
             "Accumulators",
@@ -95,16 +96,19 @@ def _in(drawn: Mapping[str, Figure], *slots: str) -> tuple[Figure, ...]:
     return tuple(drawn[slot] for slot in slots if slot in drawn)
 
 
-def _verdict(found: Evaluation) -> str:
-    widest = found.widest
-    unseen = f" Products in {names(found.unseen)} were not looked into." if found.unseen else ""
-    if widest is None:
+def _verdict(found: Budget) -> str:
+    """Return whether the accumulators fit, by both criteria."""
+    left_out = (*found.unbounded, *found.unseen)
+    unseen = f" Products in {names(left_out)} were not looked into." if left_out else ""
+    if not found.layers:
         return f"The model has no integer operator.{unseen}"
-    verb = {True: "fits", False: "does not fit", None: "is not known to fit"}[found.fits]
-    return (
-        f"The configuration {verb} {found.config.limit_bits} bits: the widest accumulator, of "
-        f"{widest.name}, holds {widest.width_bits} bits on the data.{unseen}"
-    )
+    fits = {True: "fits", False: "does not fit", None: "is not known to fit"}
+    sentences = [
+        f"By the criterion “{criterion}” the configuration {fits[found.fits_by(criterion)]} "
+        f"{found.limit_bits} bits: {wording.widest_layer(found, criterion)}."
+        for criterion in Criterion
+    ]
+    return " ".join(sentences) + unseen
 
 
 def _headlines(found: Evaluation) -> Table:
@@ -140,12 +144,13 @@ def _widths(budget: Budget) -> Table:
             f"{layer.weights.width_bits}",
             wording.NOTHING if layer.seen is None else f"{layer.seen.width_bits}",
             f"{layer.headroom_bits:.2f}",
-            "yes" if layer.fits else "no",
+            *("yes" if layer.fits_by(criterion) else "no" for criterion in Criterion),
         )
         for layer in budget.layers
     )
-    columns = ("layer", "operator", "types allow", "weights allow", "seen", "headroom", "fits")
-    return Table(columns, rows, words=("layer", "operator", "fits"))
+    fits = tuple(f"fits, {criterion}" for criterion in Criterion)
+    columns = ("layer", "operator", "types allow", "weights allow", "seen", "headroom", *fits)
+    return Table(columns, rows, words=("layer", "operator", *fits))
 
 
 def _layers(found: Evaluation) -> Table:

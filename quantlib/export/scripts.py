@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from quantlib.core.estimator import MIN_MAX
 from quantlib.errors import OptionsError
 from quantlib.export.formats import Refusal
 
@@ -116,7 +115,7 @@ def concrete_ml_script(
         Concrete ML cannot express the configuration: it has one min-max grid per tensor, decides
         signs and symmetry itself, and rounds to 2 to 8 bits.
     """
-    beyond = _beyond_concrete_ml(config)
+    beyond = config.departures
     if beyond:
         raise OptionsError(
             f"Concrete ML cannot express {', '.join(beyond)}: it decides signed and symmetric "
@@ -152,33 +151,6 @@ def concrete_ml_refusals(found: Preflight) -> tuple[Refusal, ...]:
     """
     remedy = "the integers here have no counterpart there"
     return tuple(Refusal(node.name, node.refusal, remedy) for node in found.refused)
-
-
-def _beyond_concrete_ml(config: QuantizationConfig) -> list[str]:
-    """Return the choices that Concrete ML does not have, in words."""
-    schemes = {"weights": config.weights, "activations": config.activations}
-    found = [
-        f"{name} of {part}"
-        for part, scheme in schemes.items()
-        for name, chosen in {
-            "signs": scheme.signed is not None,
-            "symmetry": scheme.symmetric is not None,
-            "narrow range": scheme.narrow,
-            "power-of-two scales": scheme.power_of_two,
-            "grids per channel": scheme.per_channel,
-            f"{scheme.estimator.words} range": scheme.estimator != MIN_MAX,
-        }.items()
-        if chosen
-    ]
-    if config.calibrate_on != "quantized":
-        found.append("ranges of the float model")
-    if config.conventions != "concrete-ml":
-        found.append("padding and normalization as in ONNX")
-    if config.quantize_rest is False:
-        found.append("float beside the model's own grids")
-    if config.overrides:
-        found.append("exceptions by layer")
-    return found
 
 
 def _arrays(inputs: Sequence[str]) -> dict[str, str]:

@@ -12,6 +12,8 @@ from quantlib.analysis.attribution.flip_origin import divergences
 from quantlib.analysis.attribution.partial_run import is_integer
 from quantlib.analysis.comparison import compare_outputs, dequantized_outputs
 from quantlib.analysis.preflight import inspect_model
+from quantlib.analysis.ties import count_ties
+from quantlib.core.metrics import wilson_interval
 from quantlib.execution.calls import n_samples
 from quantlib.questions.registry import Question, Stream
 
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.comparison import Comparison, MarginBin
     from quantlib.analysis.reports import Flip
+    from quantlib.analysis.ties import Ties
     from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
+    from quantlib.core.metrics import Divergence
     from quantlib.questions.registry import GoOn
 
 MAX_CLASSES = 24
@@ -69,6 +73,8 @@ class Decisions:
         Change of the confusion matrix between these classes.
     by_label : bool
         Rows are labels; else the answers before.
+    divergence : Divergence or None
+        Of the outputs after from those before, as distributions over the classes.
     """
 
     n_samples: int
@@ -83,6 +89,12 @@ class Decisions:
     right_after: IntArray
     change: IntArray
     by_label: bool
+    divergence: Divergence | None = None
+
+    @property
+    def agreement_interval(self) -> tuple[float, float]:
+        """Wilson interval (95 %) of the agreement."""
+        return wilson_interval(self.agreement, self.n_samples)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,6 +152,12 @@ def pair(bench: Workbench, first: QuantizationConfig, second: QuantizationConfig
 
 
 @Question
+def ties(bench: Workbench, config: QuantizationConfig) -> Ties:
+    """Count the integers of the evaluation data that hang on the last bit."""
+    return count_ties(bench.module(config), *bench.data.evaluation)
+
+
+@Question
 def ledger_products(bench: Workbench, config: QuantizationConfig) -> float:
     """Return how many products a ledger of a configuration takes, roughly."""
     layers = sum(is_integer(layer) for layer in bench.module(config).layers)
@@ -180,4 +198,5 @@ def _decisions(found: Comparison, places: dict[int, str]) -> Decisions:
         right_after=np.diag(confusion.after)[classes],
         change=confusion.change[np.ix_(classes, classes)],
         by_label=confusion.by_label,
+        divergence=found.divergence,
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -114,3 +115,51 @@ def test_weights_take_no_estimator_that_works_on_samples(name: str) -> None:
         LayerOverride(weights=averaged)
     assert name not in WEIGHT_ESTIMATORS
     assert {*WEIGHT_ESTIMATORS, "moving-average", "sample-mean"} == set(ESTIMATORS)
+
+
+@pytest.mark.parametrize(
+    ("part", "change", "named"),
+    [
+        pytest.param(part, change, named, id=f"{part}-{named.replace(' ', '-')}")
+        for part in ("weights", "activations")
+        for change, named in (
+            ({"signed": True}, "signs"),
+            ({"symmetric": True}, "symmetry"),
+            ({"narrow": True}, "narrow range"),
+            ({"power_of_two": True}, "power-of-two scales"),
+            ({"per_channel": True}, "grids per channel"),
+            ({"estimator": Estimator("mse")}, "mse range"),
+        )
+        if part == "weights" or "per_channel" not in change
+    ],
+)
+def test_each_choice_that_concrete_ml_lacks_is_named(
+    part: str, change: dict[str, Any], named: str
+) -> None:
+    config = ql.QuantizationConfig.from_n_bits(4)
+    assert config.departures == ()
+    assert config.is_reference
+    scheme = getattr(config, part).replace(**change)
+    changed = config.replace(**{part: scheme})
+    assert changed.departures == (f"{named} of {part}",)
+    assert not changed.is_reference
+    assert scheme != ql.Scheme(scheme.n_bits)
+
+
+@given(
+    st.integers(2, 16),
+    st.floats(-1e3, 1e3, allow_nan=False),
+    st.floats(1e-3, 1e3, allow_nan=False),
+)
+def test_a_grid_of_the_extremes_leaves_out_at_most_half_a_step(
+    n_bits: int, low: float, width: float
+) -> None:
+    """What the words of the min-max estimator say, by the real ends of the grid."""
+    values = np.array([low, low + width])
+    options = ql.QuantizationOptions(n_bits, is_signed=False, is_symmetric=False)
+    array = ql.QuantizedArray(n_bits, values, options=options)
+    grid = array.quantizer
+    ends = sorted(float(grid.dequant(np.asarray(code))) for code in (grid.qmin, grid.qmax))
+    step = abs(float(grid.scale))
+    assert max(ends[0] - values[0], values[-1] - ends[1]) <= step / 2 * (1 + 1e-9)
+    assert "half a step" in ESTIMATORS["min-max"].explanation

@@ -8,17 +8,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
+from scipy.special import rel_entr, softmax
+from scipy.stats import binomtest
 from streamlit.testing.v1 import AppTest
 
 import quantlib as ql
 from pages.ui.charts import decisions, layers, ledger, outputs
 from pages.ui.compare import tables as comparison_tables
 from pages.ui.compare.views import reading_layer
+from quantlib import wording
 from quantlib.analysis.attribution.ledger import ErrorSource, error_ledger
 from quantlib.analysis.comparison import MarginBin
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import Evaluation, Flip
+from quantlib.analysis.ties import count_ties
+from quantlib.data import Dataset
 from quantlib.questions.compare import Decisions
+from tests.models import build, normal
 from tests.pages.conftest import OpenScreen
 from tests.sample_data import sample
 
@@ -227,10 +234,41 @@ def test_charts_of_decisions_print_signs_and_counts() -> None:
 
 
 def test_the_error_histogram_marks_its_spread_and_that_of_rounding() -> None:
-    found = evaluation()
-    names = [trace.name for trace in outputs.error_histogram(found).data]
-    assert f"±σ = {found.error_std:.3g}" in names
-    assert any("step/√12" in name for name in names)
+    """Also where nothing rounds: the digits' Gemm leaves as its accumulator."""
+    whole, rounded = evaluation(), ended_by("Relu")
+    assert whole.output_step is None
+    for found in (whole, rounded):
+        names = [trace.name for trace in outputs.error_histogram(found).data]
+        assert f"±σ = {found.error_std:.3g}" in names
+        assert any("step/√12" in str(name) for name in names) == (found is rounded)
+
+
+def ended_by(operator: str) -> Evaluation:
+    """Evaluate a product with an operator behind it, whose output is rounded to its grid."""
+    graph = ql.load_model(
+        build(
+            [
+                helper.make_node("Gemm", ["x", "w"], ["h"], "g"),
+                helper.make_node(operator, ["h"], ["y"], "a"),
+            ],
+            inputs={"x": ["batch", 3]},
+            outputs=["y"],
+            constants={"w": normal(3, 1)},
+        )
+    )
+    samples = normal(200, 3)
+    data = Dataset("made", (samples[:100],), (samples[100:],), None, (), "made")
+    return evaluate(ql.Workbench(graph, data), CONFIG)
+
+
+def test_the_step_of_an_output_is_that_of_the_codes_it_takes() -> None:
+    """Dequantized outputs of a rounded layer lie on multiples of one step; by the gaps between."""
+    found = ended_by("Relu")
+    values = np.unique(np.asarray(found.scatter[1], dtype=np.float64))
+    gaps = np.diff(values)
+    assert found.output_step == pytest.approx(gaps.min(), rel=1e-6)
+    assert np.allclose(gaps / gaps.min(), np.rint(gaps / gaps.min()))
+    assert found.rounding_std == pytest.approx(gaps.min() / np.sqrt(12), rel=1e-6)
 
 
 def test_b_is_told_apart_by_shape() -> None:
@@ -245,3 +283,72 @@ def test_a_flip_that_was_not_traced_says_so() -> None:
     table = comparison_tables.flips(found, ["zero", "one"])
     assert list(table["diverges at"]) == ["c2", "–"]
     assert list(table["quantized class"]) == ["one", "zero"]
+
+
+def test_shares_stand_with_their_intervals_and_scores_with_their_divergence(
+    open_screen: OpenScreen,
+) -> None:
+    """Counted, bounded and summed by SciPy on the outputs themselves."""
+    at = open_screen(COMPARE)
+    data = MADE.data
+    assert data.labels is not None
+    outputs_of_a: Any = ql.quantize(MADE.graph, data.calibration, CONFIG)(*data.evaluation)
+    in_float = MADE.reference.output()
+    same = outputs_of_a.argmax(1) == in_float.argmax(1)
+    right = outputs_of_a.argmax(1) == np.asarray(data.labels).ravel()
+
+    def share(hits: Any) -> str:
+        ends = binomtest(int(hits.sum()), len(hits)).proportion_ci(0.95, method="wilson")
+        return f"{100 * hits.mean():.1f} % ({100 * ends.low:.1f} % to {100 * ends.high:.1f} %)"
+
+    nats = (
+        rel_entr(softmax(in_float.astype(np.float64), axis=1), softmax(outputs_of_a, axis=1))
+        .sum(axis=1)
+        .mean()
+    )
+    measures = at.dataframe[-1].value.set_index("measure")
+    shown = measures["A, current"]
+    assert shown["same class as float"] == share(same)
+    assert shown["accuracy"] == share(right)
+    assert float(shown["divergence (nats)"]) == pytest.approx(nats, rel=1e-3)
+    assert "softmax" in measures["how to read it"]["divergence (nats)"]
+    assert shown["weights (bytes)"] == f"{evaluation().weight_bytes:,}"
+    assert "step / √12" not in shown  # the last product leaves as its accumulator
+    assert "score" not in shown
+    show(at, "decisions")
+    words = " ".join([at.markdown[0].value, *(c.value for c in at.caption)])
+    assert share(same).split("(")[1][:-1] in words
+    assert f"Divergence from float {nats:.4g} nats" in words
+
+
+def test_what_is_no_class_distribution_has_no_divergence(open_screen: OpenScreen) -> None:
+    at = open_screen(COMPARE, model="diabetes_mlp")
+    measures = list(at.dataframe[-1].value.measure)
+    assert "R²" in measures
+    assert not {"divergence (nats)", "same class as float", "accuracy"} & set(measures)
+    show(at, "against")
+    assert not [m for m in at.metric if m.label == "Divergence"]
+
+
+def test_two_configurations_stand_at_their_own_divergence(open_screen: OpenScreen) -> None:
+    at = show(open_screen(COMPARE, weights_signed="no"), "against")
+    other: Any = ql.quantize(MADE.graph, MADE.data.calibration, CONFIG)(*MADE.data.evaluation)
+    unsigned = CONFIG.replace(weights=CONFIG.weights.replace(signed=False))
+    own: Any = ql.quantize(MADE.graph, MADE.data.calibration, unsigned)(*MADE.data.evaluation)
+    nats = rel_entr(softmax(other, axis=1), softmax(own, axis=1)).sum(axis=1).mean()
+    (shown,) = [m.value for m in at.metric if m.label == "Divergence"]
+    assert shown == f"{nats:.4g} nats"
+
+
+def test_ties_have_a_line_for_each_side(open_screen: OpenScreen) -> None:
+    at = open_screen(COMPARE, weight_bits="8", activation_bits="8")
+    at.button(key="config.pin").click().run()
+    at.slider(key="config.weight_bits").set_value(4).run()
+    lines = [caption for caption in at.caption if "the last bit" in caption.value]
+    for line, side, bits in zip(lines, ("A, current", "B, pinned"), (4, 8), strict=True):
+        config = ql.QuantizationConfig.from_n_bits(8)
+        config = config.replace(weights=config.weights.replace(n_bits=bits))
+        found = count_ties(MADE.bench.module(config), *MADE.data.evaluation)
+        assert line.value == f"{side}: {wording.ties(found)}"
+        assert "Another processor" in line.help
+    assert lines[0].value[3:] != lines[1].value[3:]

@@ -183,7 +183,8 @@ def samples(current: Current, view: TensorView) -> None:
                 config=theme.CONFIG,
                 alt="Accumulator width over the number of calibration samples",
             )
-    for words, found in (("The range", of_range), ("The accumulator", of_width)):
+    whose = ("The range, counted in steps of the grid from 0 on", "The accumulator")
+    for words, found in zip(whose, (of_range, of_width), strict=True):
         if found is not None:
             _verdict(words, found)
 

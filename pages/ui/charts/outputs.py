@@ -58,17 +58,16 @@ def error_histogram(found: Evaluation) -> go.Figure:
         )
     )
     top = float(found.error_counts.max())
-    rounding = abs(found.output_step) / 12**0.5
-    for value, name, colour, dash in (
-        (found.error_std, f"±σ = {found.error_std:.3g}", theme.CLIPPED, "dash"),
-        (rounding, f"±step/√12 = {rounding:.3g}", theme.FLOAT, "dot"),
-    ):
+    spreads = [(found.error_std, "σ", theme.CLIPPED, "dash")]
+    if found.rounding_std is not None:
+        spreads.append((found.rounding_std, "step/√12", theme.FLOAT, "dot"))
+    for value, name, colour, dash in spreads:
         figure.add_trace(
             go.Scatter(
                 x=[-value, -value, None, value, value],
                 y=[0, top, None, 0, top],
                 mode="lines",
-                name=name,
+                name=f"±{name} = {value:.3g}",
                 line={"color": colour, "dash": dash, "width": 3},
                 hoverinfo="name",
             )

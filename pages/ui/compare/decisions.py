@@ -32,8 +32,14 @@ def show_decisions(current: Current) -> None:
         kept = found.n_samples - found.n_flips
         st.markdown(
             f"**{kept} of {found.n_samples}** samples keep their class "
-            f"({wording.share(found.agreement)})."
+            f"({wording.share(found.agreement)}, 95 % interval "
+            f"{wording.share_interval(found.agreement_interval)})."
         )
+        if found.divergence is not None:
+            st.caption(
+                f"Divergence from float {wording.divergence(found.divergence)}. "
+                f"{comparison_tables.divergence_explained(found.divergence)}"
+            )
         draw_decisions(current, found, name=name, tag=f"{name[0]}-{text.file_tag(config)}")
         if found.flips:
             _flips(current, found, name=name, tag=f"{name[0]}-{text.file_tag(config)}")

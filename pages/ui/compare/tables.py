@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import pandas as pd
 
@@ -10,12 +10,17 @@ from quantlib import wording
 from quantlib.analysis.attribution.ledger import ErrorSource
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from quantlib.analysis.attribution.ledger import ErrorLedger
-    from quantlib.analysis.reports import Evaluation
+    from quantlib.analysis.reports import Evaluation, Score
     from quantlib.arrays import FloatArray
+    from quantlib.core.metrics import Divergence
     from quantlib.questions.compare import Decisions
+
+_V = TypeVar("_V")
+
+DIVERGENCE = "Mean of Σ p ln(p / q) over the samples (Kullback-Leibler), {whose}; 0 is the same."
 
 HOW_TO_READ = {
     "SQNR (dB)": "Signal over noise, 10 log10(Σy² / Σ(y − ŷ)²): 6 dB more is one bit more.",
@@ -24,39 +29,75 @@ HOW_TO_READ = {
     "standard deviation of the error": "Spread of ŷ − y, in output units; compare with step / √12.",
     "step / √12": "The spread if only the output were rounded: what is beyond it, layers add.",
     "cosine": "Angle between all outputs: 1 is the same direction; blind to a common factor.",
-    "same class as float (%)": "Samples whose largest output stays the same; needs no labels.",
-    "score": "Against the labels: accuracy (share of right answers) or R² (1 is perfect).",
-    "widest accumulator (bits)": "The largest integer any layer sums up to.",
+    "same class as float": "Samples whose largest output stays the same, with the 95 % interval "
+    "(Wilson) of that share; needs no labels.",
+    "accuracy": "Share of right answers by the labels, with its 95 % interval (Wilson).",
+    "R²": "Against the labels: 1 is perfect, 0 no better than their mean.",
+    "widest accumulator (bits)": "The largest integer any layer sums up to on the data.",
     "weights (bytes)": "Quantized constants at their widths; biases keep 32 bits.",
 }
 
 
+def divergence_explained(found: Divergence) -> str:
+    """Return what a divergence is the mean of."""
+    whose = (
+        "p and q the outputs themselves, which are probabilities"
+        if found.of_probabilities
+        else "p and q the softmax of the outputs"
+    )
+    return DIVERGENCE.format(whose=whose)
+
+
 def measures(sides: Mapping[str, Evaluation]) -> pd.DataFrame:
     """Return one row per measure, one column per configuration, and how to read it."""
-    rows: dict[str, list[float | None]] = {
-        "SQNR (dB)": [e.sqnr_db for e in sides.values()],
-        "mean squared error": [e.mse for e in sides.values()],
-        "largest error": [e.max_error for e in sides.values()],
-        "standard deviation of the error": [e.error_std for e in sides.values()],
-        "step / √12": [abs(e.output_step) / 12**0.5 for e in sides.values()],
-        "cosine": [e.cosine for e in sides.values()],
-        "same class as float (%)": [
-            None if e.agreement is None else 100 * e.agreement for e in sides.values()
+    found = list(sides.values())
+    rows: dict[str, list[str | None]] = {
+        "SQNR (dB)": [wording.number(e.sqnr_db) for e in found],
+        "mean squared error": [wording.number(e.mse) for e in found],
+        "largest error": [wording.number(e.max_error) for e in found],
+        "standard deviation of the error": [wording.number(e.error_std) for e in found],
+        "step / √12": [_if_any(e.rounding_std, wording.number) for e in found],
+        "cosine": [wording.number(e.cosine) for e in found],
+        "same class as float": [_with_interval(e.agreement, e.agreement_interval) for e in found],
+        "divergence (nats)": [
+            _if_any(e.divergence, lambda apart: wording.number(apart.nats)) for e in found
         ],
-        "score": [e.score.quantized_value if e.score else None for e in sides.values()],
+    }
+    scored = next((e.score.name for e in found if e.score), None)
+    if scored is not None:
+        rows[scored] = [_if_any(e.score, _score) for e in found]
+    rows |= {
         "widest accumulator (bits)": [
-            e.widest.width_bits if e.widest else None for e in sides.values()
+            _if_any(e.widest, lambda layer: wording.whole(layer.width_bits)) for e in found
         ],
-        "weights (bytes)": [e.weight_bytes for e in sides.values()],
+        "weights (bytes)": [f"{e.weight_bytes:,}" for e in found],
     }
     kept = {name: values for name, values in rows.items() if any(v is not None for v in values)}
-    columns: dict[str, list[object]] = {"measure": list(kept)}
+    columns: dict[str, list[str]] = {"measure": list(kept)}
     for i, side in enumerate(sides):
-        columns[side] = [
-            "–" if v[i] is None else wording.number(float(v[i] or 0.0)) for v in kept.values()
-        ]
-    columns["how to read it"] = [HOW_TO_READ[name] for name in kept]
+        columns[side] = [values[i] or wording.NOTHING for values in kept.values()]
+    apart = next((e.divergence for e in found if e.divergence), None)
+    explained = HOW_TO_READ | (
+        {} if apart is None else {"divergence (nats)": divergence_explained(apart)}
+    )
+    columns["how to read it"] = [explained[name] for name in kept]
     return pd.DataFrame(columns)
+
+
+def _if_any(value: _V | None, words: Callable[[_V], str]) -> str | None:
+    return None if value is None else words(value)
+
+
+def _with_interval(value: float | None, ends: tuple[float, float] | None) -> str | None:
+    if value is None or ends is None:
+        return _if_any(value, wording.share)
+    return f"{wording.share(value)} ({wording.share_interval(ends)})"
+
+
+def _score(found: Score) -> str:
+    value = wording.score(found.quantized_value, name=found.name)
+    ends = found.intervals
+    return value if ends is None else f"{value} ({wording.share_interval(ends[1])})"
 
 
 def pairs(before: FloatArray, after: FloatArray, first: str, second: str) -> pd.DataFrame:

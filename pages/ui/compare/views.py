@@ -11,7 +11,7 @@ from pages.ui.charts import layers, outputs, theme
 from pages.ui.compare import decisions as decision_views
 from pages.ui.compare import ledger as ledger_view
 from pages.ui.compare import tables as comparison_tables
-from pages.ui.compare.sides import A, B, beside, columns, evaluations
+from pages.ui.compare.sides import A, B, beside, columns, evaluations, sides
 from quantlib import wording
 from quantlib.analysis.comparison import reference_scheme
 from quantlib.questions import compare as comparisons
@@ -53,12 +53,11 @@ def show_outputs(current: Current) -> None:
                 config=theme.CONFIG,
                 alt=f"{name}: histogram of output errors",
             )
-            rounding = abs(side.output_step) / 12**0.5
             st.caption(
-                f"The error spreads {side.error_std / rounding:.3g} times as far as rounding the "
-                "output alone would make it."
-                if rounding
-                else "The output is not rounded."
+                f"The error spreads {side.error_std / side.rounding_std:.3g} times as far as "
+                "rounding the output alone would make it."
+                if side.rounding_std
+                else "Nothing rounds the output itself: all its error comes from inside."
             )
             beside(
                 comparison_tables.errors(side),
@@ -70,6 +69,21 @@ def show_outputs(current: Current) -> None:
     table = comparison_tables.measures(found)
     st.dataframe(table, hide_index=True, alt="Measures of the output error and how to read them")
     tables.download(table, key="compare.measures.csv", content="measures")
+    _ties(current)
+
+
+def _ties(current: Current) -> None:
+    """Say how many integers another processor may round the other way."""
+    for name, config in sides(current).items():
+        found = current.ask(comparisons.ties, config)
+        whose = f"{name}: " if state.pinned() else ""
+        st.caption(
+            f"{whose}{wording.ties(found)}",
+            help="Values halfway between two codes, as near as the arithmetic computes them, on "
+            "evaluation data. Another processor or library sums in another order and may round "
+            "them the other way: by one code there, and what follows from it. Model inputs that "
+            "lie halfway are not among them: these values are given, not computed.",
+        )
 
 
 def _along_graph(current: Current, found: dict[str, Evaluation]) -> None:
@@ -139,8 +153,9 @@ def show_ledger(current: Current) -> None:
         required=True,
         key="compare.parts",
         bind="query-params",
-        help="In context: what switching a source on adds, all before it being on already. Alone: "
-        "what it does when nothing else is on; interaction is the rest.",
+        help="In context: how much of the whole error lies along the change that a source makes "
+        "when all before it are on already; the parts add up. Alone: the change it makes when "
+        "nothing else is on, squared; interaction is the rest.",
     )
     for name, config in columns(current):
         ledger_view.draw(current, config, name=name, alone=alone == "alone and interaction")
@@ -211,10 +226,19 @@ def _pair(current: Current, other: str, config: QuantizationConfig) -> None:
             help=f"With {other} as the signal: how far A is from it.",
         )
         if found.decisions is not None:
+            if found.decisions.divergence is not None:
+                st.metric(
+                    "Divergence",
+                    wording.divergence(found.decisions.divergence),
+                    help=f"Of A from {other}. "
+                    f"{comparison_tables.divergence_explained(found.decisions.divergence)}",
+                )
             st.metric(
                 "Same class",
                 wording.share(found.decisions.agreement),
-                help="Samples that both answer alike.",
+                help="Samples that both answer alike; "
+                f"{wording.share_interval(found.decisions.agreement_interval)} is the 95 % "
+                "interval (Wilson).",
             )
     if found.decisions is not None:
         decision_views.draw_decisions(

@@ -174,7 +174,8 @@ def _result(current: Current, question: object, found: SearchResult) -> None:
         config=theme.CONFIG,
         alt="Weight and activation bits of each layer, found and best uniform",
     )
-    table = layer_tables.search_table(found)
+    score = current.evaluation().score
+    table = layer_tables.search_table(found, score.name if score else None)
     tables.show(table, alt="What was found against the best uniform choice")
     limit = question.config.limit_bits
     st.caption(f"For accumulators of at most {limit} bits, {found.criterion}. {found.tried}")

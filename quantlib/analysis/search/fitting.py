@@ -231,8 +231,8 @@ def _base(config: QuantizationConfig, target: Target | None) -> QuantizationConf
         base = config.replace(overrides=())
         if not base.is_reference:
             raise OptionsError(
-                "Concrete ML decides signed and symmetric itself, has one min-max grid per tensor "
-                "and calibrates on quantized tensors; set these back, or ask for another target."
+                f"Concrete ML has no choice of {', '.join(base.departures)}; set these back, or "
+                "ask for another target."
             )
         return base
     if target is Target.QDQ:

@@ -55,8 +55,8 @@ class SweepResult:
         """Whether what was seen on the data is within the limit, and no product is unseen."""
         return self.fits_by(Criterion.SEEN)
 
-    def fits_by(self, criterion: Criterion) -> bool:
-        """Tell whether what counts is within the limit; what nobody bounds promises nothing.
+    def counted_bits(self, criterion: Criterion) -> float | None:
+        """Return the widest that counts against the limit, bits; None where nothing is bounded.
 
         Results of earlier releases do not hold what rounding leaves; their accumulators count.
         """
@@ -65,7 +65,11 @@ class SweepResult:
             if criterion is Criterion.SEEN
             else ("counted_any_bits", "widest_weights_bits")
         )
-        bits = self[whole] if self[counted] is None else self[counted]
+        return self[whole] if self[counted] is None else self[counted]
+
+    def fits_by(self, criterion: Criterion) -> bool:
+        """Tell whether what counts is within the limit; what nobody bounds promises nothing."""
+        bits = self.counted_bits(criterion)
         unknown = bits is None and criterion is Criterion.ANY_INPUT
         return not self["n_unseen"] and not unknown and (bits or 0) <= self.config.limit_bits
 

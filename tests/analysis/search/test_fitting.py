@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,6 +144,23 @@ def test_signs_that_concrete_ml_does_not_take_are_refused_for_it() -> None:
     steps = make_fit(workspace("relu"), config, target=Target.CONCRETE_ML)
     with pytest.raises(ql.OptionsError, match="set these back"):
         next(steps)
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        pytest.param({"weights": ql.Scheme(5, signed=True)}, "signs of weights", id="signs"),
+        pytest.param({"activations": ql.Scheme(5, narrow=True)}, "narrow range", id="narrow"),
+        pytest.param({"calibrate_on": "float"}, "ranges of the float model", id="calibration"),
+        pytest.param({"conventions": "onnx"}, "as in ONNX", id="conventions"),
+        pytest.param({"quantize_rest": False}, "the model's own grids", id="rest"),
+    ],
+)
+def test_what_concrete_ml_does_not_take_is_named_alone(changed: dict[str, Any], named: str) -> None:
+    steps = make_fit(workspace("relu"), BASE.replace(**changed), target=Target.CONCRETE_ML)
+    with pytest.raises(ql.OptionsError, match=named) as refusal:
+        next(steps)
+    assert str(refusal.value).count(",") == 1  # before "or ask": nothing else is listed
 
 
 @pytest.mark.parametrize(
