@@ -113,8 +113,8 @@ def _figures(a: Evaluation, b: Evaluation) -> list[tuple[str, ...]]:
     if a.agreement is not None:
         rows.append(("agreement", "100.0 %", *(wording.share(x.agreement) for x in both)))
     rows += [
-        ("largest error", "0", *(f"{x.max_error:.4g}" for x in both)),
-        ("mean squared error", "0", *(f"{x.mse:.4g}" for x in both)),
+        ("largest error", "0", *(wording.number(x.max_error) for x in both)),
+        ("mean squared error", "0", *(wording.number(x.mse) for x in both)),
         ("widest accumulator", wording.NOTHING, *(wording.widest(x) for x in both)),
         ("fits the limit", wording.NOTHING, *(wording.fits(x.fits) for x in both)),
         ("weights", *map(wording.size, (a.float_weight_bytes, a.weight_bytes, b.weight_bytes))),
@@ -151,7 +151,10 @@ def _show_flips(flips: list[dict[str, Any]], *, limit: int) -> None:
         show_table(
             ("sample", "label", "float", "A", "B", "float margin"),
             [
-                (*(wording.whole(flip[name]) for name in names), f"{flip['float_margin']:.4g}")
+                (
+                    *(wording.whole(flip[name]) for name in names),
+                    wording.number(flip["float_margin"]),
+                )
                 for flip in flips[:limit]
             ],
         )

@@ -221,7 +221,7 @@ def _show(results: Sequence[SweepResult], *, total: int, top: int) -> None:
                 wording.scheme(found.config.weights),
                 wording.scheme(found.config.activations),
                 *(wording.figure(MEASURES[member], found[member]) for member in _SHOWN),
-                "yes" if found.fits else "no",
+                wording.fits(found.fits),
                 wording.figure(MEASURES["weight_bytes"], found["weight_bytes"]),
             )
             for found in ranked[:top]

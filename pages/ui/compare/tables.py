@@ -53,7 +53,7 @@ def measures(sides: Mapping[str, Evaluation]) -> pd.DataFrame:
     columns: dict[str, list[object]] = {"measure": list(kept)}
     for i, side in enumerate(sides):
         columns[side] = [
-            "–" if v[i] is None else wording.number(float(v[i] or 0.0)) for v in kept.values()
+            wording.number(None if v[i] is None else float(v[i] or 0.0)) for v in kept.values()
         ]
     columns["how to read it"] = [HOW_TO_READ[name] for name in kept]
     return pd.DataFrame(columns)
@@ -105,7 +105,7 @@ def margins(found: Decisions) -> pd.DataFrame:
 def title_of(number: int | None, names: Sequence[str] | None) -> str:
     """Return a class in words: its name where it is known, else its number."""
     if number is None:
-        return "–"
+        return wording.NOTHING
     return names[number] if names is not None and number < len(names) else str(number)
 
 
@@ -136,7 +136,9 @@ def flips(found: Decisions, names: Sequence[str] | None) -> pd.DataFrame:
         }
     )
     if found.diverges:
-        table["diverges at"] = [found.diverges.get(flip.sample, "–") for flip in found.flips]
+        table["diverges at"] = [
+            found.diverges.get(flip.sample, wording.NOTHING) for flip in found.flips
+        ]
     return table
 
 
