@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import quantlib as ql
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset, load_data
 from tests.paths import SAMPLES
@@ -24,7 +24,7 @@ NAMES = list(CARDS)
 class Sample:
     graph: ql.Graph
     data: Dataset
-    reference: FloatReference
+    reference: FloatModel
     bench: Workbench
 
 

@@ -14,7 +14,7 @@ from quantlib.errors import TensorError
 from quantlib.execution.calls import calls, joined
 
 if TYPE_CHECKING:
-    from quantlib.analysis.float_model import FloatReference
+    from quantlib.analysis.float_model import FloatModel
     from quantlib.analysis.reports import Flip
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
@@ -233,7 +233,7 @@ def agreement_by_margin(
     )
 
 
-def dequantized_outputs(module: QuantizedModule, reference: FloatReference) -> FloatArray:
+def dequantized_outputs(module: QuantizedModule, reference: FloatModel) -> FloatArray:
     """Return a module's lead output on the samples of `reference`, batch after batch."""
     lead = module.graph.output_names.index(module.graph.lead_output)
     found = []

@@ -22,7 +22,7 @@ from quantlib.ops.base import WeightedOp
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quantlib.analysis.float_model import FloatReference
+    from quantlib.analysis.float_model import FloatModel
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.options import QuantizationOptions
     from quantlib.core.stats import MinMaxQuantizationStats
@@ -240,7 +240,7 @@ def distribution(values: AnyArray, *, channel_axis: int | None = None) -> Distri
     return Distribution(measure(values), nothing, nothing, channels, points)
 
 
-def activation_distributions(reference: FloatReference) -> dict[str, Distribution]:
+def activation_distributions(reference: FloatModel) -> dict[str, Distribution]:
     """Measure every float tensor of a model: inputs and what nodes produce.
 
     One pass over the batches; memory grows with the samples by two numbers for each.
@@ -385,14 +385,12 @@ def _decibel(signal: float, noise: float) -> float:
     return 10.0 * float(np.log10(signal / noise)) if signal else -float("inf")
 
 
-def codes_in_use(
-    reference: FloatReference, grids: Mapping[str, UniformQuantizer]
-) -> dict[str, int]:
+def codes_in_use(reference: FloatModel, grids: Mapping[str, UniformQuantizer]) -> dict[str, int]:
     """Count the codes that the values of float tensors map to, on the values themselves.
 
     Parameters
     ----------
-    reference : FloatReference
+    reference : FloatModel
         The float model on some data.
     grids : mapping of str to UniformQuantizer
         Grid by tensor name: of model inputs or of what nodes produce.

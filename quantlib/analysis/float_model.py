@@ -17,7 +17,7 @@ KEEP_BYTES = 256 * 2**20
 """Intermediate tensors up to this size stay in memory; beyond, they are computed again."""
 
 
-class FloatReference:
+class FloatModel:
     """Every tensor a node produces, in float, on the given inputs.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.arrays import read_only
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
@@ -193,7 +193,7 @@ def neuron(
     result = run.results[0]
     assert isinstance(result, Tensor)
     passed = _passed(module, layer, result)
-    _, floats = next(FloatReference(bench.graph, one).batches())
+    _, floats = next(FloatModel(bench.graph, one).batches())
     return Neuron(
         layer=layer.name,
         op_type=layer.node.op_type,

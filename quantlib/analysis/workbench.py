@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.arrays import digest_of
 from quantlib.core.tensor import Tensor
 from quantlib.execution.memo import Memo, key_of
@@ -42,7 +42,7 @@ class Workbench:
     memo : Memo, optional
         What is remembered between configurations; one of its own by default. ``Memo(0)``
         remembers nothing.
-    float_model : FloatReference, optional
+    float_model : FloatModel, optional
         The float model on ``data.evaluation``, where another workbench has it already.
     output : str, optional
         The output that figures are of; it becomes the graph's first. When not given, an
@@ -50,7 +50,7 @@ class Workbench:
 
     Attributes
     ----------
-    float_model : FloatReference
+    float_model : FloatModel
         The float model's tensors on ``data.evaluation``, computed once for all configurations.
 
     Notes
@@ -75,14 +75,14 @@ class Workbench:
         data: Dataset,
         *,
         memo: Memo | None = None,
-        float_model: FloatReference | None = None,
+        float_model: FloatModel | None = None,
         output: str | None = None,
     ) -> None:
         self.graph = graph if output is None else graph.led_by(output)
         self.output = output
         self.data = data
         self.memo = Memo() if memo is None else memo
-        self.float_model = float_model or FloatReference(self.graph, data.evaluation)
+        self.float_model = float_model or FloatModel(self.graph, data.evaluation)
         self._packed: bytes | None = None
 
     @cached_property

@@ -17,7 +17,7 @@ from quantlib.analysis.distributions import (
     range_choices,
     weight_distributions,
 )
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.calibration.sufficiency import Sufficiency, assess_samples
 from quantlib.core.options import QuantizationOptions
 from quantlib.execution.calls import calls
@@ -51,7 +51,7 @@ def distributions(bench: Workbench) -> Distributions:
 
 
 def _distributions(bench: Workbench) -> Distributions:
-    on_calibration = FloatReference(bench.graph, bench.data.calibration)
+    on_calibration = FloatModel(bench.graph, bench.data.calibration)
     return Distributions(
         activation_distributions(on_calibration), weight_distributions(bench.graph)
     )
@@ -79,7 +79,7 @@ def used_codes(bench: Workbench, kind: str, tensor: str, grid: UniformQuantizer)
     """Count the codes of a grid that a tensor's values map to; `kind` as in `choices`."""
     if kind == "weights":
         return int(np.unique(grid.quant(bench.graph.constants[tensor])).size)
-    on_calibration = FloatReference(bench.graph, bench.data.calibration)
+    on_calibration = FloatModel(bench.graph, bench.data.calibration)
     return codes_in_use(on_calibration, {tensor: grid})[tensor]
 
 

@@ -10,7 +10,7 @@ from onnx import helper
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.analysis.reports import Evaluation
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset
@@ -113,7 +113,7 @@ def test_class_numbers_as_output_are_scored_as_such() -> None:
         output_type=7,
     )
     graph = ql.load_model(model)
-    answers = FloatReference(graph, (models.normal(20, 3),)).output()
+    answers = FloatModel(graph, (models.normal(20, 3),)).output()
     found = evaluated(graph, answers)
     assert found.score is not None
     assert (found.score.name, found.score.float_value) == ("accuracy", 1.0)

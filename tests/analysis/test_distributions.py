@@ -18,7 +18,7 @@ from quantlib.analysis.distributions import (
     range_choices,
     weight_distributions,
 )
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.calibration.estimators import RULES
 from quantlib.core.metrics import sqnr_db
 from tests.models import mlp, normal
@@ -28,7 +28,7 @@ X = normal(600, 6)
 
 
 def test_every_float_tensor_is_measured_over_all_batches() -> None:
-    found = activation_distributions(FloatReference(GRAPH, (X,)))
+    found = activation_distributions(FloatModel(GRAPH, (X,)))
     assert set(found) == {"x", "h", "r", "y"}
     assert found["x"].statistics.count == X.size
     assert found["x"].extremes.rmin == X.min()
@@ -69,9 +69,9 @@ def test_dead_and_clipped_channels_are_listed() -> None:
 def test_a_range_that_one_sample_sets_names_the_sample() -> None:
     values = normal(300, 6)
     graph = ql.load_model(mlp())
-    assert activation_distributions(FloatReference(graph, (values,)))["x"].range_setter is None
+    assert activation_distributions(FloatModel(graph, (values,)))["x"].range_setter is None
     values[41, 3] = 30
-    assert activation_distributions(FloatReference(graph, (values,)))["x"].range_setter == 41
+    assert activation_distributions(FloatModel(graph, (values,)))["x"].range_setter == 41
 
 
 @pytest.mark.parametrize("n_bits", [2, 4, 8])
@@ -122,7 +122,7 @@ def test_every_estimator_is_offered_and_least_squares_wins_its_own_game() -> Non
 
 
 def test_what_works_on_samples_is_offered_for_activations_alone() -> None:
-    measured = activation_distributions(FloatReference(GRAPH, (X,)))["h"]
+    measured = activation_distributions(FloatModel(GRAPH, (X,)))["h"]
     names = {c.estimator.name for c in range_choices(measured, ql.QuantizationOptions(6))
              if c.estimator}  # fmt: skip
     assert names == set(RULES)
@@ -148,7 +148,7 @@ def test_channels_of_a_sample_are_merged_over_batches() -> None:
     path = Path(__file__).parents[2] / "sample_models" / "digits_cnn.onnx"
     graph = ql.load_model(path)
     x = np.load(path.with_suffix(".npz"))["evaluation"]
-    found = activation_distributions(FloatReference(graph, (x,)))
+    found = activation_distributions(FloatModel(graph, (x,)))
     relu = next(n for n in graph.nodes if n.op_type == "Relu")
     channels = found[relu.outputs[0]].channels
     assert channels is not None
@@ -242,13 +242,13 @@ def test_few_distinct_values_are_judged_exactly() -> None:
 
 def test_points_merge_over_batches_and_end_where_values_are_many() -> None:
     x = RNG.integers(0, 9, size=(600, 6)).astype(np.float32)
-    found = activation_distributions(FloatReference(GRAPH, (x,)))
+    found = activation_distributions(FloatModel(GRAPH, (x,)))
     points = found["x"].points
     assert points is not None
     values, counts = np.unique(x, return_counts=True)
     assert np.array_equal(points.values, values)
     assert np.array_equal(points.counts, counts)
-    assert activation_distributions(FloatReference(GRAPH, (normal(5000, 6),)))["x"].points is None
+    assert activation_distributions(FloatModel(GRAPH, (normal(5000, 6),)))["x"].points is None
     late = np.concatenate([np.zeros(70_000), RNG.normal(size=70_000)])
     assert distribution(late).points is None
     assert distribution(late[65_000:75_000]).points is not None
@@ -256,7 +256,7 @@ def test_points_merge_over_batches_and_end_where_values_are_many() -> None:
 
 @pytest.mark.parametrize("n_bits", [4, 12, 16])
 def test_codes_are_counted_on_the_values(n_bits: int) -> None:
-    reference = FloatReference(GRAPH, (normal(900, 6),))
+    reference = FloatModel(GRAPH, (normal(900, 6),))
     tensors: dict[str, list[Any]] = {"x": [], "h": []}
     for (x,), batch in reference.batches():
         tensors["x"].append(x)

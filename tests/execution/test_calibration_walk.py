@@ -196,10 +196,10 @@ def test_channels_take_estimated_ranges_too(estimator: str) -> None:
 def test_float_calibration_measures_the_float_model() -> None:
     graph, data = sample("digits_cnn")
     coarse = ql.QuantizationConfig.from_n_bits(2)
-    from quantlib.analysis.float_model import FloatReference
+    from quantlib.analysis.float_model import FloatModel
 
     exact: dict[str, float] = {}
-    for _, batch in FloatReference(graph, data.calibration).batches():
+    for _, batch in FloatModel(graph, data.calibration).batches():
         for name, values in batch.items():
             exact[name] = max(exact.get(name, -np.inf), float(values.max()))
     found = ql.quantize(graph, data.calibration, coarse.replace(calibrate_on="float"))

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 import quantlib as ql
 from quantlib.analysis.evaluation import evaluate
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset, load_data
 from tests import models
@@ -187,7 +187,7 @@ def test_the_branches_of_an_if_read_tensors_from_outside() -> None:
     model = models.build(nodes, inputs={"x": ["n", 4]}, outputs=["y"], constants=constants)
     graph = ql.load_model(model)
     module = ql.PostTrainingAffineQuantization(10, graph).quantize_module(X)
-    (expected,) = FloatReference(graph, (X,)).output()[None]
+    (expected,) = FloatModel(graph, (X,)).output()[None]
     assert np.abs(np.asarray(module.forward(X)) - expected).max() < 0.05
     (choose,) = [node for node in graph.nodes if node.op_type == "If"]
     assert set(choose.inputs) == {"negative", "h", "w2"}

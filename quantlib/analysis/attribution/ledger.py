@@ -13,7 +13,7 @@ from quantlib.analysis.attribution.partial_run import partial_runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from quantlib.analysis.float_model import FloatReference
+    from quantlib.analysis.float_model import FloatModel
     from quantlib.quantized_module import QuantizedModule
 
 __all__ = ["ErrorLedger", "ErrorSource", "LedgerEntry", "error_ledger", "error_ledgers"]
@@ -119,7 +119,7 @@ class ErrorLedger:
         return float(sum(entry.share for entry in self.entries if entry.source is source))
 
 
-def error_ledger(module: QuantizedModule, reference: FloatReference) -> ErrorLedger:
+def error_ledger(module: QuantizedModule, reference: FloatModel) -> ErrorLedger:
     """Divide the output error up, on all samples of `reference`; see `error_ledgers`."""
     *_, last = error_ledgers(module, reference)
     return last
@@ -127,7 +127,7 @@ def error_ledger(module: QuantizedModule, reference: FloatReference) -> ErrorLed
 
 def error_ledgers(
     module: QuantizedModule,
-    reference: FloatReference,
+    reference: FloatModel,
     *,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[ErrorLedger]:
@@ -137,7 +137,7 @@ def error_ledgers(
     ----------
     module : QuantizedModule
         What is measured.
-    reference : FloatReference
+    reference : FloatModel
         The float model on the samples.
     go_on : callable
         Asked between layers; after False nothing more is computed or yielded.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import TypeAlias
 
-    from quantlib.analysis.float_model import FloatReference
+    from quantlib.analysis.float_model import FloatModel
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
@@ -315,7 +315,7 @@ class PartialRun:
 
 
 def partial_runs(
-    module: QuantizedModule, reference: FloatReference, *, keep_runs: bool
+    module: QuantizedModule, reference: FloatModel, *, keep_runs: bool
 ) -> Iterator[PartialRun]:
     """Yield the module on consecutive samples of `reference`."""
     graph = module.graph

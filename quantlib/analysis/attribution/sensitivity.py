@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from quantlib.analysis.attribution.partial_run import PartialRun
-    from quantlib.analysis.float_model import FloatReference
+    from quantlib.analysis.float_model import FloatModel
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.execution.layer import QuantizedLayer
     from quantlib.quantized_module import QuantizedModule
@@ -168,7 +168,7 @@ def _ratio(entry: Mapping[str, object]) -> float:
 
 def sensitivity(
     module: QuantizedModule,
-    reference: FloatReference,
+    reference: FloatModel,
     labels: AnyArray | None,
     *,
     executor: Executor,
@@ -188,7 +188,7 @@ def sensitivity(
 
 def sensitivities(
     module: QuantizedModule,
-    reference: FloatReference,
+    reference: FloatModel,
     labels: AnyArray | None,
     *,
     executor: Executor,
@@ -200,7 +200,7 @@ def sensitivities(
     ----------
     module : QuantizedModule
         Its grids stay as they are, whatever is exact.
-    reference : FloatReference
+    reference : FloatModel
         The float model on the samples.
     labels : array or None
         Class numbers or targets of the samples.

@@ -15,7 +15,7 @@ from quantlib.analysis.attribution.ledger import (
     error_ledger,
     error_ledgers,
 )
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.core.estimator import Estimator
 from quantlib.core.tensor import Tensor
 from tests import models
@@ -30,7 +30,7 @@ GAPS = {"digits_detector": 5e-6}
 SOURCES = list(ErrorSource)
 
 
-def measured(module: ql.QuantizedModule, reference: FloatReference) -> float:
+def measured(module: ql.QuantizedModule, reference: FloatModel) -> float:
     """Return the mean squared error of the integer run, from its outputs alone."""
     outputs = module.forward(*reference.inputs)
     first = outputs[0] if isinstance(outputs, tuple) else outputs
@@ -106,7 +106,7 @@ def test_the_parts_sum_on_branches_joins_and_an_output_that_is_rounded(
         activations=base.activations.replace(estimator=chosen),
     )
     module = ql.quantize(graph, x[:30], config)
-    reference = FloatReference(graph, (x,))
+    reference = FloatModel(graph, (x,))
     ledger = error_ledger(module, reference)
     assert_sums(ledger, measured(module, reference))
     assert "output y" in ledger.places
@@ -157,7 +157,7 @@ def test_one_matrix_product_has_the_parts_that_algebra_gives() -> None:
         ErrorSource.ACTIVATION_ROUNDING: (x_rounded - x_clipped) @ w,
     }
     error = sum(changes.values())
-    ledger = error_ledger(module, FloatReference(GEMM, (x,)))
+    ledger = error_ledger(module, FloatModel(GEMM, (x,)))
     found = ledger.of("g")
     assert set(found) == set(changes)
     for source, change in changes.items():
@@ -178,7 +178,7 @@ def test_accumulators_lose_nothing_unless_a_threshold_rounds_them(name: str) -> 
 
 MLP = ql.load_model(models.mlp())
 X = models.normal(120, 6, seed=9)
-REFERENCE = FloatReference(MLP, (X,))
+REFERENCE = FloatModel(MLP, (X,))
 
 
 @settings(max_examples=30, deadline=None)

@@ -18,7 +18,7 @@ from quantlib.analysis.attribution.sensitivity import (
     sensitivities,
     sensitivity,
 )
-from quantlib.analysis.float_model import FloatReference
+from quantlib.analysis.float_model import FloatModel
 from quantlib.core.tensor import Tensor
 from quantlib.data import Dataset
 from quantlib.errors import ConfigurationError
@@ -30,7 +30,7 @@ X = models.normal(150, 6, seed=9)
 LABELS = np.arange(150) % 3
 CONFIG = ql.QuantizationConfig.from_n_bits(3)
 MODULE = ql.quantize(GRAPH, X[:60], CONFIG)
-REFERENCE = FloatReference(GRAPH, (X,))
+REFERENCE = FloatModel(GRAPH, (X,))
 DATA = Dataset("made", (X[:60],), (X,), LABELS, (), "digest")
 
 
@@ -50,7 +50,7 @@ class Waiting(Executor):
 
 def measured(
     module: ql.QuantizedModule = MODULE,
-    reference: FloatReference = REFERENCE,
+    reference: FloatModel = REFERENCE,
     labels: Any = LABELS,
     workers: int = 1,
 ) -> Sensitivity:
@@ -191,4 +191,4 @@ def test_labels_that_do_not_fit_are_refused(labels: Any) -> None:
     x = models.normal(20, 6)
     module = ql.quantize(graph, x, ql.QuantizationConfig.from_n_bits(3))
     with ThreadPoolExecutor(1) as executor, pytest.raises(ql.TensorError, match="labels"):
-        sensitivity(module, FloatReference(graph, (x,)), labels, executor=executor)
+        sensitivity(module, FloatModel(graph, (x,)), labels, executor=executor)
