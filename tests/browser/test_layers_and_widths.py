@@ -113,6 +113,7 @@ def test_everything_is_made_to_fit_and_layers_undoes_it(page: Page, app_url: str
     settle(page)
     page.get_by_test_id("stSidebarNavLink").filter(has_text="Layers").click()
     expect(page.get_by_role("heading", name="Layers", level=2, exact=True)).to_be_visible()
+    page.get_by_test_id("stMain").get_by_text("bits by layer", exact=True).click()
     page.get_by_role("button", name="Undo").click()
     expect(widest).to_contain_text("over 6 bits", timeout=SLOW)
     expect(sqnr(page)).to_have_text(before)

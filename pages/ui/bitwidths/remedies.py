@@ -86,7 +86,7 @@ def adoption(
         type="primary",
         on_click=_apply,
         args=(config,),
-        help="Undo is on Layers.",
+        help="Undo is on Layers, under bits by layer.",
     )
 
 
