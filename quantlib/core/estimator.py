@@ -61,8 +61,8 @@ ESTIMATORS: Mapping[str, EstimatorKind] = MappingProxyType(
     {
         "min-max": EstimatorKind(
             "Min-max",
-            "The smallest and the largest value: rounding the zero point leaves out what lies at "
-            "most half a step beyond the grid.",
+            "The smallest and the largest value: nothing lies more than half a step beyond the "
+            "grid, which rounding moves.",
             "Jacob et al. 2018, arXiv:1712.05877",
         ),
         "moving-average": EstimatorKind(

@@ -113,7 +113,11 @@ def _figures(current: Current, view: TensorView) -> None:
             f"{n_bits - 1} bits: {wording.decibel(less)}  \n{n_bits + 1} bits: "
             f"{wording.decibel(more)}"
         )
-    st.metric("Clipped", wording.share(fit.clipped_share), help="Values outside the grid's range.")
+    st.metric(
+        "Clipped",
+        wording.share(fit.clipped_share),
+        help="Values more than half a step beyond the grid.",
+    )
     st.metric(
         "Rounded to zero",
         wording.share(fit.zero_share),

@@ -32,7 +32,8 @@ With outputs $y_0, \ldots, y_K = \hat y$ on this path, $d_k = y_k - y_{k-1}$ and
 - **interaction**: share − alone. What errors do to each other on the way; negative where they
   cancel.
 
-*Clipping* saturates values at the ends of the grid, *rounding* is the rest of what it does.
+*Clipping* saturates values that lie more than half a step beyond the grid, *rounding* is the rest
+of what it does.
 *Accumulator rounding* is what an integer layer loses beyond that: the low bits that a threshold
 removes, the common scale of an Add.
 """

@@ -68,6 +68,9 @@ def weight_positions(layer: QuantizedLayer) -> tuple[int, ...]:
 def at_precision(tensor: Tensor, exact: FloatArray, precision: Precision) -> FloatArray:
     """Return real values as they are, clipped to a tensor's grid, or those of its codes.
 
+    Clipped is what lies more than half a step beyond the grid: what is nearer, rounding moves, as
+    it does inside. A rounded zero point leaves that much of a measured range outside.
+
     Parameters
     ----------
     tensor : Tensor
@@ -86,7 +89,14 @@ def at_precision(tensor: Tensor, exact: FloatArray, precision: Precision) -> Flo
     real = exact.astype(np.float64, copy=False)
     if precision is Precision.EXACT or tensor.quantizer.no_clipping:
         return real
-    return np.clip(real, *_ends(tensor.quantizer))
+    low, high = _ends(tensor.quantizer)
+    half = np.abs(tensor.quantizer.scale) * (0.5 + _LAST_BITS)
+    near = (real >= low - half) & (real <= high + half)
+    return np.where(near, real, np.clip(real, low, high))
+
+
+_LAST_BITS = 2.0**-20
+"""Part of a step by which ends of a range may lie beyond half a step for the arithmetic alone."""
 
 
 def _ends(grid: UniformQuantizer) -> tuple[FloatArray, FloatArray]:

@@ -127,14 +127,16 @@ GEMM = ql.load_model(
 
 
 def on(grid: Any, values: Any) -> tuple[Any, Any]:
-    """Return values clipped to a grid, and those of their codes."""
-    ends = sorted(float(grid.scale) * (code - grid.zero_point) for code in (grid.qmin, grid.qmax))
-    codes = np.clip(np.rint(values / grid.scale + grid.zero_point), grid.qmin, grid.qmax)
-    return np.clip(values, *ends), float(grid.scale) * (codes - grid.zero_point)
+    """Return values of which those are clipped that no code is for, and those of their codes."""
+    free = np.rint(values / grid.scale + grid.zero_point)
+    codes = np.clip(free, grid.qmin, grid.qmax)
+    stands_for = float(grid.scale) * (codes - grid.zero_point)
+    return np.where(free == codes, values, stands_for), stands_for
 
 
 def test_one_matrix_product_has_the_parts_that_algebra_gives() -> None:
-    x = models.normal(80, 5, seed=3).astype(np.float64).astype(np.float32)
+    x = models.normal(80, 5, seed=3)
+    x[20:] *= 2
     base = ql.QuantizationConfig.from_n_bits(3)
     config = base.replace(weights=base.weights.replace(estimator=Estimator("percentile", 90.0)))
     module = ql.quantize(GEMM, x[:20], config)  # later samples leave the range
@@ -163,6 +165,24 @@ def test_one_matrix_product_has_the_parts_that_algebra_gives() -> None:
     for source, change in changes.items():
         assert found[source].share == pytest.approx(np.mean(change * error), rel=1e-5, abs=1e-9)
         assert found[source].alone == pytest.approx(np.mean(alone[source] ** 2), rel=1e-5)
+
+
+def test_a_range_that_holds_every_value_clips_nothing() -> None:
+    """Rounding the zero point leaves ends of the range beyond the grid; that is no clipping."""
+    beyond = 0
+    for seed in range(6):
+        x = models.normal(60, 5, seed=seed)
+        module = ql.quantize(GEMM, x, ql.QuantizationConfig.from_n_bits(3))
+        grid: Any = module.layers[0].operand_grid
+        ends = sorted(float(grid.scale) * (c - grid.zero_point) for c in (grid.qmin, grid.qmax))
+        beyond += int(np.sum((x < ends[0]) | (x > ends[1])))
+        ledger = error_ledger(module, FloatReference(GEMM, (x,)))
+        assert {entry.source for entry in ledger.entries} == {
+            ErrorSource.WEIGHT_ROUNDING,
+            ErrorSource.ACTIVATION_ROUNDING,
+        }
+        assert_sums(ledger, measured(module, FloatReference(GEMM, (x,))))
+    assert beyond > 0
 
 
 @pytest.mark.parametrize("name", ["digits_cnn", "digits_mlp", "diabetes_mlp"])
