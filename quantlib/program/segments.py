@@ -204,7 +204,7 @@ def tables_of(segment: Segment, shape: tuple[int, ...], low: int, high: int) -> 
         return _too_many(rows, width * rows)
     else:
         made = tabulate(evaluate, low=low, high=high, rows=rows)
-    kinds, places = _unique(made)
+    kinds, places = unique(made)
     size = sum(len(kind.values) for kind in kinds)
     if size > TABLES_LIMIT:
         return _too_many(len(kinds), size)
@@ -242,7 +242,7 @@ def _varying_axes(segment: Segment, shape: tuple[int, ...], low: int) -> tuple[i
     return None
 
 
-def _unique(made: tuple[Staircase, ...]) -> tuple[tuple[Staircase, ...], IntArray]:
+def unique(made: tuple[Staircase, ...]) -> tuple[tuple[Staircase, ...], IntArray]:
     """Return the different staircases, and which of them each one is."""
     numbers: dict[bytes, int] = {}
     kinds: list[Staircase] = []
