@@ -52,6 +52,7 @@ layer = found.layers[names.index(name) if name in names else widest]
 shows = {
     "width": lambda: width_views.width(current, layer),
     "what fits": lambda: width_views.fits(current, layer),
+    "table": lambda: width_views.table(current, layer),
     "cost": lambda: width_views.cost(current),
 }
 chosen = view_column.segmented_control(
@@ -61,7 +62,7 @@ chosen = view_column.segmented_control(
     required=True,
     key="bitwidths.view",
     bind="query-params",
-    help="Of this layer: its parts and remedies, or the widths that fit. Of "
+    help="Of this layer: its parts and remedies, the widths that fit, or its table look-up. Of "
     "the model: look-ups, products, memory.",
 )
 shows.get(str(chosen), shows["width"])()

@@ -17,6 +17,7 @@ from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import FeasibleRegion, feasible_region
 from quantlib.analysis.widths.remedies import RemedyStudy, study_remedies
 from quantlib.errors import OptionsError
+from quantlib.ops.base import MixingOp
 from quantlib.questions.registry import Question, Stream
 
 if TYPE_CHECKING:
@@ -24,10 +25,13 @@ if TYPE_CHECKING:
 
     from quantlib.analysis.search.fitting import Fit
     from quantlib.analysis.search.search import Progress
+    from quantlib.analysis.widths.ranges import ChannelRange
     from quantlib.analysis.widths.targets import Target
     from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
+    from quantlib.execution.layer import QuantizedLayer
+    from quantlib.program.view import TableView
     from quantlib.questions.registry import GoOn
 
 BITS = tuple(range(2, 9))
@@ -44,6 +48,114 @@ def budget(bench: Workbench, config: QuantizationConfig) -> Budget:
 def cost(bench: Workbench, config: QuantizationConfig) -> costs.Cost:
     """Return what the model costs to run on one sample."""
     return costs.cost(bench.module(config), budget(bench, config))
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One function of a table, and where it holds.
+
+    Parameters
+    ----------
+    channels : tuple of int
+        Output channels, or elements of a sample in C order; empty where it holds for all.
+    thresholds : tuple of int
+        The first accumulator of each new step, ascending.
+    values : tuple of int
+        The code of each step, one more than thresholds.
+    seen : (int, int) or None
+        Smallest and largest accumulator that entered it on the data; those of the whole layer
+        where they are not told apart.
+    """
+
+    channels: tuple[int, ...]
+    thresholds: tuple[int, ...]
+    values: tuple[int, ...]
+    seen: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTable:
+    """A table that a layer's accumulators enter.
+
+    Parameters
+    ----------
+    view : TableView
+        The table.
+    by_channel : bool
+        Whether its functions are told apart by output channel.
+    functions : tuple of Function
+        The different ones.
+    """
+
+    view: TableView
+    by_channel: bool
+    functions: tuple[Function, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerTables:
+    """The tables that a layer's accumulators enter.
+
+    Parameters
+    ----------
+    tables : tuple of LayerTable
+        One per reader.
+    why_none : str
+        In a sentence, where there is no table; else empty.
+    """
+
+    tables: tuple[LayerTable, ...]
+    why_none: str = ""
+
+
+@Question
+def tables(bench: Workbench, config: QuantizationConfig, layer: str) -> LayerTables:
+    """Return what the table look-ups of a layer do, and the accumulators seen to enter them."""
+    module = bench.module(config)
+    try:
+        views = module.tables(layer)
+    except OptionsError as error:
+        return LayerTables((), str(error))
+    seen = evaluate(bench, config).seen.get(layer)
+    made = next((entry for entry in module.layers if entry.name == layer), None)
+    accumulator = None if seen is None else seen.accumulator
+    return LayerTables(
+        tuple(_table(view, _channel_axes(view, made), accumulator) for view in views)
+    )
+
+
+def _channel_axes(view: TableView, layer: QuantizedLayer | None) -> tuple[int, ...] | None:
+    """Return the axis of a sample that counts output channels; None without one."""
+    if layer is None or not isinstance(layer.op, MixingOp):
+        return None
+    rank = len(view.shape) + 1  # the accumulator's, samples first
+    axis = layer.channel_axis(rank)
+    return None if axis is None else (axis % rank - 1,)
+
+
+def _table(
+    view: TableView, channel_axes: tuple[int, ...] | None, seen: ChannelRange | None
+) -> LayerTable:
+    by_channel = view.axes == channel_axes
+    count = len(view.thresholds)
+    rows = np.array(view.rows, dtype=np.int64)
+    ends = np.cumsum(np.bincount(rows, minlength=count))
+    where = np.split(np.argsort(rows, kind="stable"), ends[:-1])
+    apart = by_channel and seen is not None and seen.channels == rows.size
+    functions = tuple(
+        Function(
+            tuple(places.tolist()), thresholds, values, _entered(seen, places if apart else None)
+        )
+        for places, thresholds, values in zip(where, view.thresholds, view.values, strict=True)
+    )
+    return LayerTable(view, by_channel, functions)
+
+
+def _entered(seen: ChannelRange | None, channels: IntArray | None) -> tuple[int, int] | None:
+    """Return the range of some channels together, or of all."""
+    if seen is None or channels is None:
+        return None if seen is None else seen.range
+    return int(seen.low[channels].min()), int(seen.high[channels].max())
 
 
 @Question

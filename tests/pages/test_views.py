@@ -31,6 +31,7 @@ VIEWS = [
     pytest.param("calibration", {"order": "worst first", "log": "true"}, 1, 1, id="logarithmic"),
     pytest.param("bitwidths", {"view": "width"}, None, 1, id="width"),
     pytest.param("bitwidths", {"view": "what fits"}, 1, 0, id="what-fits"),
+    pytest.param("bitwidths", {"view": "table"}, None, None, id="table"),
     pytest.param("bitwidths", {"view": "cost"}, 2, 1, id="cost"),
     pytest.param("layers", {"view": "sensitivity"}, 1, 1, id="sensitivity"),
     pytest.param("layers", {"part": "weights"}, 1, 1, id="sensitivity-of-weights"),
@@ -73,8 +74,8 @@ def assert_fine(at: AppTest) -> None:
 @pytest.mark.parametrize("model", NAMES)
 @pytest.mark.parametrize(("stem", "own", "n_charts", "n_tables"), VIEWS)
 def test_a_view_opens_by_its_link_for_each_sample(
-    model: str, stem: str, own: dict[str, str], n_charts: int | None, n_tables: int,
-    request: pytest.FixtureRequest,
+    model: str, stem: str, own: dict[str, str], n_charts: int | None,
+    n_tables: int | None, request: pytest.FixtureRequest,
 ) -> None:  # fmt: skip
     at = open_view(stem, own, model=model)
     assert_fine(at)
@@ -83,11 +84,14 @@ def test_a_view_opens_by_its_link_for_each_sample(
     no_charts, no_tables = LESS.get((model, view), (0, 0))
     drawn, tables = drawn - no_charts, tables - no_tables
     assert bool(no_tables) == any(button.key == "layers.run" for button in at.button)
+    if own == {"view": "table"}:  # a staircase, memory and steps lost, or why there is no table
+        n_charts, n_tables = (0, 0) if at.info else (2, 1)
+        assert len(at.info) == (n_charts == 0)
     if n_charts is None:  # the strip of channels, for layers that have several
         assert len(charts(at)) in (drawn, drawn + 1)
     else:
         assert len(charts(at)) == drawn + n_charts
-    assert len(at.dataframe) == tables + n_tables
+    assert len(at.dataframe) == tables + (n_tables or 0)
     for member, value in own.items():
         assert str(at.session_state[f"{stem}.{member}"]).lower() == value.lower()
 
@@ -131,6 +135,38 @@ def test_widths_that_came_with_the_model_have_no_map_of_what_fits(
     at.segmented_control(key="bitwidths.view").set_value("what fits").run()
     assert_fine(at)
     assert "came with the model" in at.info[0].value
+    assert len(charts(at)) == 1
+
+
+def test_the_table_of_a_layer_is_drawn_by_channel_and_by_reader() -> None:
+    at = open_view("bitwidths", {"view": "table", "layer": "1 /stem/Conv"}, model="digits_resnet")
+    assert_fine(at)
+    channel = at.selectbox(key="bitwidths.table.channel")
+    assert channel.options == [f"channel {i}" for i in range(12)]
+    first = charts(at)[1][0]
+    channel.set_value("channel 5").run()
+    assert charts(at)[1][0]["x"] != first["x"]
+    reader = at.selectbox(key="bitwidths.table.reader")
+    assert reader.options == ["/block1/c1/Conv", "/block1/Add"]
+    reader.set_value("/block1/Add").run()
+    assert_fine(at)
+    assert len(at.selectbox(key="bitwidths.table.channel").options) == 9, "three are alike"
+    lost = at.dataframe[0].value
+    assert list(lost["rounded to (bits)"]) == list(range(10, 1, -1))
+    assert list(lost["steps lost"]) == sorted(lost["steps lost"])
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "why"),
+    [("iris_linear", "1 /f/Gemm", "the model's output"),
+     ("wine_sklearn", "5 Gemm_Node_2", "stays in float")],
+)  # fmt: skip
+def test_a_layer_without_a_table_says_why(model: str, layer: str, why: str) -> None:
+    at = open_view("bitwidths", {"view": "table", "layer": layer}, model=model)
+    assert_fine(at)
+    [info] = at.info
+    assert why in info.value.replace("\\", "")
+    assert "\n" not in info.value
     assert len(charts(at)) == 1
 
 

@@ -9,12 +9,13 @@ import pandas as pd
 from quantlib.analysis.widths.criterion import Criterion
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from quantlib.analysis.widths.budget import Budget, LayerBudget
     from quantlib.analysis.widths.cost import Cost
     from quantlib.analysis.widths.remedies import RemedyStudy
     from quantlib.analysis.widths.targets import Target
+    from quantlib.program.view import RoundedSteps
 
 
 def budget_table(found: Budget, criterion: Criterion) -> pd.DataFrame:
@@ -107,6 +108,20 @@ def cost_table(found: Cost) -> pd.DataFrame:
             "bit operations": [layer.bit_operations for layer in found.layers],
             "weights (bits)": [layer.weight_bits for layer in found.layers],
             "input codes (bits)": [layer.activation_bits for layer in found.layers],
+        }
+    )
+
+
+def rounding_table(rounded: Sequence[RoundedSteps]) -> pd.DataFrame:
+    """Return one row per width that rounding leaves: what the table loses, and its memory."""
+    return pd.DataFrame(
+        {
+            "rounded to (bits)": [entry.bits for entry in rounded],
+            "low bits lost": [entry.lsbs for entry in rounded],
+            "steps lost": [entry.vanished for entry in rounded],
+            "codes left": [entry.codes for entry in rounded],
+            "whole table (bytes)": [entry.cost.whole_bytes for entry in rounded],
+            "thresholds (bytes)": [entry.cost.threshold_bytes for entry in rounded],
         }
     )
 

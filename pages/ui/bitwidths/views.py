@@ -12,7 +12,7 @@ import streamlit as st
 from pages.ui import engine, state, tables, text
 from pages.ui.bitwidths import remedies
 from pages.ui.bitwidths import tables as width_tables
-from pages.ui.charts import budgets, theme
+from pages.ui.charts import budgets, staircases, theme
 from quantlib import wording
 from quantlib.analysis.widths.cost import RoundingMethod
 from quantlib.analysis.widths.criterion import Criterion
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pages.ui.frame import Current
     from quantlib.analysis.reports import LayerSummary
     from quantlib.analysis.widths.budget import LayerBudget
+    from quantlib.questions.bitwidths import Function, LayerTable
 
 
 def pick(names: Sequence[str]) -> None:
@@ -149,6 +150,75 @@ def fits(current: Current, layer: LayerBudget) -> None:
             changed,
             key="bitwidths.adopt",
         )
+
+
+def table(current: Current, layer: LayerBudget) -> None:
+    """Draw what a layer's table look-up does, and what rounding would take from it."""
+    found = current.ask(bitwidths.tables, current.config, layer.name)
+    if not found.tables:
+        st.info(text.plain(found.why_none[:1].upper() + found.why_none[1:], limit=400))
+        return
+    reader_column, function_column = st.columns(2)
+    readers = {entry.view.reader: entry for entry in found.tables}
+    chosen = next(iter(readers.values()))
+    if len(readers) > 1:
+        picked = reader_column.selectbox(
+            "Read by",
+            list(readers),
+            key="bitwidths.table.reader",
+            help="Each reader has codes, and so a table, of its own.",
+        )
+        chosen = readers.get(picked, chosen)
+    function = _function(function_column, chosen)
+    view, count = chosen.view, len(chosen.functions)
+    left, right = st.columns([3, 2])
+    with left:
+        st.plotly_chart(
+            staircases.staircase(function, view.low, view.high, reader=view.reader),
+            key="bitwidths.staircase",
+            config=theme.CONFIG,
+            alt="Code that comes out of the table over the accumulator that enters",
+        )
+        inside = ", ".join(text.plain(name, 24) for name in view.through) or "requantization only"
+        st.caption(
+            f"{len(function.thresholds)} steps over {wording.span((view.low, view.high))}, the "
+            f"integers that can enter. Inside: {inside}; then the quantizer of "
+            f"{text.plain(view.reader)}."
+        )
+    with right:
+        st.plotly_chart(
+            staircases.memory(view.rounded),
+            key="bitwidths.table.memory",
+            config=theme.CONFIG,
+            alt="Bytes of the table by the width that rounding leaves, whole and as thresholds",
+        )
+        st.caption(
+            f"{'One function' if count == 1 else f'All {count} functions'}: "
+            f"**{wording.size(view.cost.whole_bytes)}** as a whole table, "
+            f"**{wording.size(view.cost.threshold_bytes)}** as thresholds."
+        )
+    lost = width_tables.rounding_table(view.rounded)
+    tables.show(lost, alt="Steps lost and bytes of the table by the width that rounding leaves")
+    tables.download(lost, key="bitwidths.table.csv", label="Rounding", content="table-rounding")
+
+
+def _function(column: st.delta_generator.DeltaGenerator, chosen: LayerTable) -> Function:
+    """Let choose between the functions of a table, where there are several."""
+    if len(chosen.functions) == 1:
+        return chosen.functions[0]
+    what = "channel" if chosen.by_channel else "element"
+    options = {
+        f"{what}{'s' if len(entry.channels) > 1 else ''} "
+        f"{wording.names([str(i) for i in entry.channels])}": entry
+        for entry in sorted(chosen.functions, key=lambda entry: entry.channels)
+    }
+    picked = column.selectbox(
+        what.capitalize(),
+        list(options),
+        key=f"bitwidths.table.{what}",
+        help=f"The table differs by {what}; those that are alike are one choice.",
+    )
+    return options.get(picked, next(iter(options.values())))
 
 
 def cost(current: Current) -> None:
