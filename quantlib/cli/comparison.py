@@ -124,8 +124,8 @@ def _figures(
     if a.agreement is not None:
         rows.append(("agreement", "100.0 %", *(wording.share(x.agreement) for x in both)))
     rows += [
-        ("largest error", "0", *(f"{x.max_error:.4g}" for x in both)),
-        ("mean squared error", "0", *(f"{x.mse:.4g}" for x in both)),
+        ("largest error", "0", *(wording.number(x.max_error) for x in both)),
+        ("mean squared error", "0", *(wording.number(x.mse) for x in both)),
         ("widest accumulator", wording.NOTHING, *(wording.widest(x, criterion) for x in budgets)),
         (f"fits, {criterion}", wording.NOTHING, *fit),
         ("weights", *map(wording.size, (a.float_weight_bytes, a.weight_bytes, b.weight_bytes))),
@@ -162,7 +162,10 @@ def _show_flips(flips: list[dict[str, Any]], *, limit: int) -> None:
         show_table(
             ("sample", "label", "float", "A", "B", "float margin"),
             [
-                (*(wording.whole(flip[name]) for name in names), f"{flip['float_margin']:.4g}")
+                (
+                    *(wording.whole(flip[name]) for name in names),
+                    wording.number(flip["float_margin"]),
+                )
                 for flip in flips[:limit]
             ],
         )

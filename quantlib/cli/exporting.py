@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from quantlib import wording
 from quantlib.analysis.preflight import inspect_model
 from quantlib.analysis.workbench import Workbench
 from quantlib.cli import options
@@ -193,7 +194,8 @@ def _figures(
 
 def _say(title: str, proof: Proof) -> None:
     """Write what a proof found."""
-    note(f"{title}: {'holds' if proof.holds else 'does not hold'} ({proof.elapsed_s:.1f} s)")
+    verdict = "holds" if proof.holds else "does not hold"
+    note(f"{title}: {verdict} ({wording.seconds(proof.elapsed_s)})")
     for line in proof.lines:
         note(f"  {line}")
 

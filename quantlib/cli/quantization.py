@@ -181,7 +181,7 @@ def _show_outputs(found: Evaluation) -> None:
                 wording.NOTHING
                 if output.score is None
                 else wording.score(output.score.quantized_value, name=output.score.name),
-                wording.NOTHING if output.max_error is None else f"{output.max_error:.4g}",
+                wording.number(output.max_error),
             ]
             for output in found.outputs
         ],
@@ -194,19 +194,14 @@ def headlines(found: Evaluation, budget: Budget, criterion: Criterion) -> dict[s
     """Return the figures that a configuration is judged by, in words."""
     figures = {"output": found.output} if len(found.outputs) > 1 else {}
     figures["SQNR"] = wording.decibel(found.sqnr_db)
-    score = found.score
-    if score is not None:
-        value = wording.score(score.quantized_value, name=score.name)
-        float_value = wording.score(score.float_value, name=score.name)
-        figures[score.name] = f"{value} (float {float_value})"
+    if found.score is not None:
+        figures[found.score.name] = wording.scores(found.score)
     if found.agreement is not None:
         figures["agreement"] = f"{wording.share(found.agreement)} of classes as in float"
-    figures["largest error"] = f"{found.max_error:.4g}"
+    figures["largest error"] = wording.number(found.max_error)
     figures["widest accumulator"] = wording.widest(budget, criterion)
     figures[f"fits {budget.limit_bits} bits"] = (
         f"{wording.fits(budget.fits_by(criterion))}, {criterion}"
     )
-    figures["weights"] = (
-        f"{wording.size(found.weight_bytes)} (float32 {wording.size(found.float_weight_bytes)})"
-    )
+    figures["weights"] = wording.sizes(found)
     return figures

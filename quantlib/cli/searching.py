@@ -143,7 +143,7 @@ def _found(bench: Workbench, base: QuantizationConfig, **question: Any) -> Searc
 
 def _show(found: SearchResult, *, title: str, limit_bits: int, score_name: str | None) -> None:
     """Write widths by layer, figures predicted and measured, and the verdict."""
-    floor = "" if found.floor_db is None else f", SQNR at least {found.floor_db:.1f} dB"
+    floor = "" if found.floor_db is None else f", SQNR at least {wording.decibel(found.floor_db)}"
     say(title)
     say(
         f"smallest {wording.OBJECTIVES[found.objective]}, "
@@ -192,6 +192,6 @@ def _cost(objective: Objective, value: float) -> str:
         case Objective.BIT_OPERATIONS:
             return f"{round(value):,}"
         case Objective.LOOKUPS:
-            return f"{value:.4g} floating-point operations"
+            return f"{wording.number(value)} floating-point operations"
         case Objective.SQNR:
             return wording.number(value)

@@ -229,7 +229,7 @@ def _show(results: Sequence[SweepResult], criterion: Criterion, *, total: int, t
                 wording.scheme(found.config.activations),
                 *(wording.figure(MEASURES[member], found[member]) for member in _SHOWN),
                 wording.figure(MEASURES["counted_seen_bits"], found.counted_bits(criterion)),
-                "yes" if found.fits_by(criterion) else "no",
+                wording.fits(found.fits_by(criterion)),
                 wording.figure(MEASURES["weight_bytes"], found["weight_bytes"]),
             )
             for found in ranked[:top]

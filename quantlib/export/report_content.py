@@ -16,12 +16,11 @@ from quantlib.analysis.preflight import inspect_model
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.criterion import Criterion
 from quantlib.export.report import Section, Table, report_html
-from quantlib.wording import names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from quantlib.analysis.reports import Evaluation, LayerSummary, Score
+    from quantlib.analysis.reports import Evaluation, LayerSummary
     from quantlib.analysis.widths.budget import Budget
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
@@ -99,7 +98,7 @@ def _in(drawn: Mapping[str, Figure], *slots: str) -> tuple[Figure, ...]:
 def _verdict(found: Budget) -> str:
     """Return whether the accumulators fit, by both criteria."""
     left_out = (*found.unbounded, *found.unseen)
-    unseen = f" Products in {names(left_out)} were not looked into." if left_out else ""
+    unseen = f" Products in {wording.names(left_out)} were not looked into." if left_out else ""
     if not found.layers:
         return f"The model has no integer operator.{unseen}"
     fits = {True: "fits", False: "does not fit", None: "is not known to fit"}
@@ -115,24 +114,16 @@ def _headlines(found: Evaluation) -> Table:
     rows = [("SQNR of the output", wording.decibel(found.sqnr_db))]
     if found.score is not None:
         score = found.score
-        rows.append((score.name, _scores(score)))
+        rows.append((score.name, wording.scores(score)))
     if found.agreement is not None:
         rows.append(("same class as in float", wording.share(found.agreement)))
         rows.append(("samples whose class changes", str(len(found.flips))))
-    sizes = [wording.size(n) for n in (found.weight_bytes, found.float_weight_bytes)]
     rows += [
         ("largest error", wording.number(found.max_error)),
         ("mean squared error", wording.number(found.mse)),
-        ("weights", f"{sizes[0]} (float32 {sizes[1]})"),
+        ("weights", wording.sizes(found)),
     ]
     return Table(("figure", "value"), tuple(rows), words=("figure", "value"))
-
-
-def _scores(score: Score) -> str:
-    value, float_value = (
-        wording.score(v, name=score.name) for v in (score.quantized_value, score.float_value)
-    )
-    return f"{value} (float {float_value})"
 
 
 def _widths(budget: Budget) -> Table:
@@ -140,11 +131,11 @@ def _widths(budget: Budget) -> Table:
         (
             layer.name,
             layer.op_type,
-            f"{layer.types.width_bits}",
-            f"{layer.weights.width_bits}",
-            wording.NOTHING if layer.seen is None else f"{layer.seen.width_bits}",
+            wording.whole(layer.types.width_bits),
+            wording.whole(layer.weights.width_bits),
+            wording.whole(None if layer.seen is None else layer.seen.width_bits),
             f"{layer.headroom_bits:.2f}",
-            *("yes" if layer.fits_by(criterion) else "no" for criterion in Criterion),
+            *(wording.fits(layer.fits_by(criterion)) for criterion in Criterion),
         )
         for layer in budget.layers
     )
@@ -174,27 +165,8 @@ def _layer(layer: LayerSummary) -> tuple[str, ...]:
 
 
 def _choices(config: QuantizationConfig) -> Table:
-    rounding = config.rounding_threshold_bits
-    rows = [
-        ("weights", wording.scheme(config.weights)),
-        ("activations", wording.scheme(config.activations)),
-        ("model inputs", f"{config.input_bits} bits"),
-        ("outputs of operators", f"{config.output_bits} bits"),
-        ("rounding", "off" if rounding is None else f"to {rounding} bits"),
-        ("limit", f"{config.limit_bits} bits"),
-        ("ranges measured on", f"the {config.calibrate_on} model's tensors"),
-    ]
-    for layer, override in config.overrides:
-        parts = [
-            f"{name} {wording.scheme(scheme)}"
-            for name, scheme in (
-                ("weights", override.weights),
-                ("activations", override.activations),
-            )
-            if scheme is not None
-        ]
-        rows.append((f"exception: {layer}", "; ".join(parts)))
-    return Table(("choice", "value"), tuple(rows), words=("choice", "value"))
+    rows = (*wording.choices(config), ("limit", f"{config.limit_bits} bits"))
+    return Table(("choice", "value"), rows, words=("choice", "value"))
 
 
 def _model_lines(bench: Workbench) -> tuple[str, ...]:
@@ -232,7 +204,7 @@ def _data_lines(bench: Workbench) -> tuple[str, ...]:
 def _proofs(proofs: Mapping[str, Proof]) -> Section:
     rows = tuple(
         (title, f"{proof.equal} of {proof.samples} {proof.what}", str(proof.ties),
-         str(proof.different), "yes" if proof.holds else "no", f"{proof.elapsed_s:.1f} s")
+         str(proof.different), wording.TRISTATE[proof.holds], wording.seconds(proof.elapsed_s))
         for title, proof in proofs.items()
     )  # fmt: skip
     lines = tuple(f"{title}. {' '.join(proof.lines)}" for title, proof in proofs.items())

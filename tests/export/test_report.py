@@ -71,3 +71,17 @@ def test_a_report_says_configuration_versions_fingerprints_and_proofs() -> None:
     assert f"{100 * evaluated.score.quantized_value:.1f} %" in page
     assert fetches(page) == ()
     assert len(page.encode()) < MAX_BYTES
+
+
+def test_a_report_tells_choices_that_are_rarely_made() -> None:
+    found = sample("iris_linear")
+    config = ql.QuantizationConfig.from_n_bits(4).replace(
+        calibrate_on="float", conventions="onnx", quantize_rest=False
+    )
+    page = configuration_report(found.bench, config)
+    for name, value in (
+        ("calibrated on", "float"), ("pools and normalizations", "as ONNX"),
+        ("without own grids", "in float"), ("rounding", "off"), ("limit", "16 bits"),
+    ):  # fmt: skip
+        row = page[page.index(f">{name}<") :].partition("</tr>")[0]
+        assert value in row, name

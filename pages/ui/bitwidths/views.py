@@ -64,9 +64,10 @@ def width(current: Current, layer: LayerBudget) -> None:
 
 def _composition(layer: LayerBudget, summary: LayerSummary) -> None:
     """Draw the sum of bits that ends at the width."""
+    seen_bits = None if layer.seen is None else layer.seen.width_bits
     st.markdown(
         f"**{layer.weights.width_bits} bits** hold every input on the grid, "
-        f"{layer.seen.width_bits if layer.seen else '–'} held the data; headroom to "
+        f"{wording.whole(seen_bits)} held the data; headroom to "
         f"{layer.limit_bits} bits: **{layer.headroom_bits:.2f} bits**"
         + ("" if layer.exact else " (a bound, not always reached)")
     )

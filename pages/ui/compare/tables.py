@@ -146,7 +146,7 @@ def margins(found: Decisions) -> pd.DataFrame:
 def title_of(number: int | None, names: Sequence[str] | None) -> str:
     """Return a class in words: its name where it is known, else its number."""
     if number is None:
-        return "–"
+        return wording.NOTHING
     return names[number] if names is not None and number < len(names) else str(number)
 
 
@@ -177,7 +177,9 @@ def flips(found: Decisions, names: Sequence[str] | None) -> pd.DataFrame:
         }
     )
     if found.diverges:
-        table["diverges at"] = [found.diverges.get(flip.sample, "–") for flip in found.flips]
+        table["diverges at"] = [
+            found.diverges.get(flip.sample, wording.NOTHING) for flip in found.flips
+        ]
     return table
 
 

@@ -118,7 +118,7 @@ def _proof(current: Current, name: str, stem: str, *, watched: bool) -> None:
     elif job.results:
         [found] = job.results
         (st.success if found.holds else st.error)(
-            f"{text.plain(found.sentence, 300)} ({found.elapsed_s:.1f} s)"
+            f"{text.plain(found.sentence, 300)} ({wording.seconds(found.elapsed_s)})"
         )
         with st.expander("Everything found"):
             for line in found.lines:
