@@ -64,18 +64,12 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
 
 def evaluation_document(found: Evaluation, budget: Budget, criterion: Criterion) -> dict[str, Any]:
     """Return the figures of a configuration, and whether it fits by a criterion."""
-    score, widest = found.score, found.widest
+    widest = found.widest
     return {
         "config": config_document(found.config),
         "output": found.output,
         "outputs": [_output(output) for output in found.outputs],
-        "sqnr_db": number(found.sqnr_db),
-        "mse": number(found.mse),
-        "max_error": number(found.max_error),
-        "cosine": number(found.cosine),
-        "agreement": found.agreement,
-        "score": score
-        and {"name": score.name, "float": score.float_value, "quantized": score.quantized_value},
+        **_figures(found),
         "widest_bits": widest.width_bits if widest else None,
         "criterion": str(criterion),
         "counted_bits": budget.counted_bits(criterion) or None,
@@ -87,11 +81,10 @@ def evaluation_document(found: Evaluation, budget: Budget, criterion: Criterion)
     }
 
 
-def _output(found: OutputSummary) -> dict[str, Any]:
+def _figures(found: Evaluation | OutputSummary) -> dict[str, Any]:
+    """Return how far an output is from the float model's."""
     score = found.score
     return {
-        "name": found.name,
-        "kind": str(found.kind),
         "sqnr_db": number(found.sqnr_db),
         "mse": number(found.mse),
         "max_error": number(found.max_error),
@@ -99,6 +92,14 @@ def _output(found: OutputSummary) -> dict[str, Any]:
         "agreement": found.agreement,
         "score": score
         and {"name": score.name, "float": score.float_value, "quantized": score.quantized_value},
+    }
+
+
+def _output(found: OutputSummary) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "kind": str(found.kind),
+        **_figures(found),
         "reason": found.reason,
     }
 
