@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -356,28 +356,10 @@ def _changes(
     own = config.override(name)
     power = powers.get(name)
 
-    activations = config.activations_of(name)
-    for less in sorted({1, excess} - {0}):
-        scheme = _with_bits(activations, activations.n_bits - less)
-        if scheme is None:
-            continue
-        changed = _tried(facts, power, activation_bits=scheme.n_bits)
-        if changed is not None:
-            override = LayerOverride(own.weights, scheme)
-            title = f"{_bits(less)} less for the layer's activations"
-            yield _Change(title, config.with_override(name, override), *changed)
-
+    yield from _narrower(config, facts, power, excess, part="activations")
     if has_weights(facts):
         weights = config.weights_of(name)
-        for less in sorted({1, excess} - {0}):
-            scheme = _with_bits(weights, weights.n_bits - less)
-            if scheme is None:
-                continue
-            changed = _tried(facts, power, weight_bits=scheme.n_bits)
-            if changed is not None:
-                override = LayerOverride(scheme, own.activations)
-                title = f"{_bits(less)} less for the layer's weights"
-                yield _Change(title, config.with_override(name, override), *changed)
+        yield from _narrower(config, facts, power, excess, part="weights")
         if excess > 1:
             yield from _balanced(config, facts, power, excess)
         if _has_zero_point(facts) and weights.n_bits > 1:
@@ -390,6 +372,34 @@ def _changes(
     yield from _alike(config, facts, every, powers, excess)
     if facts.op.rounds_accumulator and not facts.leaves:
         yield _rounded(config, facts, every, powers)
+
+
+def _narrower(
+    config: QuantizationConfig,
+    facts: LayerFacts,
+    power: Seen | None,
+    excess: int,
+    *,
+    part: Literal["weights", "activations"],
+) -> Iterator[_Change]:
+    """Yield a bit less for the layer's weights or activations, and as many as are too many."""
+    name = facts.layer.name
+    of_weights = part == "weights"
+    scheme = config.weights_of(name) if of_weights else config.activations_of(name)
+    for less in sorted({1, excess} - {0}):
+        narrow = _with_bits(scheme, scheme.n_bits - less)
+        if narrow is None:
+            continue
+        changed = _tried(
+            facts,
+            power,
+            weight_bits=narrow.n_bits if of_weights else None,
+            activation_bits=None if of_weights else narrow.n_bits,
+        )
+        if changed is not None:
+            override = config.override(name).replace(**{part: narrow})
+            title = f"{_bits(less)} less for the layer's {part}"
+            yield _Change(title, config.with_override(name, override), *changed)
 
 
 def _alike(
