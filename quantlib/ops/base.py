@@ -169,6 +169,25 @@ class MixingOp(QuantizedOp):
         return None
 
 
+class SelectingOp(MixingOp):
+    """An operator whose accumulator is a selection of its only operand's codes."""
+
+    rounds_accumulator = False
+    keeps_operand_grid = True
+
+    def dequantize(
+        self,
+        accumulator: Codes,
+        *operands: Tensor | None,
+        output: UniformQuantizationParameters | None,
+    ) -> FloatArray:
+        """Return the real values (float64) that the selected codes stand for."""
+        del output
+        (x,) = operands
+        assert x is not None
+        return x.quantizer.dequant(accumulator)
+
+
 class WeightedOp(MixingOp):
     """A mixing operator whose second input holds weights."""
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from quantlib.arrays import carrier
 from quantlib.ops import kernels
-from quantlib.ops.base import MixingOp
+from quantlib.ops.base import MixingOp, SelectingOp
 from quantlib.ops.registry import register_op
 from quantlib.ops.windows import Window
 
@@ -96,7 +96,7 @@ class AveragePool(MixingOp):
 
 @register_op("MaxPool")
 @dataclass(frozen=True, slots=True)
-class MaxPool(MixingOp):
+class MaxPool(SelectingOp):
     """Largest code of each window (ONNX MaxPool-12).
 
     ONNX pads with minus infinity; Concrete ML with 0.0, which wins over negative values.
@@ -111,8 +111,6 @@ class MaxPool(MixingOp):
 
     window: Window
     pads_zero: bool = True
-    rounds_accumulator = False
-    keeps_operand_grid = True
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
@@ -155,14 +153,3 @@ class MaxPool(MixingOp):
     def as_onnx(self) -> MaxPool:
         """Return the pool whose padding never wins."""
         return MaxPool(self.window, pads_zero=False)
-
-    def dequantize(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        output: UniformQuantizationParameters | None,
-    ) -> FloatArray:
-        del output
-        (x,) = operands
-        assert x is not None
-        return x.quantizer.dequant(accumulator)

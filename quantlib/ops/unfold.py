@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from quantlib.ops import kernels
-from quantlib.ops.base import MixingOp
+from quantlib.ops.base import SelectingOp
 from quantlib.ops.registry import register_op
 from quantlib.ops.windows import Window
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quantlib.arrays import AnyArray, Codes, FloatArray
+    from quantlib.arrays import AnyArray, Codes
     from quantlib.core.params import UniformQuantizationParameters
     from quantlib.core.tensor import Tensor
     from quantlib.graph.model import Node
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @register_op("Unfold")
 @dataclass(frozen=True, slots=True)
-class Unfold(MixingOp):
+class Unfold(SelectingOp):
     """The values under each window as one column, (N, C, *spatial) to (N, C * places, windows).
 
     Codes are selected, not combined; padding is the zero point. Concrete ML takes two spatial
@@ -37,8 +37,6 @@ class Unfold(MixingOp):
     """
 
     window: Window
-    rounds_accumulator = False
-    keeps_operand_grid = True
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
@@ -73,14 +71,3 @@ class Unfold(MixingOp):
         (x,) = operands
         assert x is not None
         return self._columns(x.codes, int(np.asarray(x.quantizer.zero_point)))
-
-    def dequantize(
-        self,
-        accumulator: Codes,
-        *operands: Tensor | None,
-        output: UniformQuantizationParameters | None,
-    ) -> FloatArray:
-        del output
-        (x,) = operands
-        assert x is not None
-        return x.quantizer.dequant(accumulator)
