@@ -192,6 +192,6 @@ def _cost(objective: Objective, value: float) -> str:
         case Objective.BIT_OPERATIONS:
             return f"{round(value):,}"
         case Objective.LOOKUPS:
-            return f"{value:.4g} floating-point operations"
+            return f"{wording.number(value)} floating-point operations"
         case Objective.SQNR:
             return wording.number(value)
