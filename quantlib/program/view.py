@@ -131,11 +131,7 @@ def _instead(program: IntegerProgram, layer: str) -> str:
         if step.name in own or own.isdisjoint(step.sources):
             continue
         if isinstance(step, steps.Island):
-<<<<<<< HEAD
-            said.append(f"{step.op_type} after it stays in float, as {step.reason}")
-=======
             said.append(f"what reads it stays in float, as {step.reason}")
->>>>>>> tables
         else:
             said.append(f"{step.layer!r} takes its integers as they are")
     return ", and ".join(dict.fromkeys(said))

@@ -74,11 +74,7 @@ def test_the_staircase_is_the_program_s_table() -> None:
      ("digits_mlp", 4, "/Relu", "it is inside the one of '/f1/Gemm'"),
      ("digits_mlp", 4, "/f3/Gemm", "its integers are the model's output 'output'"),
      ("digits_cnn", 8, "/Flatten", "'/f/Gemm' takes its integers as they are"),
-<<<<<<< HEAD
-     ("wine_sklearn", 4, "Gemm_Node_2", "Softmax after it stays in float")],
-=======
      ("wine_sklearn", 4, "Gemm_Node_2", "what reads it stays in float, as Softmax computes")],
->>>>>>> tables
 )  # fmt: skip
 def test_a_layer_without_tables_is_said_with_the_reason(
     name: str, n_bits: int, layer: str, words: str

@@ -176,12 +176,12 @@ def test_a_range_that_holds_every_value_clips_nothing() -> None:
         grid: Any = module.layers[0].operand_grid
         ends = sorted(float(grid.scale) * (c - grid.zero_point) for c in (grid.qmin, grid.qmax))
         beyond += int(np.sum((x < ends[0]) | (x > ends[1])))
-        ledger = error_ledger(module, FloatReference(GEMM, (x,)))
+        ledger = error_ledger(module, FloatModel(GEMM, (x,)))
         assert {entry.source for entry in ledger.entries} == {
             ErrorSource.WEIGHT_ROUNDING,
             ErrorSource.ACTIVATION_ROUNDING,
         }
-        assert_sums(ledger, measured(module, FloatReference(GEMM, (x,))))
+        assert_sums(ledger, measured(module, FloatModel(GEMM, (x,))))
     assert beyond > 0
 
 
