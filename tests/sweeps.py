@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import quantlib as ql
+from quantlib.analysis.sweep.measures import KEPT
 from quantlib.analysis.sweep.result import SweepResult
 from quantlib.analysis.workbench import Workbench
 from quantlib.data import Dataset
@@ -40,7 +41,7 @@ def result(config: ql.QuantizationConfig, *figures: float | None) -> SweepResult
         "counted_seen_bits": given["widest_seen_bits"],
         "counted_any_bits": given["widest_weights_bits"],
     }
-    return SweepResult(config, {**given, **counted, "n_unseen": 0})
+    return SweepResult(config, {**dict.fromkeys(KEPT), **given, **counted, "n_unseen": 0})
 
 
 def changed(result: SweepResult, **figures: float | None) -> SweepResult:

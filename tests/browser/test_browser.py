@@ -16,6 +16,7 @@ import onnx
 import pytest
 from playwright.sync_api import expect
 
+from tests import screens
 from tests.paths import SAMPLES
 
 if TYPE_CHECKING:
@@ -25,17 +26,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.browser
 
-TITLES = {
-    "": "Home",
-    "home": "Home",
-    "learn": "Learn",
-    "calibration": "Calibration",
-    "bitwidths": "Bit widths",
-    "layers": "Layers",
-    "sweep": "Sweep",
-    "compare": "Compare",
-    "export": "Export",
-}
+TITLES = {"": "Home"} | screens.TITLES
 SLOW = 30_000
 """Milliseconds; the first request to a server imports ONNX Runtime."""
 
