@@ -112,7 +112,7 @@ def _score(
     column.metric(
         name.capitalize() if is_share else name,
         wording.score(found.score.quantized_value, name=name),
-        delta=f"as {whom}" if same else f"{shown} against {whom}",
+        delta=f"as {whom}" if same else f"{shown} from {whom}",
         delta_color="off" if same else "normal",
         delta_arrow="off" if same else "auto",
         border=True,
