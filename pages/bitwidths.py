@@ -32,7 +32,7 @@ st.plotly_chart(
 criterion = state.criterion()
 over = found.over_limit_by(criterion)
 st.caption(
-    f"{len(over)} of {len(names)} accumulators exceed {limit} bits, {criterion}. "
+    f"{len(over)} of {len(names)} accumulators exceed {limit} bits by “{criterion}”. "
     "At the right the headroom to the limit, for any input on the grid; one bit doubles the "
     "largest integer."
 )
