@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import expect
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from playwright.sync_api import Browser, Page
 
 pytestmark = pytest.mark.browser
@@ -50,6 +52,14 @@ def formula(page: Page) -> str:
     return str(page.locator(".katex-display").first.inner_text())
 
 
+def until_same(first: Callable[[], object], second: Callable[[], object]) -> None:
+    """Compare what two pages show; the parts of a page are drawn one after another."""
+    end = time.monotonic() + SLOW / 1000
+    while first() != second() and time.monotonic() < end:
+        time.sleep(0.1)
+    assert first() == second()
+
+
 @pytest.mark.parametrize("number", CONTROLS)
 def test_a_key_press_moves_the_figure_and_the_link_brings_it_back(
     page: Page, app_url: str, browser: Browser, number: int
@@ -66,13 +76,11 @@ def test_a_key_press_moves_the_figure_and_the_link_brings_it_back(
             ".map(t => [t.x, t.y, t.text])) !== before",
             arg=before,
         )
-    shown, words = drawn(page), formula(page)
     other = browser.new_context()
     try:
         second = other.new_page()
         open_lesson(second, page.url.split("/learn?")[0], page.url.split("?")[1])
-        assert drawn(second) == shown
-        assert formula(second) == words
+        until_same(lambda: (drawn(page), formula(page)), lambda: (drawn(second), formula(second)))
     finally:
         other.close()
 

@@ -11,7 +11,7 @@ import quantlib as ql
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.facts import layer_facts
 from quantlib.analysis.widths.feasible import FeasibleRegion, feasible_region
-from quantlib.core.estimator import ESTIMATORS
+from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.data import load_data
 from quantlib.execution.memo import Memo
 from quantlib.ops.conv import Conv
@@ -147,8 +147,9 @@ def scheme_of(
     estimator: str, power_of_two: bool, per_channel: bool, calibrate_on: str = "quantized"
 ) -> ql.QuantizationConfig:
     chosen = ql.Estimator(estimator)
+    of_weights = chosen if estimator in WEIGHT_ESTIMATORS else ql.Estimator("min-max")
     return ql.QuantizationConfig(
-        ql.Scheme(5, per_channel=per_channel, power_of_two=power_of_two, estimator=chosen),
+        ql.Scheme(5, per_channel=per_channel, power_of_two=power_of_two, estimator=of_weights),
         ql.Scheme(5, power_of_two=power_of_two, estimator=chosen),
         input_bits=8,
         output_bits=8,
