@@ -5,27 +5,22 @@ from __future__ import annotations
 import runpy
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from pages.ui import engine, inputs, state, text
 from pages.ui import headline as headlines
+from pages.ui.current import Current
 from quantlib.errors import QuantlibError
 from quantlib.questions import evaluations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from quantlib.analysis.reports import Evaluation
-    from quantlib.core.config import QuantizationConfig
-    from quantlib.questions import Question
     from quantlib.questions.evaluations import DataCard
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 PAGES = Path(__file__).parents[1]
 
@@ -46,31 +41,6 @@ _MENU = (
 )
 
 _entered: ContextVar[bool] = ContextVar("entered", default=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """What the sidebar says: which model and data, and the configuration."""
-
-    source: engine.Source
-    config: QuantizationConfig
-
-    def ask(self, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Return the answer to a question about the current model and data."""
-        return engine.ask(self.source, question, *args, **kwargs)
-
-    def led(self) -> engine.Source:
-        """Return the source whose first output is the one that the headline is of."""
-        found = self.evaluation()
-        return replace(self.source, output=found.output) if len(found.outputs) > 1 else self.source
-
-    def ask_of_output(self, question: Question[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Return the answer to a question about the output that the headline is of."""
-        return engine.ask(self.led(), question, *args, **kwargs)
-
-    def evaluation(self) -> Evaluation:
-        """Return the figures of the current configuration."""
-        return engine.evaluation(self.source, self.config)
 
 
 def run() -> None:

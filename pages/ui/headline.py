@@ -11,7 +11,7 @@ from quantlib import wording
 from quantlib.questions import bitwidths
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from quantlib.analysis.reports import Evaluation
     from quantlib.questions.evaluations import DataCard
 

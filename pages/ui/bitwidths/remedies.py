@@ -17,7 +17,7 @@ from quantlib.errors import QuantlibError
 from quantlib.questions import bitwidths
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from pages.ui.jobs import Job
     from quantlib.analysis.widths.budget import LayerBudget
     from quantlib.core.config import QuantizationConfig

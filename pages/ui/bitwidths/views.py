@@ -21,7 +21,7 @@ from quantlib.questions import bitwidths
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from quantlib.analysis.reports import LayerSummary
     from quantlib.analysis.widths.budget import LayerBudget
     from quantlib.questions.bitwidths import Function, LayerTable

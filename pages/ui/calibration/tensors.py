@@ -13,7 +13,7 @@ from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.questions import calibration
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from quantlib.analysis.distributions import Distribution, GridFit
     from quantlib.analysis.reports import Evaluation, LayerSummary
     from quantlib.calibration.sufficiency import Sufficiency

@@ -15,7 +15,7 @@ from quantlib.questions import calibration
 
 if TYPE_CHECKING:
     from pages.ui.calibration.tensors import TensorView
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from quantlib.analysis.distributions import RangeChoice
     from quantlib.calibration.sufficiency import Sufficiency
 

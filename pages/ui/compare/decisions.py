@@ -17,7 +17,7 @@ from quantlib.questions import evaluations
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
 
 MAX_IMAGES = 8
 

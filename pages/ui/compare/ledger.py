@@ -14,7 +14,7 @@ from quantlib import wording
 from quantlib.questions import compare as comparisons
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from pages.ui.jobs import Job
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.core.config import QuantizationConfig

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from quantlib.analysis.reports import Evaluation
     from quantlib.core.config import QuantizationConfig
 

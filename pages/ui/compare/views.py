@@ -17,7 +17,7 @@ from quantlib.analysis.comparison import reference_scheme
 from quantlib.questions import compare as comparisons
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from quantlib.analysis.reports import Evaluation
     from quantlib.core.config import QuantizationConfig
 

@@ -16,7 +16,7 @@ from quantlib.questions import export as questions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from pages.ui.jobs import Job
     from quantlib.export.formats import Proof, Refusal
 

@@ -13,7 +13,7 @@ from quantlib.errors import QuantlibError
 from quantlib.questions import export as questions
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
 
 CONFIGURATION, REPORT = "Configuration (JSON)", "Report (HTML)"
 QUANTLIB, CONCRETE_ML = "quantlib script", "Concrete ML script"

@@ -18,7 +18,7 @@ from quantlib.analysis.search.tables import DEFAULT_BITS
 from quantlib.questions import layers
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from pages.ui.jobs import Job
     from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig

@@ -18,7 +18,7 @@ from quantlib.questions import compare, layers
 if TYPE_CHECKING:
     import pandas as pd
 
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from quantlib.core.config import QuantizationConfig
 
 

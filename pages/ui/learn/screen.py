@@ -15,7 +15,7 @@ from pages.ui.learn.stage import Stage
 from quantlib.errors import ConfigurationError, QuantlibError
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from pages.ui.learn.course import Step
 
 LESSON = "learn.lesson"

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from pages.ui.learn.controls import Control
     from pages.ui.learn.texts import Text
 

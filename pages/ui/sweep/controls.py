@@ -16,7 +16,7 @@ from quantlib.errors import DataLoadError, QuantlibError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from pages.ui.jobs import Job
     from quantlib.analysis.sweep.result import SweepResult
     from quantlib.core.config import QuantizationConfig

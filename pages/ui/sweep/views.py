@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import plotly.graph_objects as go
 
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from quantlib.analysis.sweep.measures import Measure
     from quantlib.analysis.sweep.records import Origin
     from quantlib.analysis.sweep.result import SweepResult

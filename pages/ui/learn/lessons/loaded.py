@@ -8,7 +8,7 @@ from pages.ui import state, text
 from quantlib.questions import learn
 
 if TYPE_CHECKING:
-    from pages.ui.frame import Current
+    from pages.ui.current import Current
     from pages.ui.learn.stage import Stage
     from quantlib.analysis.neuron import Choice
     from quantlib.core.config import QuantizationConfig
