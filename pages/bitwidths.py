@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import frame, state, tables, text
+from pages.ui import frame, settings, tables, text
 from pages.ui.bitwidths import remedies
 from pages.ui.bitwidths import tables as width_tables
 from pages.ui.bitwidths import views as width_views
@@ -22,14 +22,14 @@ places = text.places(current.evaluation())
 names = [f"{places[layer.name]} {layer.name}" for layer in found.layers]
 widest = max(range(len(names)), key=lambda i: found.layers[i].weights.needed_bits)
 st.plotly_chart(
-    budgets.budget_bars(found, places, state.criterion()),
+    budgets.budget_bars(found, places, settings.criterion()),
     key="bitwidths.bars",
     config=theme.CONFIG,
     on_select=lambda: width_views.pick(names),
     selection_mode="points",
     alt="Accumulator width of each integer operator against the limit",
 )
-criterion = state.criterion()
+criterion = settings.criterion()
 over = found.over_limit_by(criterion)
 st.caption(
     f"{len(over)} of {len(names)} accumulators exceed {limit} bits by “{criterion}”. "

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from pages.ui import engine, frame, state, tables, text
+from pages.ui import engine, frame, settings, state, tables, text
 from pages.ui.charts import theme
 from pages.ui.home import samples
 from pages.ui.home import tables as preflight_tables
@@ -38,7 +38,7 @@ for i, card in enumerate(samples.cards().values()):
             "Current" if state.model_name() == card.name else "Open",
             key=f"home.open.{card.name}",
             disabled=state.model_name() == card.name,
-            on_click=lambda name=card.name: st.session_state.update({state.KEYS["model"]: name}),
+            on_click=lambda name=card.name: st.session_state.update({settings.KEYS["model"]: name}),
         )
 
 st.subheader("Your own", anchor=False)

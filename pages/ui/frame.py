@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, inputs, state, text
+from pages.ui import engine, inputs, settings, state, text
 from pages.ui import headline as headlines
 from pages.ui.current import Current
 from quantlib.errors import QuantlibError
@@ -97,7 +97,7 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
         _ask_for_upload()
         return None
     with shown_errors():
-        current = Current(found, state.config())
+        current = Current(found, settings.config())
         card = engine.data_card(found)
         if headline:
             headlines.draw(current, card)
@@ -107,7 +107,7 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
 
 def _sidebar() -> None:
     """Draw model, data and configuration."""
-    state.adopt_waiting()
+    settings.adopt_waiting()
     with st.sidebar:
         inputs.model_picker()
         found = state.source()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import streamlit as st
 
-from pages.ui import engine, state, text
+from pages.ui import engine, settings, state, text
 from quantlib import wording
 from quantlib.questions import bitwidths
 
@@ -54,7 +54,7 @@ def draw(current: Current, card: DataCard) -> None:
 
 def _widest(column: st.delta_generator.DeltaGenerator, current: Current) -> None:
     """Draw the widest accumulator against the limit, by the criterion of the sidebar."""
-    criterion, limit = state.criterion(), current.config.limit_bits
+    criterion, limit = settings.criterion(), current.config.limit_bits
     budget = current.ask(bitwidths.budget, current.config)
     widest = budget.counted_bits(criterion)
     fits = budget.fits_by(criterion)
@@ -132,7 +132,7 @@ def _basis(found: Evaluation, card: DataCard) -> str:
             f"same class {wording.share_interval(found.agreement_interval)} (95 % interval)"
         )
     if len(found.outputs) > 1:
-        chosen = "chosen" if state.output() else "the worst"
+        chosen = "chosen" if settings.output() else "the worst"
         parts.append(f"output {text.plain(found.output)}, {chosen} of {len(found.outputs)}")
     if found.unseen:
         names = ", ".join(text.plain(name, 24) for name in found.unseen[:3])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import state, text
+from pages.ui import settings, state, text
 from pages.ui.home import samples
 from quantlib import wording
 from quantlib.analysis.widths.criterion import Criterion
@@ -19,8 +19,8 @@ from quantlib.errors import QuantlibError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_WIDTHS = [str(width) for width in range(state.EDGE_BITS[0], state.EDGE_BITS[1] + 1)]
-_EDGE_BITS = [state.AUTO, *_WIDTHS]
+_WIDTHS = [str(width) for width in range(settings.EDGE_BITS[0], settings.EDGE_BITS[1] + 1)]
+_EDGE_BITS = [settings.AUTO, *_WIDTHS]
 _ROUNDING = ["off", *_WIDTHS]
 _MORE_ESTIMATORS = ["percentile:99.9", "percentile:99", "lp-norm:4", "mean-std:4"]
 _CONVENTIONS = {"concrete-ml": "as Concrete ML", "onnx": "as ONNX"}
@@ -30,13 +30,13 @@ _CALIBRATED = {"quantized": "quantized path", "float": "float model"}
 def model_picker() -> None:
     """Draw the model control; a link may name a model that is not here yet."""
     options = [*samples.cards(), *state.uploads()]
-    linked = st.query_params.get(state.KEYS["model"])
+    linked = st.query_params.get(settings.KEYS["model"])
     if linked and "#" in linked and linked not in options:
         options.append(linked)
     st.selectbox(
         "Model",
         options,
-        key=state.KEYS["model"],
+        key=settings.KEYS["model"],
         bind="query-params",
         help="A sample, or a model uploaded on Home. Changing it keeps the configuration.",
     )
@@ -44,14 +44,14 @@ def model_picker() -> None:
 
 def output_picker(names: Sequence[str]) -> None:
     """Draw the choice of an output, for models that have several."""
-    key = state.KEYS["output"]
-    if len(names) < 2 or st.session_state.get(key) not in (None, state.WORST, *names):
+    key = settings.KEYS["output"]
+    if len(names) < 2 or st.session_state.get(key) not in (None, settings.WORST, *names):
         st.session_state.pop(key, None)  # it was another model's
     if len(names) < 2:
         return
     st.selectbox(
         "Output",
-        [state.WORST, *names],
+        [settings.WORST, *names],
         key=key,
         bind="query-params",
         help="Which output the figures are of. The worst is the one with the lowest SQNR under "
@@ -61,10 +61,10 @@ def output_picker(names: Sequence[str]) -> None:
 
 def configuration() -> None:
     """Draw the controls of the configuration."""
-    keys = state.KEYS
+    keys = settings.KEYS
     st.slider(
         "Weight bits",
-        *state.BITS,
+        *settings.BITS,
         4,
         key=keys["weight_bits"],
         bind="query-params",
@@ -72,7 +72,7 @@ def configuration() -> None:
     )
     st.slider(
         "Activation bits",
-        *state.BITS,
+        *settings.BITS,
         4,
         key=keys["activation_bits"],
         bind="query-params",
@@ -124,7 +124,7 @@ def configuration() -> None:
         )
         st.slider(
             "Accumulator limit (bits)",
-            *state.LIMITS,
+            *settings.LIMITS,
             16,
             key=keys["limit"],
             bind="query-params",
@@ -152,7 +152,7 @@ def _rules() -> None:
         list(CONVENTIONS),
         default=CONVENTIONS[0],
         required=True,
-        key=state.KEYS["conventions"],
+        key=settings.KEYS["conventions"],
         bind="query-params",
         format_func=lambda word: _CONVENTIONS[word],
         help="As Concrete ML, MaxPool pads with 0.0 and BatchNormalization's output range leaves "
@@ -161,10 +161,10 @@ def _rules() -> None:
     )
     st.segmented_control(
         "Quantize where the model brings no grid",
-        list(state.TRISTATE),
-        default=state.AUTO,
+        list(settings.TRISTATE),
+        default=settings.AUTO,
         required=True,
-        key=state.KEYS["quantize_rest"],
+        key=settings.KEYS["quantize_rest"],
         bind="query-params",
         help="Only for models that bring grids. Auto: a QONNX or Brevitas model is quantized "
         "everywhere, as in Concrete ML; a model with QuantizeLinear runs on its own grids, the "
@@ -174,7 +174,7 @@ def _rules() -> None:
 
 def _ranges() -> None:
     """Draw what decides the ranges that grids cover."""
-    keys = state.KEYS
+    keys = settings.KEYS
     _estimator("Range of weights", keys["weights_range"])
     st.toggle(
         "One grid per output channel",
@@ -212,7 +212,7 @@ def _ranges() -> None:
 
 def _overrides() -> None:
     """Draw what single layers do differently, and the way back."""
-    key = state.KEYS["overrides"]
+    key = settings.KEYS["overrides"]
     with st.expander("Per-layer overrides"):
         st.text_input(
             "Overrides (JSON)",
@@ -231,7 +231,7 @@ def _overrides() -> None:
         "Clear overrides",
         key="config.clear_overrides",
         width="stretch",
-        on_click=state.clear_overrides,
+        on_click=settings.clear_overrides,
         help="All layers follow the controls above again.",
     )
 
@@ -241,7 +241,7 @@ def _estimator(label: str, key: str) -> None:
     st.selectbox(
         label,
         [
-            *(WEIGHT_ESTIMATORS if key == state.KEYS["weights_range"] else ESTIMATORS),
+            *(WEIGHT_ESTIMATORS if key == settings.KEYS["weights_range"] else ESTIMATORS),
             *_MORE_ESTIMATORS,
         ],
         key=key,
@@ -255,8 +255,8 @@ def _estimator(label: str, key: str) -> None:
 def _tristate(label: str, key: str, explanation: str) -> None:
     st.segmented_control(
         label,
-        list(state.TRISTATE),
-        default=state.AUTO,
+        list(settings.TRISTATE),
+        default=settings.AUTO,
         required=True,
         key=key,
         bind="query-params",
@@ -267,7 +267,7 @@ def _tristate(label: str, key: str, explanation: str) -> None:
 def _pin() -> None:
     """Pin the configuration; while controls contradict each other there is none to pin."""
     with suppress(QuantlibError):
-        state.pin(state.config())
+        state.pin(settings.config())
 
 
 def pin_controls() -> None:

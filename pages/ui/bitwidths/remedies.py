@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, state, tables, text
+from pages.ui import engine, settings, state, tables, text
 from pages.ui.bitwidths import tables as width_tables
 from quantlib import wording
 from quantlib.analysis.search.fitting import Fit
@@ -30,7 +30,7 @@ ANYWHERE = "anywhere"
 
 def of_layer(current: Current, layer: LayerBudget) -> None:
     """Draw what would narrow one layer that is beyond the limit; one click applies one."""
-    config, criterion = current.config, state.criterion()
+    config, criterion = current.config, settings.criterion()
     study = current.ask_of_output(bitwidths.remedies, config, layer.name, criterion)
     if study is None or not study.proposed:
         return
@@ -53,7 +53,7 @@ def of_layer(current: Current, layer: LayerBudget) -> None:
     event = st.dataframe(
         table,
         hide_index=True,
-        key=f"bitwidths.remedies.{layer.name}.{len(state.history())}",
+        key=f"bitwidths.remedies.{layer.name}.{len(settings.history())}",
         on_select="rerun",
         selection_mode="single-row",
         column_config=tables.formats(table),
@@ -76,7 +76,7 @@ def adoption(
 ) -> bool:
     """Offer a configuration, if the sidebar can show it; tell whether it was just applied."""
     try:
-        state.within_controls(config)
+        settings.within_controls(config)
     except QuantlibError as error:
         column.caption(text.plain(str(error), limit=300))
         return False
@@ -92,7 +92,7 @@ def adoption(
 
 def _apply(config: QuantizationConfig) -> None:
     """Adopt a configuration, and let the screen choose the layer anew: the widest."""
-    state.adopt(config)
+    settings.adopt(config)
     st.session_state.pop("bitwidths.layer", None)
 
 
@@ -113,7 +113,7 @@ def of_all(current: Current) -> None:
             "rounds to 2 to 8 bits. A QDQ model cannot round accumulators.",
         )
         target = Target(chosen) if chosen in set(Target) else None
-        question = (current.led(), current.config, state.criterion(), target)
+        question = (current.led(), current.config, settings.criterion(), target)
         job = state.fit_job()
         mine = job is not None and job.source == question
         running = job is not None and mine and job.running
@@ -132,7 +132,7 @@ def _started(current: Current, target: Target | None, question: object) -> Job[P
     return engine.begin(
         current.led(),
         bitwidths.make_fit,
-        ((current.config, state.criterion(), target), {}),
+        ((current.config, settings.criterion(), target), {}),
         total=0,
         label=question,
     )

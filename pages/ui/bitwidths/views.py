@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import streamlit as st
 
-from pages.ui import engine, state, tables, text
+from pages.ui import engine, settings, tables, text
 from pages.ui.bitwidths import remedies
 from pages.ui.bitwidths import tables as width_tables
 from pages.ui.charts import budgets, staircases, theme
@@ -58,7 +58,7 @@ def width(current: Current, layer: LayerBudget) -> None:
                 "The weights have a zero point: an encrypted computation also holds the input sum "
                 "and its product with the zero point. Symmetric weights need neither."
             )
-    if not layer.fits_by(state.criterion()):
+    if not layer.fits_by(settings.criterion()):
         remedies.of_layer(current, layer)
 
 
@@ -123,7 +123,7 @@ def fits(current: Current, layer: LayerBudget) -> None:
         for cells in engine.each(current.led(), bitwidths.measured_region, config, layer.name):
             sqnr, count = cells.sqnr_db, int(np.isfinite(cells.sqnr_db).sum())
             bar.progress(count / sqnr.size, f"Measuring: {count} of {sqnr.size}")
-            if state.criterion() is Criterion.SEEN:
+            if settings.criterion() is Criterion.SEEN:
                 counted = dataclasses.replace(found, width_bits=cells.seen_bits)
         bar.empty()
     here = (config.weights_of(layer.name).n_bits, config.activations_of(layer.name).n_bits)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import state, tables
+from pages.ui import settings, tables
 from pages.ui.calibration import tables as calibration_tables
 from pages.ui.calibration import tensors
 from pages.ui.charts import distributions, theme
@@ -81,7 +81,7 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
 def _adopt(column: st.delta_generator.DeltaGenerator, kind: str, choice: RangeChoice) -> None:
     """Offer the selected estimator for all tensors of the kind."""
     assert choice.estimator is not None
-    words, key = choice.estimator.words, state.KEYS[f"{kind}_range"]
+    words, key = choice.estimator.words, settings.KEYS[f"{kind}_range"]
     column.button(
         f"Use {choice.estimator.kind.label} for all {kind}",
         key="calibration.adopt",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, frame, state, text
+from pages.ui import engine, frame, settings, state, text
 from pages.ui.export.report_figures import report
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import QuantlibError
@@ -54,7 +54,7 @@ def _load() -> None:
     if file is None:
         return
     try:
-        state.adopt(state.within_controls(QuantizationConfig.from_json(file.getvalue())))
+        settings.adopt(settings.within_controls(QuantizationConfig.from_json(file.getvalue())))
         state.say("export", done=True, words=f"{file.name} is loaded.")
     except QuantlibError as error:
         state.say("export", done=False, words=f"{file.name}: {error}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, state, tables, text
+from pages.ui import engine, settings, state, tables, text
 from pages.ui.charts import searches, theme
 from pages.ui.layers import tables as layer_tables
 from pages.ui.layers.views import change
@@ -93,7 +93,7 @@ def search(current: Current) -> None:
             for what in ("weight", "activation")
         }
         plain = current.config.replace(overrides=())
-        question = SearchQuestion(current.led(), plain, objective, floor, state.criterion())
+        question = SearchQuestion(current.led(), plain, objective, floor, settings.criterion())
         job = state.search_job()
         running = job is not None and job.running
         st.button(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import engine, state, tables, text
+from pages.ui import engine, settings, state, tables, text
 from pages.ui.charts import searches, theme
 from pages.ui.layers import editing
 from pages.ui.layers import tables as layer_tables
@@ -81,7 +81,7 @@ def sensitivity(current: Current) -> None:
 def table(current: Current) -> None:
     """Draw the editable table; every edit is applied, and can be undone."""
     rows = editing.layer_rows(current.evaluation(), current.config)
-    words = list(state.TRISTATE)
+    words = list(settings.TRISTATE)
     choices = {
         **dict.fromkeys(
             ["weights signed", "weights symmetric", "activations signed", "activations symmetric"],
@@ -96,7 +96,7 @@ def table(current: Current) -> None:
         )
         for name, options in choices.items()
     }
-    low, high = state.BITS
+    low, high = settings.BITS
     for name in ("weight bits", "activation bits"):
         columns[name] = st.column_config.NumberColumn(
             min_value=low, max_value=high, step=1, help=f"{low} to {high}; cleared: the sidebar's."
@@ -122,7 +122,7 @@ def table(current: Current) -> None:
     undo.button(
         "Undo",
         key="layers.undo",
-        disabled=not state.history(),
+        disabled=not settings.history(),
         on_click=_step_back,
         help="Back to the configuration before the last edit, remedy or search.",
     )
@@ -141,22 +141,22 @@ def table(current: Current) -> None:
 def _apply(current: Current, rows: pd.DataFrame, after: pd.DataFrame) -> None:
     """Adopt what an edit means; a contradiction is said and changes nothing."""
     try:
-        config = state.within_controls(editing.edited(current.config, rows, after))
+        config = settings.within_controls(editing.edited(current.config, rows, after))
     except QuantlibError as error:
         st.error(text.plain(str(error), limit=400))
         return
     if config != current.config:
-        state.later(config)
+        settings.later(config)
         st.session_state["layers.version"] += 1
         st.rerun()
 
 
 def change(config: QuantizationConfig) -> None:
     """Adopt a configuration; the editable table begins anew."""
-    state.adopt(config)
+    settings.adopt(config)
     st.session_state["layers.version"] = st.session_state.get("layers.version", 0) + 1
 
 
 def _step_back() -> None:
-    state.undo()
+    settings.undo()
     st.session_state["layers.version"] = st.session_state.get("layers.version", 0) + 1

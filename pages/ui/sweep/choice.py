@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import frame, state, text
+from pages.ui import frame, settings, state, text
 from pages.ui.sweep import words as sweep_words
 from quantlib import wording
 from quantlib.analysis.sweep.measures import MEASURES
@@ -37,7 +37,7 @@ def draw(result: SweepResult, view: View) -> None:
             "Adopt",
             key="sweep.adopt",
             type="primary",
-            on_click=state.adopt,
+            on_click=settings.adopt,
             args=(config,),
             width="stretch",
             disabled=bool(refusal),
@@ -66,7 +66,7 @@ def draw(result: SweepResult, view: View) -> None:
 def _refusal(result: SweepResult) -> str:
     """Return why the sidebar cannot show a configuration, empty if it can."""
     try:
-        state.within_controls(result.config)
+        settings.within_controls(result.config)
     except QuantlibError as error:
         return str(error)
     return ""

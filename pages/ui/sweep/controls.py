@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import engine, frame, state
+from pages.ui import engine, frame, settings, state
 from quantlib.analysis.sweep.grid import SweepGrid
 from quantlib.analysis.sweep.run import split_known
 from quantlib.core.config import CALIBRATE_ON
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 MAX_UPLOAD_BYTES = 64 * 2**20
 
 _BITS = list(range(2, 9))
-_WORDS = list(state.TRISTATE)
-_EDGES = [state.AUTO, *map(str, range(3, 13))]
+_WORDS = list(settings.TRISTATE)
+_EDGES = [settings.AUTO, *map(str, range(3, 13))]
 _ROUNDING = ["off", *map(str, range(3, 13))]
 _RANGES = {"weights": list(WEIGHT_ESTIMATORS), "activations": list(ESTIMATORS)}
 
@@ -63,12 +63,12 @@ def declared() -> SweepGrid:
             "One grid per output channel, or one per tensor.",
         )
         input_bits = _chips(
-            "Input bits", _EDGES, [state.AUTO], "input_bits", "Auto: max(5, activation bits)."
+            "Input bits", _EDGES, [settings.AUTO], "input_bits", "Auto: max(5, activation bits)."
         )
         output_bits = _chips(
             "Output bits",
             _EDGES,
-            [state.AUTO],
+            [settings.AUTO],
             "output_bits",
             "Auto: max(5, activation bits). Fewer bits than the activations contradict them.",
         )
@@ -88,7 +88,8 @@ def declared() -> SweepGrid:
         )
     members: dict[str, Any] = {
         **{
-            member: tuple(state.TRISTATE[word] for word in words) for member, words in signs.items()
+            member: tuple(settings.TRISTATE[word] for word in words)
+            for member, words in signs.items()
         },
         **{member: _given([Estimator(name) for name in names]) for member, names in ranges.items()},
     }
@@ -184,7 +185,7 @@ def _chips(label: str, options: list[Any], default: list[Any], name: str, why: s
 
 def _tristates(part: str, choice: str, name: str) -> list[Any]:
     rule = "Auto is Concrete ML's rule. Symmetric but unsigned contradicts itself and is left out."
-    return _chips(f"{part} {choice}", _WORDS, [state.AUTO], name, rule)
+    return _chips(f"{part} {choice}", _WORDS, [settings.AUTO], name, rule)
 
 
 def _given(values: list[Any]) -> tuple[Any, ...] | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import state, tables, text
+from pages.ui import settings, state, tables, text
 from pages.ui.charts import fronts, sweeps, theme
 from pages.ui.sweep import words as sweep_words
 from quantlib.analysis.sweep.measures import MEASURES
@@ -167,7 +167,7 @@ def _heat_map(view: View) -> None:
         hovers=view.hovers(measure),
         current=view.current,
         selected=chosen.config if chosen else None,
-        criterion=state.criterion(),
+        criterion=settings.criterion(),
     )
     _chart(
         figure,
@@ -176,7 +176,7 @@ def _heat_map(view: View) -> None:
     )
     st.caption(
         "Where configurations share a cell, the best one is shown. A solid outline fits the "
-        f"limit ({state.criterion()}), a dotted one does not. Click a cell."
+        f"limit ({settings.criterion()}), a dotted one does not. Click a cell."
     )
 
 
@@ -330,6 +330,6 @@ def _filtered(view: View) -> list[int]:
     return [
         i
         for i, result in enumerate(view.results)
-        if (result.fits_by(state.criterion()) or not fitting)
+        if (result.fits_by(settings.criterion()) or not fitting)
         and all(not values or axis.of(result.config) in values for axis, values in wanted.items())
     ]
