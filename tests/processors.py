@@ -58,7 +58,7 @@ def assert_equal_up_to_ties(
     reals, wanted = (np.asarray(m.forward(evaluation)) for m in (module, given))
     if moved_ranges(module, recorded):
         assert count_ties(given, calibrating=True).decided_inside > 0
-        assert np.abs(reals - wanted).max() < 0.1 * np.ptp(wanted)
+        assert np.abs(reals - wanted).max() < 0.05 * np.ptp(wanted)
         return True
     differs = (codes != outputs).reshape(len(codes), -1).any(axis=1)
     tied = count_ties(module, evaluation).samples

@@ -65,7 +65,7 @@ def test_end_to_end_float64_data_keep_their_precision(case: dict[str, Any]) -> N
         expected = recorded[layer.node.outputs[0]]
         assert grid.quant_stats.rmin.dtype == expected.rmin.dtype == np.float64
     given = quantized(case, calibration, given=True)
-    processors.assert_equal_up_to_ties(
+    assert not processors.assert_equal_up_to_ties(
         module, given, recorded, evaluation, ARRAYS[f"{case['key']}_y"]
     )
 

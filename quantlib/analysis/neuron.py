@@ -13,6 +13,7 @@ from quantlib.arrays import read_only
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
 from quantlib.errors import OptionsError
+from quantlib.execution.calls import n_samples, samples_of
 from quantlib.ops.base import MixingOp, MovingOp, WeightedOp
 from quantlib.ops.kernels import round_low_bits
 
@@ -144,9 +145,16 @@ class Segment:
 
 
 def choices(bench: Workbench, config: QuantizationConfig) -> tuple[Choice, ...]:
-    """Return the layers whose accumulators `neuron` and `segment` can show."""
+    """Return the layers whose accumulators `neuron` and `segment` can show.
+
+    There are none in models that take several samples a call, or samples along another axis.
+    """
+    batch = bench.graph.batch
+    axes = {batch.axis_of(info.name) for info in bench.graph.inputs}
+    if batch.size not in (None, 1) or not axes <= {0, None}:
+        return ()
     module = bench.module(config)
-    runs = _runs(module, tuple(array[:1] for array in bench.data.calibration))
+    runs = _runs(module, samples_of(bench.graph, bench.data.calibration, slice(1)))
     found = []
     for layer in module.layers:
         run = runs.get(layer.name)
@@ -174,9 +182,9 @@ def neuron(
     """
     module = bench.module(config)
     layer = _layer(module, layer_name)
-    if not 0 <= sample < len(bench.data.evaluation[0]):
+    if not 0 <= sample < n_samples(bench.graph, bench.data.evaluation):
         raise OptionsError(f"there is no evaluation sample {sample}.")
-    one = tuple(array[sample : sample + 1] for array in bench.data.evaluation)
+    one = samples_of(bench.graph, bench.data.evaluation, slice(sample, sample + 1))
     run = _runs(module, one)[layer.name]
     assert run.accumulator is not None
     place = _place(layer, run.accumulator, channel)
@@ -236,7 +244,7 @@ def segment(
     """
     module = bench.module(config)
     layer = dataclasses.replace(_layer(module, layer_name), lsbs_to_remove=removed)
-    run = _runs(module, tuple(a[:_SAMPLES] for a in bench.data.evaluation))[layer.name]
+    run = _runs(module, samples_of(bench.graph, bench.data.evaluation, slice(_SAMPLES)))[layer.name]
     assert run.accumulator is not None
     place = _place(layer, run.accumulator, channel)
     axis = layer.channel_axis(run.accumulator.ndim)

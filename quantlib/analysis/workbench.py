@@ -46,7 +46,8 @@ class Workbench:
         The float model on ``data.evaluation``, where another workbench has it already.
     output : str, optional
         The output that figures are of; it becomes the graph's first. When not given, an
-        evaluation leads with the worst, and studies of one output measure the first.
+        evaluation leads with the worst, and studies of one output measure the
+        graph's `lead_output`.
 
     Attributes
     ----------

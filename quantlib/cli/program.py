@@ -21,7 +21,7 @@ CODES = """\
 Exit codes:
   0    done
   1    the answer is no: --check and the configuration does not fit, or an export is not equal;
-       search finds none that does
+       search finds none that does, or cannot confirm it
   2    wrong usage or input; standard error says what to do
   130  interrupted"""
 

@@ -80,7 +80,7 @@ def search(
 
     Every accumulator fits --limit by --criterion. Signs, ranges and rounding are as --config says;
     its widths and layers' own choices are replaced. Widths are written 4, 2-8 or 2,4-6. Exits 1
-    when nothing meets limit and floor.
+    when nothing meets limit and floor, or products are not looked into.
     """
     base = configuration(
         None if config is None else read_config(config),

@@ -10,6 +10,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from quantlib import wording
+from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.sweep.executors import open_executor
 from quantlib.analysis.sweep.grid import SweepGrid
 from quantlib.analysis.sweep.measures import MEASURES
@@ -163,12 +164,12 @@ def sweep(
             with open_executor(scheduler, workers=workers) as executor:
                 finished = _compute(bench, missing, executor=executor, add=add)
         except SweepError:
-            _show(results, criterion.criterion, total=len(configs), top=top)
+            _show(results, criterion.criterion, bench=bench, total=len(configs), top=top)
             raise
     if parquet is not None:
         write_parquet(parquet, results)
         note(f"wrote {parquet}")
-    _show(results, criterion.criterion, total=len(configs), top=top)
+    _show(results, criterion.criterion, bench=bench, total=len(configs), top=top)
     if not finished:
         where = "nothing is written" if out is None else f"the same --out {out} goes on from here"
         note(f"stopped after {len(results)} of {len(configs)} configurations; {where}")
@@ -209,7 +210,14 @@ def _compute(
     return True
 
 
-def _show(results: Sequence[SweepResult], criterion: Criterion, *, total: int, top: int) -> None:
+def _show(
+    results: Sequence[SweepResult],
+    criterion: Criterion,
+    *,
+    bench: Workbench,
+    total: int,
+    top: int,
+) -> None:
     """Write the best results: those that fit by the criterion first, then by SQNR."""
     ranked = sorted(
         results, key=lambda found: (not found.fits_by(criterion), -(found["sqnr_db"] or 0.0))
@@ -218,16 +226,18 @@ def _show(results: Sequence[SweepResult], criterion: Criterion, *, total: int, t
     say(f"{len(results)} of {total} configurations, {fitting} fit their limit, {criterion}")
     if not top or not ranked:
         return
+    score = evaluate(bench, ranked[0].config).score
+    score_name = score.name if score else "score"
     show_table(
         (
-            *("weights", "activations", "SQNR", "score", "agreement"),
+            *("weights", "activations", "SQNR", score_name, "agreement"),
             *("accumulator", f"fits, {criterion}", "size"),
         ),
         [
             (
                 wording.scheme(found.config.weights),
                 wording.scheme(found.config.activations),
-                *(wording.figure(MEASURES[member], found[member]) for member in _SHOWN),
+                *(wording.figure(MEASURES[member], found[member], score_name) for member in _SHOWN),
                 wording.figure(MEASURES["counted_seen_bits"], found.counted_bits(criterion)),
                 wording.fits(found.fits_by(criterion)),
                 wording.figure(MEASURES["weight_bytes"], found["weight_bytes"]),

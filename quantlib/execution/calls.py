@@ -121,15 +121,6 @@ def calls(
         yield samples_of(graph, arrays, slice(start, start + step))
 
 
-def joined_samples(graph: Graph, every: Sequence[Sequence[AnyArray]]) -> tuple[AnyArray, ...]:
-    """Return the inputs of several calls as those of one; what has no samples once."""
-    found = []
-    for info, parts in zip(graph.inputs, zip(*every, strict=True), strict=True):
-        axis = graph.batch.axis_of(info.name)
-        found.append(parts[0] if axis is None else np.concatenate(parts, axis=axis))
-    return tuple(found)
-
-
 def joined(graph: Graph, name: str, parts: Sequence[AnyArray]) -> AnyArray:
     """Return an output of consecutive calls as one array.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from quantlib.graph.walking import bodies
 from quantlib.ops.base import WeightedOp
 from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 
@@ -40,26 +41,25 @@ _PLAIN = {
 
 
 def has_products(node: Node) -> bool:
-    """Tell whether a float operator sums products, itself or in the body of an If, Loop or Scan.
+    """Tell whether a float operator sums products: itself, in a body, or in what it stands for.
 
     An operator of a domain that is not known is taken to.
     """
+    if node.body:
+        return _any_sums_products([onnx.GraphProto.FromString(node.body)])
     return _sums_products(onnx.NodeProto.FromString(node.proto), node.op_type, node.domain)
 
 
+def _any_sums_products(graphs: Iterable[onnx.GraphProto]) -> bool:
+    return any(_sums_products(n, n.op_type, n.domain) for graph in graphs for n in graph.node)
+
+
 def _sums_products(proto: onnx.NodeProto, op_type: str, domain: str) -> bool:
-    bodies = [a.g for a in proto.attribute if a.HasField("g")]
-    bodies += [graph for a in proto.attribute for graph in a.graphs]
-    if bodies:
-        return any(_sums_products(inner, inner.op_type, inner.domain) for inner in _nodes(bodies))
+    if inner := bodies(proto):
+        return _any_sums_products(inner)
     if domain in ("", "ai.onnx"):
         known = ONNX_OPS_TO_QUANTIZED_IMPL.get(op_type)
         return op_type in _PRODUCTS or (known is not None and issubclass(known, WeightedOp))
     if domain == "quantlib":
         return False
     return op_type not in _PLAIN.get(domain, frozenset())
-
-
-def _nodes(bodies: Iterable[onnx.GraphProto]) -> Iterable[onnx.NodeProto]:
-    for body in bodies:
-        yield from body.node

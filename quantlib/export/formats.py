@@ -50,7 +50,7 @@ class Proof:
         Of the things compared (`what`): all integers equal; off by one first where the module's
         value lies between two codes; the rest. The last three add up to the first.
     what : str
-        What is counted, ``"samples"`` or ``"grids"``.
+        What is counted, ``"samples"``, ``"grids"`` or ``"tensors"``.
     lines : tuple of str
         Everything found, in sentences.
     elapsed_s : float

@@ -16,7 +16,7 @@ from quantlib.core.rounding import Rounding
 from quantlib.export.formats import ExportFormat, Refusal, raise_refusals, register
 from quantlib.export.integers import compare_integers, island_refusals
 from quantlib.export.onnx_windows import window_index
-from quantlib.graph.runtime import open_session
+from quantlib.graph.runtime import open_session, optimized_session
 from quantlib.program import steps
 from quantlib.program.archive import packed
 
@@ -592,15 +592,6 @@ def _prove(
         "optimizations on": optimized_session(content).run(names, feeds),
     }
     return compare_integers(module, data, runs, f"ONNX Runtime {ort.__version__}", started)
-
-
-def optimized_session(content: bytes, threads: int = 1) -> ort.InferenceSession:
-    """Open a model with all graph optimizations."""
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 ONNX_INTEGERS = register(

@@ -24,7 +24,7 @@ from quantlib.export.overrides import overrides, read_overrides
 from quantlib.export.placement import place
 from quantlib.export.tensor_grids import tensor_grids
 from quantlib.graph.loader import load_model
-from quantlib.graph.runtime import open_session
+from quantlib.graph.runtime import open_session, optimized_session
 from quantlib.ptq import quantize
 
 if TYPE_CHECKING:
@@ -58,11 +58,11 @@ def prove_qdq(
     model = onnx.ModelProto.FromString(content)
     marks = place(module, after_moves=True).marks
     try:
-        optimized = _optimized(model)
+        optimized = optimized_session(model.SerializeToString())
     except Exception as error:  # ONNX Runtime's own kinds share no base class
         said = f"with graph optimizations it does not load ({' '.join(str(error).split())[:300]})"
-        return Proof(_RUNTIME, False, len(inputs[0]), 0, 0, len(inputs[0]), "samples",
-                     (f"{_RUNTIME}: {said}.",), time.perf_counter() - start)  # fmt: skip
+        n, why = n_samples(module.graph, inputs), (f"{_RUNTIME}: {said}.",)
+        return Proof(_RUNTIME, False, n, 0, 0, n, "samples", why, time.perf_counter() - start)
     names = module.graph.output_names
     counts = dict.fromkeys(("equal", "as plain", "ties", "different"), 0)
 
@@ -302,7 +302,7 @@ def _same_grid(grid: TensorGrid, entry: Mapping[str, Any]) -> bool:
     return ends and np.array_equal(scales.astype(np.float32), grid.scales.astype(np.float32))
 
 
-def _run_all(model: onnx.ModelProto, marks: Sequence[Mark], *, optimized: bool = False) -> Run:
+def _run_all(model: onnx.ModelProto, marks: Sequence[Mark]) -> Run:
     """Open a model with every mark as an output."""
     watched = onnx.ModelProto()
     watched.CopyFrom(model)
@@ -311,23 +311,13 @@ def _run_all(model: onnx.ModelProto, marks: Sequence[Mark], *, optimized: bool =
     watched.graph.output.extend(
         onnx.ValueInfoProto(name=name) for name in dict.fromkeys(names) if name not in present
     )
-    session = _optimized(watched) if optimized else open_session(watched.SerializeToString())
+    session = open_session(watched.SerializeToString())
 
     def run(names: Sequence[str], feeds: Mapping[str, AnyArray]) -> Sequence[AnyArray]:
         found: Sequence[AnyArray] = session.run(list(names), dict(feeds))
         return found
 
     return run
-
-
-def _optimized(model: onnx.ModelProto) -> ort.InferenceSession:
-    """Open a model as a user does: with every graph optimization."""
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4
-    return ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
 
 
 def _sentence(found: Agreement) -> str:

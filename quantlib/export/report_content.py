@@ -15,6 +15,7 @@ from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.preflight import inspect_model
 from quantlib.analysis.widths.budget import bit_width_budget
 from quantlib.analysis.widths.criterion import Criterion
+from quantlib.execution.calls import n_samples
 from quantlib.export.report import Section, Table, report_html
 
 if TYPE_CHECKING:
@@ -192,8 +193,8 @@ def _nodes(bench: Workbench) -> Table:
 def _data_lines(bench: Workbench) -> tuple[str, ...]:
     data = bench.data
     lines = [
-        f"{data.name}: {len(data.calibration[0])} samples to calibrate, "
-        f"{len(data.evaluation[0])} to evaluate, "
+        f"{data.name}: {n_samples(bench.graph, data.calibration)} samples to calibrate, "
+        f"{n_samples(bench.graph, data.evaluation)} to evaluate, "
         f"{'no labels' if data.labels is None else 'with labels'}."
     ]
     if data.is_synthetic:

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper
 
 from quantlib.arrays import read_only
 from quantlib.graph.carried import DYNAMIC, OWN_DOMAIN, PAIR, carried_quantizer
+from quantlib.graph.mending import unique
 from quantlib.graph.model import Node
 from quantlib.graph.node_functions import serialize_node
 
@@ -98,13 +99,13 @@ class _Speller:
             if writer is None or not writer(self, node):
                 self._keep(node)
         kept = _needed(self.nodes, self.graph.output_names)
-        names = {node.name for node in kept}
+        names = {node.name for node in kept if not node.name.endswith(_TWIN)}
         nodes = []
         for node in kept:
             plain = node.name.removesuffix(_TWIN)
-            if plain != node.name and plain not in names:
-                names.add(plain)
-                node = dataclasses.replace(node, name=plain)
+            if plain != node.name:
+                name = plain if plain not in names else node.name
+                node = dataclasses.replace(node, name=unique(name, names))
             nodes.append(node)
         return dataclasses.replace(
             self.graph, nodes=tuple(nodes), constants=self.constants, shapes=self.shapes
@@ -232,11 +233,9 @@ class _Speller:
             np.broadcast_arrays(0 if b is None else b, 0 if a is None else a)[0],
         )
 
-    def made(
-        self, node: Node, real: str, scale: str, zero_point: str, *, fallback: str = "uint8"
-    ) -> bool:
+    def made(self, node: Node, real: str, scale: str, zero_point: str) -> bool:
         """Round real values to a node's output grid; its codes are then known."""
-        kind = self.kind_of(zero_point, fallback)
+        kind = self.kind_of(zero_point, "uint8")
         output = node.outputs[0]
         rounded = self.pair(node, real, (scale, zero_point, kind), part="/grid", shape_of=output)
         if rounded is None:
@@ -417,7 +416,7 @@ class _Speller:
         if a is None or b is None:
             return False
         real = self.add(node, "MatMul", [a, b], shape_of=node.outputs[0])
-        return self.made(node, real, sy, zy, fallback=self.kind_of(zy, "uint8"))
+        return self.made(node, real, sy, zy)
 
     def q_gemm(self, node: Node) -> bool:
         """Spell out ``A, sa, za, B, sb, zb, C, sy, zy``; C is in units of alpha * sa * sb."""

@@ -218,6 +218,7 @@ class Graph:
         for node in self.nodes:
             content.update(repr((node.name, node.inputs, node.outputs)).encode())
             content.update(node.proto or repr((node.op_type, node.attributes)).encode())
+            content.update(node.body)
         for name, array in self.constants.items():
             content.update(f"{name}:{digest_of(array)}".encode())
         for name, grid in sorted(self.grids.items()):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from quantlib.arrays import exact_integers
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.ops import kernels
 from quantlib.ops.base import WeightedOp
@@ -90,20 +89,6 @@ class Conv(WeightedOp):
             group=self.group,
             bound=kernels.product_bound(magnitude, largest),
         )
-
-    def _input_sums(self, x: Tensor, w: Tensor) -> AnyArray:
-        """Return the sum of the codes that meet each accumulator, int64, of its shape."""
-        window = self._window(w.codes)
-        fill = int(np.asarray(x.quantizer.zero_point))
-        sums = kernels.convolve(
-            kernels.pad_spatial(x.codes, window.pads_for(x.shape[2:]), fill),
-            np.ones((self.group, *w.shape[1:]), dtype=np.float32),
-            strides=window.strides,
-            dilations=window.dilations,
-            group=self.group,
-            bound=kernels.product_bound(max(x.magnitude, abs(fill)), self.fan_in(w.shape)),
-        )
-        return np.repeat(exact_integers(sums), w.shape[0] // self.group, axis=1)
 
     @staticmethod
     def _constant(x: Tensor, w: Tensor) -> FloatArray:

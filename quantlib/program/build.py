@@ -467,13 +467,11 @@ class _Builder:
 
 
 def _ends_of(codes: Callable[[Tensor], Codes], value: Value) -> tuple[int, int]:
-    """Return the codes of the lowest and the highest real number."""
+    """Return the lowest and the highest code that any real number has."""
     assert isinstance(value, Tensor)
-    # finite, and beyond every range that float32 data can have
-    far = np.finfo(np.float32).max
-    made = np.asarray(
-        codes(Tensor(value.quantizer, values=np.array([-far, far], dtype=np.float64)))
-    )
+    # finite, beyond every range of float32 data, and down to 0: an inverse is furthest there
+    far = np.finfo(np.float32).max * 2.0 ** -np.arange(278)
+    made = np.asarray(codes(Tensor(value.quantizer, values=np.concatenate([-far, [0.0], far]))))
     return int(made.min()), int(made.max())
 
 

@@ -139,11 +139,5 @@ def output_names(bench: Workbench) -> tuple[str, ...]:
     return bench.graph.output_names
 
 
-@Question
-def input_names(bench: Workbench) -> tuple[str, ...]:
-    """Return the names of the model's inputs."""
-    return tuple(info.name for info in bench.graph.inputs)
-
-
 def _shape(shape: tuple[int | str | None, ...]) -> str:
     return " × ".join("?" if size is None else str(size) for size in shape)

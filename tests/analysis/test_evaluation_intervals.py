@@ -39,10 +39,10 @@ def test_shares_of_an_evaluation_have_their_intervals(name: str) -> None:
     assert evaluation.agreement_interval == pytest.approx(expected[2])
     assert evaluation.divergence is not None
     p, q = exact.astype(np.float64), np.asarray(outputs)
-    if not evaluation.divergence.of_probabilities:
-        p, q = softmax(p, axis=1), softmax(q, axis=1)
-        nats = rel_entr(p, q).sum(axis=1).mean()
-        assert evaluation.divergence.nats == pytest.approx(nats, rel=1e-9)
+    assert not evaluation.divergence.of_probabilities
+    p, q = softmax(p, axis=1), softmax(q, axis=1)
+    nats = rel_entr(p, q).sum(axis=1).mean()
+    assert evaluation.divergence.nats == pytest.approx(nats, rel=1e-9)
 
 
 def test_a_regression_has_no_share() -> None:

@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from quantlib.export.c.format import FLAGS, c_source, compiler
-from quantlib.export.onnx_integers import integer_model, optimized_session
+from quantlib.export.onnx_integers import integer_model
+from quantlib.graph.runtime import optimized_session
 from quantlib.program.cost import table_cost
 from tests.integer_programs import IN_INTEGERS, codes_of, module
 from tests.sample_data import sample

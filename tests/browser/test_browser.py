@@ -101,8 +101,12 @@ def headline(page: Page) -> list[str]:
     return shown
 
 
-def give_file(page: Page, position: int, name: str, content: bytes) -> None:
-    page.get_by_test_id("stFileUploaderDropzoneInput").nth(position).set_input_files(
+def give_file(page: Page, label: str, name: str, content: bytes) -> None:
+    """Give a file to the uploader that is called `label`; others may not be drawn yet."""
+    uploader = page.get_by_test_id("stFileUploader").filter(
+        has=page.get_by_role("region", name=label)
+    )
+    uploader.get_by_test_id("stFileUploaderDropzoneInput").set_input_files(
         {"name": name, "mimeType": "application/octet-stream", "buffer": content}
     )
 
@@ -200,11 +204,13 @@ def test_an_uploaded_model_and_its_data_reach_every_screen(page: Page, app_url: 
     open_screen(page, f"{app_url}/home?config.model=iris_linear", "Home")
     sample = headline(page)
     open_screen(page, f"{app_url}/home", "Home")
-    give_file(page, 0, "mine.onnx", (SAMPLES / "iris_linear.onnx").read_bytes())
+    give_file(page, "Model (.onnx)", "mine.onnx", (SAMPLES / "iris_linear.onnx").read_bytes())
     expect(page.get_by_text("mine.onnx is loaded.")).to_be_visible(timeout=SLOW)
     sidebar = page.get_by_test_id("stSidebar")
     expect(sidebar.get_by_text("synthetic")).to_be_visible()
-    give_file(page, 1, "mine.npz", (SAMPLES / "iris_linear.npz").read_bytes())
+    give_file(
+        page, "Data for the current model", "mine.npz", (SAMPLES / "iris_linear.npz").read_bytes()
+    )
     expect(page.get_by_text("mine.npz is loaded.")).to_be_visible(timeout=SLOW)
     expect(sidebar.get_by_text("60 calibration, 50 evaluation samples")).to_be_visible()
     expect(figures(page)).to_have_text(sample)
@@ -216,7 +222,7 @@ def test_an_uploaded_model_and_its_data_reach_every_screen(page: Page, app_url: 
 def test_a_refused_file_is_one_message_and_changes_nothing(page: Page, app_url: str) -> None:
     open_screen(page, f"{app_url}/home", "Home")
     shown = headline(page)
-    give_file(page, 0, "notes.onnx", b"hello world")
+    give_file(page, "Model (.onnx)", "notes.onnx", b"hello world")
     alert = page.get_by_test_id("stAlertContentError")
     expect(alert).to_have_count(1, timeout=SLOW)
     expect(alert).to_contain_text("notes.onnx: not an ONNX model")
@@ -325,7 +331,7 @@ def test_a_downloaded_configuration_restores_the_controls(page: Page, app_url: s
     assert (document["weights"]["n_bits"], document["limit_bits"]) == (7, 12)
     move_to(page, 5)
     expect(figures(page).nth(0)).not_to_have_text(shown[0])
-    give_file(page, 0, "chosen.json", content)
+    give_file(page, "Load a configuration (.json)", "chosen.json", content)
     expect(page.get_by_text("chosen.json is loaded.")).to_be_visible(timeout=SLOW)
     expect(slider(page)).to_have_value("7")
     expect(figures(page)).to_have_text(shown)

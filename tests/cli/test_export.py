@@ -222,7 +222,9 @@ def test_a_concrete_ml_script_says_first_what_would_be_refused(tmp_path: Path) -
 
 
 def test_every_module_that_offers_a_format_is_offered() -> None:
-    assert set(FORMATS) >= {"qdq", "qonnx", "ort-overrides", "aimet"}
+    assert set(FORMATS) == {
+        "qdq", "qonnx", "ort-overrides", "aimet", "c", "numpy", "onnx-integers",
+    }  # fmt: skip
     for name, form in FORMATS.items():
         assert form.name == name
         assert all((form.title, form.reader, form.carries, form.loses))

@@ -19,8 +19,8 @@ from quantlib.export.c.format import SANITIZED, c_source, compile_and_run
 from quantlib.export.formats import ExportFormat, Subject
 from quantlib.export.numpy_script import script
 from quantlib.export.offers import FORMATS
-from quantlib.export.onnx_integers import SUFFIX, integer_model, optimized_session
-from quantlib.graph.runtime import open_session
+from quantlib.export.onnx_integers import SUFFIX, integer_model
+from quantlib.graph.runtime import open_session, optimized_session
 from quantlib.program import cost
 from tests.execution.test_carried_grids import qdq_model
 from tests.integer_programs import (

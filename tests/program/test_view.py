@@ -51,7 +51,7 @@ def test_steps_that_rounding_leaves_are_those_of_rounded_accumulators(
 
 def test_the_staircase_is_the_program_s_table() -> None:
     made = module("digits_cnn", "round6", 6)
-    program = made.program()
+    program, compared = made.program(), 0
     for table in program.tables:
         for view in made.tables(table.layer):
             if view.reader != table.reader:
@@ -66,6 +66,8 @@ def test_the_staircase_is_the_program_s_table() -> None:
             else:
                 table_codes = table.staircases[0](integers)
             assert np.array_equal(code_at(view, 0, integers), table_codes)
+            compared += 1
+    assert compared == len(program.tables) == 4
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,8 @@ def _without_widths(config: QuantizationConfig) -> tuple[object, ...]:
         config.rounding_threshold_bits,
         config.limit_bits,
         config.calibrate_on,
+        config.conventions,
+        config.quantize_rest,
     )
 
 

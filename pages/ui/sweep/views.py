@@ -316,7 +316,8 @@ def _filtered(view: View) -> list[int]:
         fitting = st.toggle(
             "Fits the limit",
             key="sweep.only_fits",
-            help="Widest accumulator on the data within the limit.",
+            help="What counts of the widest accumulator is within the limit: "
+            f"{settings.criterion()}.",
         )
         wanted = {
             entry: st.multiselect(

@@ -87,7 +87,12 @@ def differences(config: QuantizationConfig, current: QuantizationConfig) -> list
     ]
     if config.overrides != current.overrides:
         found.append(f"layers with an override {len(current.overrides)} → {len(config.overrides)}")
-    return found
+    here, there = (dict(wording.choices(chosen)) for chosen in (current, config))
+    return found or [
+        f"{name} {here.get(name, wording.NOTHING)} → {there.get(name, wording.NOTHING)}"
+        for name in here | there
+        if here.get(name) != there.get(name)
+    ]
 
 
 def label(entry: Measure, score_name: str) -> str:

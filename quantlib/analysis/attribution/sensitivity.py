@@ -17,6 +17,7 @@ from quantlib.analysis.attribution.partial_run import (
     weight_positions,
 )
 from quantlib.analysis.attribution.tasks import as_ready
+from quantlib.analysis.comparison import dequantized_outputs
 from quantlib.analysis.decisions import check_labels, score_of
 from quantlib.core import metrics
 from quantlib.errors import ConfigurationError
@@ -178,9 +179,7 @@ def sensitivity(
     order = {layer.name: i for i, layer in enumerate(module.layers)}
     effects.sort(key=lambda e: (order[e.layer], list(Direction).index(e.direction)))
     y_float = reference.output()
-    outputs = module.forward(*reference.inputs)
-    lead = module.graph.output_names.index(module.graph.lead_output)
-    y = np.asarray(outputs[lead] if isinstance(outputs, tuple) else outputs, dtype=np.float64)
+    y = np.asarray(dequantized_outputs(module, reference), dtype=np.float64)
     whole = _figures(y_float, y, labels)
     score = score_of(y_float, _like(y, y_float), labels)
     return Sensitivity(tuple(effects), *whole, score.name if score else "")

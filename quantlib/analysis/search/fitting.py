@@ -159,6 +159,10 @@ def make_fit(
     trial = _Trial(bench, criterion, go_on)
     before = trial.of(config)
     if before is None:
+        if not trial.stopped:
+            raise OptionsError(
+                "the present configuration cannot be applied to this model; choose another one."
+            )
         return
     if before.fits and (target is None or target in targets_of(config)):
         yield Fit(before, before, criterion, target, (), before, trial.runs, Ending.ENUMERATED)

@@ -50,7 +50,7 @@ class Measured:
     config : QuantizationConfig
         Which.
     mse, sqnr_db : float
-        Of the first model output against the float model, on the evaluation data.
+        Of the model's lead output against the float model, on the evaluation data.
     agreement, score : float or None
         Same class as float; accuracy or R².
     counted_bits : mapping of str to int

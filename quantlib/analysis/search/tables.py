@@ -32,7 +32,7 @@ class LayerTable:
     weight_bits, activation_bits : tuple of int
         Widths to choose from; the one entry 0 where there is nothing to choose.
     error : float array, (weight widths, activation widths)
-        Mean squared error of the model's first output that the choice adds, the others at their
+        Mean squared error of the model's lead output that the choice adds, the others at their
         widest; measured for weights and activations apart, and added.
     width_bits : int array, same shape
         Width that counts against the limit; 0 where no such grid exists.

@@ -60,7 +60,7 @@ class Remedy:
     predicted_width_bits : int
         Width that would count against the limit, by the criterion.
     predicted_sqnr_db : float
-        First model output against the float model, by the noise model; `PREDICTION_ERROR_DB`
+        Lead output against the float model, by the noise model; `PREDICTION_ERROR_DB`
         tells how far that can be off.
     criterion : Criterion
         Which integers count against the limit.
@@ -97,7 +97,7 @@ class VerifiedRemedy:
     seen_width_bits : int or None
         Width on calibration and evaluation data, after rounding where there is any.
     sqnr_db : float
-        First model output against the float model on the evaluation data.
+        Lead output against the float model on the evaluation data.
     agreement : float or None
         Share of samples with the same class; None for outputs that are no scores.
     """
@@ -236,7 +236,7 @@ def remedies(
     layer : str
         An integer operator.
     seen : mapping of str to Seen, optional
-        From `quantlib.analysis.widths.seen.observe`; measured powers make better predictions.
+        From `quantlib.analysis.observation.observe`; measured powers make better predictions.
     sqnr_db : float, optional
         SQNR of the present configuration, dB; predictions start from it.
     criterion : Criterion

@@ -50,7 +50,7 @@ def assert_sums(ledger: ErrorLedger, mse: float, gap: float = GAP) -> None:
 @pytest.mark.parametrize("n_bits", [2, 4, 8])
 @pytest.mark.parametrize(
     "name",
-    [
+    [  # the transformer takes ten times as long as digits_resnet
         pytest.param(name, marks=[pytest.mark.exhaustive] if name == "digits_transformer" else [])
         for name in NAMES
     ],

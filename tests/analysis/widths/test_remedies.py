@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from functools import cache
 
 import numpy as np
@@ -208,7 +209,7 @@ def test_predictions_are_off_by_what_they_say_nine_times_in_ten() -> None:
         budget = bit_width_budget(bench.module(config))
         for layer in budget.layers:
             tight = config.replace(limit_bits=layer.weights.width_bits - 2)
-            found = study_remedies(bench, tight, layer.name)
+            found = study_remedies(bench, tight, layer.name, at_once_s=math.inf)
             assert found.measured
             distances += [abs(v.sqnr_db - v.remedy.predicted_sqnr_db) for v in found.measured]
     assert len(distances) > 150
@@ -219,7 +220,7 @@ def test_predictions_are_off_by_what_they_say_nine_times_in_ten() -> None:
 def test_a_quick_model_is_measured_and_says_where_it_can_go(criterion: Criterion) -> None:
     bench = sample("digits_cnn").bench
     config = ql.QuantizationConfig.from_n_bits(6).replace(limit_bits=11)
-    found = study_remedies(bench, config, "/c2/Conv", criterion=criterion)
+    found = study_remedies(bench, config, "/c2/Conv", criterion=criterion, at_once_s=math.inf)
     assert found.width_bits > 11
     assert found.measured is not None
     assert {entry.remedy for entry in found.measured} == set(found.proposed)
@@ -250,7 +251,7 @@ def test_a_slow_model_is_predicted() -> None:
     assert slow.proposed
     left = iter(range(2))
     stopped = study_remedies(
-        bench, config, "/c2/Conv",
+        bench, config, "/c2/Conv", at_once_s=math.inf,
         go_on=lambda: next(left, None) is not None,
     )  # fmt: skip
     assert stopped.measured is None
@@ -262,7 +263,7 @@ def test_a_layer_within_the_limit_has_no_remedy_whatever_was_applied(criterion: 
     bench = sample("digits_cnn").bench
     config = ql.QuantizationConfig.from_n_bits(7).replace(limit_bits=12)
     for _ in range(4):
-        found = study_remedies(bench, config, "/c1/Conv", criterion=criterion)
+        found = study_remedies(bench, config, "/c1/Conv", criterion=criterion, at_once_s=math.inf)
         if found.width_bits <= 12:
             assert found.proposed == ()
             assert found.measured == ()
