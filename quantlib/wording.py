@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from quantlib.analysis.widths.budget import Budget
     from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig
-    from quantlib.core.estimator import Estimator
     from quantlib.core.metrics import Divergence
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import Scheme
@@ -187,14 +186,8 @@ def scheme(chosen: Scheme) -> str:
         for name in ("narrow", "power_of_two", "per_channel")
         if getattr(chosen, name)
     ]
-    ranges = [] if chosen.estimator == MIN_MAX else [estimator(chosen.estimator)]
+    ranges = [] if chosen.estimator == MIN_MAX else [chosen.estimator.words]
     return ", ".join([f"{chosen.n_bits} bits", *fixed, *flags, *ranges])
-
-
-def estimator(chosen: Estimator) -> str:
-    """Return an estimator as options take it: ``percentile:99.9``."""
-    parameter = chosen.parameter
-    return chosen.name if parameter is None else f"{chosen.name}:{parameter:g}"
 
 
 def choices(chosen: QuantizationConfig) -> tuple[tuple[str, str], ...]:

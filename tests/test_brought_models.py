@@ -486,3 +486,23 @@ def test_large_models_get_few_generated_samples() -> None:
     assert 1 <= len(data.calibration[0]) <= 8
     assert len(synthetic_data(sum_of("x")).calibration[0]) == 256
     assert len(synthetic_data(graph, samples=3).calibration[0]) == 3
+
+
+def test_codes_that_are_moved_once_may_be_read_as_reals_many_times() -> None:
+    readers = [helper.make_node("DequantizeLinear", ["p", "s", "z"], [f"d{i}"]) for i in range(3)]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"], "q"),
+        helper.make_node("MaxPool", ["q"], ["p"], "p", kernel_shape=[2, 2], strides=[2, 2]),
+        *readers,
+        helper.make_node("Add", ["d0", "d1"], ["a"], "a"),
+        helper.make_node("Add", ["a", "d2"], ["y"], "b"),
+    ]
+    constants = {"s": np.float32(0.125), "z": np.int8(3)}
+    model = build(nodes, inputs={"x": ["n", 1, 4, 4]}, outputs=["y"], constants=constants)
+    graph = ql.load_model(model.SerializeToString())
+    assert len({node.name for node in graph.nodes}) == len(graph.nodes)
+    x = normal(20, 1, 4, 4)
+    made = ql.quantize(graph, x, ql.QuantizationConfig.from_n_bits(8))
+    [expected] = open_session(model.SerializeToString()).run(None, {"x": x})
+    np.testing.assert_allclose(made.forward(x), expected, atol=1e-6)
+    assert evaluate(bench_of(graph, x), made.config).sqnr_db > 100

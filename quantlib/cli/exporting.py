@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from quantlib.cli.sources import open_bench, read_config
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import OptionsError
 from quantlib.export.archive import data_archive, member
-from quantlib.export.formats import ExportFormat, Proof, Subject, raise_refusals
+from quantlib.export.formats import ExportFormat, Proof, Subject, raise_refusals, zipped
 from quantlib.export.interchange import remarks
 from quantlib.export.offers import FORMATS
 from quantlib.export.report import Figure
@@ -209,11 +208,7 @@ def _deliver(files: Mapping[str, bytes], out: Path | None, *, form: str) -> None
         Standard output does not take them, or a file stands where the folder would.
     """
     if out is not None and out.suffix == ".zip" and "" not in files:
-        stream = io.BytesIO()
-        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in files.items():
-                archive.writestr(name, content)
-        out.write_bytes(stream.getvalue())
+        out.write_bytes(zipped(files))
         note(f"wrote {out} with {', '.join(files)}")
     elif len(files) == 1:
         ((name, content),) = files.items()

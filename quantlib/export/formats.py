@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -146,3 +148,12 @@ def raise_refusals(title: str, found: Sequence[Refusal]) -> None:
     if found:
         said = "; ".join(f"layer {r.layer!r}: {r.reason}; {r.remedy}" for r in found)
         raise OptionsError(f"{title} cannot carry this model. {said}.")
+
+
+def zipped(files: Mapping[str, bytes]) -> bytes:
+    """Return an archive of files, by their names."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return stream.getvalue()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import quantlib as ql
 from quantlib.core.array import QuantizedArray
+from quantlib.data import synthetic_data
 from quantlib.errors import OptionsError
 from quantlib.questions import learn
+from tests.models import build, normal
 from tests.paths import SAMPLES
 
 if TYPE_CHECKING:
+    import onnx
+
     from quantlib.analysis.neuron import Choice
 
 MODELS = ("digits_cnn", "digits_mlp", "wine_sklearn", "diabetes_mlp", "iris_linear")
@@ -136,3 +141,41 @@ def test_widths_after_training_are_those_of_the_evaluation() -> None:
         assert found.figure == evaluated.score.quantized_value
         assert 0 <= found.zero_share <= 1
     assert learn.after_training(made, 2).zero_share > learn.after_training(made, 6).zero_share
+
+
+def own_bench(
+    nodes: list[onnx.NodeProto], inputs: dict[str, list[int | str]], **constants: Any
+) -> ql.Workbench:
+    model = build(nodes, inputs=inputs, outputs=["y"], constants=constants, opset=17)
+    graph = ql.load_model(model.SerializeToString())
+    return ql.Workbench(graph, synthetic_data(graph))
+
+
+def test_a_model_of_several_samples_a_call_has_no_single_neuron() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"], "mm"),
+        helper.make_node("ReduceMean", ["p"], ["m"], "mean", axes=[0], keepdims=1),
+        helper.make_node("Add", ["p", "m"], ["y"], "shifted"),
+    ]
+    bench = own_bench(nodes, {"x": [2, 4]}, w=normal(4, 3))
+    assert learn.layers(bench, CONFIGS["plain"]) == ()
+
+
+def test_samples_along_another_axis_have_no_single_neuron() -> None:
+    nodes = [helper.make_node("MatMul", ["w", "x"], ["y"], "mm")]
+    bench = own_bench(nodes, {"x": [4, "n"]}, w=normal(3, 4))
+    assert learn.layers(bench, CONFIGS["plain"]) == ()
+
+
+def test_an_input_that_all_samples_share_stays_beside_them() -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["p"], "mm"),
+        helper.make_node("Mul", ["p", "s"], ["y"], "scaled"),
+    ]
+    weights = normal(4, 3)
+    bench = own_bench(nodes, {"x": ["n", 4], "s": []}, w=weights)
+    [layer] = learn.layers(bench, CONFIGS["plain"])
+    assert (layer.name, layer.channels) == ("mm", 3)
+    found = learn.neuron(bench, CONFIGS["plain"], "mm", channel=1, sample=3)
+    x = bench.data.evaluation[0][3]
+    assert found.float_value == pytest.approx(float(x @ weights[:, 1]), rel=1e-5)

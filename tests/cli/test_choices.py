@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import quantlib as ql
-from quantlib import wording
 from quantlib.cli.choices import configuration, estimator, with_layer_bits
 from quantlib.cli.options import widths
 from quantlib.core.estimator import ESTIMATORS, Estimator
@@ -48,7 +47,7 @@ def test_widths_of_their_own_win_over_bits(bits: int, weights: int, activations:
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_an_estimator_is_read_as_it_is_shown(name: str) -> None:
     assert estimator(name) == Estimator(name)
-    assert estimator(wording.estimator(Estimator(name))) == Estimator(name)
+    assert estimator(Estimator(name).words) == Estimator(name)
 
 
 @pytest.mark.parametrize("word", ["", "median", "percentile:", "percentile:x", "lp:0", "mse:1"])

@@ -12,7 +12,6 @@ from streamlit.testing.v1 import AppTest
 
 import quantlib as ql
 from pages.ui import engine
-from pages.ui.export import formats
 from pages.ui.export.report_figures import report
 from quantlib.export.offers import FORMATS
 from quantlib.export.report import fetches
@@ -108,7 +107,7 @@ def test_downloads_are_made_without_the_session(monkeypatch: pytest.MonkeyPatch)
 def test_the_model_that_is_downloaded_runs() -> None:
     made = questions.files(BENCH, CONFIG, "qdq", "iris")
     [content] = made.values()
-    session = onnxruntime.InferenceSession(formats._bytes(made), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     x = BENCH.data.evaluation[0]
     [y] = session.run(None, {session.get_inputs()[0].name: x})
     expected = BENCH.module(CONFIG).forward(x)

@@ -159,6 +159,35 @@ def test_other_operators_have_the_integers_of_their_module(n_bits: int) -> None:
             assert np.array_equal(mine, theirs)
 
 
+@pytest.mark.parametrize("nodes", ["divided", "inverted"])
+def test_a_divisor_of_both_signs_has_the_integers_of_its_module(nodes: str) -> None:
+    made = {
+        "divided": [helper.make_node("Div", ["f", "g"], ["q"], "divided")],
+        "inverted": [
+            helper.make_node("Reciprocal", ["g"], ["r"], "inverted"),
+            helper.make_node("Mul", ["f", "r"], ["q"], "times"),
+        ],
+    }[nodes]
+    graph = ql.load_model(
+        build(
+            [
+                helper.make_node("Gemm", ["x", "w1"], ["f"], "first"),
+                helper.make_node("Gemm", ["x", "w2"], ["g"], "second"),
+                *made,
+                helper.make_node("Gemm", ["q", "w3"], ["y"], "last"),
+            ],
+            inputs={"x": ["batch", 4]},
+            outputs=["y"],
+            constants={"w1": normal(4, 4), "w2": normal(4, 4, seed=2), "w3": normal(4, 3, seed=4)},
+        ).SerializeToString()
+    )
+    x = normal(200, 4, seed=9)
+    # Away from 0, on both sides of it.
+    x = x[np.abs(x @ normal(4, 4, seed=2)).min(axis=1) > 0.4]
+    module = ql.quantize(graph, x, ql.QuantizationConfig.from_n_bits(6))
+    assert_equal_everywhere(module, (x,))
+
+
 def test_a_table_is_the_quantizer_of_the_segment_in_closed_form() -> None:
     """For Gemm and Relu: ``rint(max(scale * (acc + constant) + bias, 0) / step + zero)``."""
     made = module("digits_mlp", "plain", 3)

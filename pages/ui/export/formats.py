@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from pages.ui import engine, state, text
 from quantlib import wording
+from quantlib.export.formats import zipped
 from quantlib.export.offers import FORMATS
 from quantlib.questions import export as questions
 
@@ -47,7 +46,7 @@ def draw(current: Current, name: str, stem: str) -> None:
     several = len(found.sizes) > 1
     st.download_button(
         f"{form.title} ({'.zip' if several else form.suffix})",
-        engine.deferred(_bytes, current.source, questions.files, current.config, name, stem),
+        engine.deferred(_packed, current.source, questions.files, current.config, name, stem),
         file_name=f"{stem}-{name}.zip" if several else found.sizes[0][0],
         mime="application/zip" if several else "application/octet-stream",
         key=f"export.{name}",
@@ -67,15 +66,9 @@ def _listed(found: tuple[Refusal, ...]) -> str:
     )
 
 
-def _bytes(made: Mapping[str, bytes]) -> bytes:
+def _packed(made: Mapping[str, bytes]) -> bytes:
     """Return the only file, or all in an archive."""
-    if len(made) == 1:
-        return next(iter(made.values()))
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in made.items():
-            archive.writestr(name, content)
-    return stream.getvalue()
+    return next(iter(made.values())) if len(made) == 1 else zipped(made)
 
 
 def _is_running(current: Current, name: str) -> bool:

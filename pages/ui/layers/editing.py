@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from quantlib import wording
 from quantlib.core.estimator import Estimator
 from quantlib.core.scheme import LayerOverride, Scheme
 from quantlib.errors import OptionsError
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
 
-WORDS = {None: "auto", True: "yes", False: "no"}
-VALUES = {word: value for value, word in WORDS.items()}
+VALUES = {word: value for value, word in wording.TRISTATE.items()}
 
 
 EDITABLE = (
@@ -71,8 +71,8 @@ def _is_chosen(grid: UniformQuantizer | None) -> bool:
 
 def _words(part: str, schemes: list[Scheme | None]) -> dict[str, list[str | None]]:
     return {
-        f"{part} signed": [WORDS[s.signed] if s else None for s in schemes],
-        f"{part} symmetric": [WORDS[s.symmetric] if s else None for s in schemes],
+        f"{part} signed": [wording.TRISTATE[s.signed] if s else None for s in schemes],
+        f"{part} symmetric": [wording.TRISTATE[s.symmetric] if s else None for s in schemes],
         f"{part} range": [s.estimator.words if s else None for s in schemes],
     }
 
@@ -147,8 +147,8 @@ def _scheme(
 
     return before.replace(
         n_bits=int(cell(bits, default.n_bits)),
-        signed=VALUES[cell(f"{part} signed", WORDS[default.signed])],
-        symmetric=VALUES[cell(f"{part} symmetric", WORDS[default.symmetric])],
+        signed=VALUES[cell(f"{part} signed", wording.TRISTATE[default.signed])],
+        symmetric=VALUES[cell(f"{part} symmetric", wording.TRISTATE[default.symmetric])],
         estimator=Estimator.parse(cell(f"{part} range", default.estimator.words)),
         per_channel=part == "weights" and bool(cell("per channel", default.per_channel)),
     )

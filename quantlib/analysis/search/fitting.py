@@ -94,13 +94,6 @@ class Fit:
         return self.after.config
 
     @property
-    def loss_db(self) -> float:
-        """SQNR that is lost, dB; below 0 for a gain."""
-        if self.before.sqnr_db == self.after.sqnr_db:
-            return 0.0
-        return self.before.sqnr_db - self.after.sqnr_db
-
-    @property
     def targets(self) -> frozenset[Target]:
         """Where the configuration can be taken."""
         return targets_of(self.config)

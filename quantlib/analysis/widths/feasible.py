@@ -55,20 +55,6 @@ class FeasibleRegion:
         """Whether the accumulator stays within the limit, bool, shape of `width_bits`."""
         return np.asarray((self.width_bits > 0) & (self.width_bits <= self.limit_bits))
 
-    def most_activation_bits(self, weight_bits: int) -> int | None:
-        """Return the most activation bits that fit beside these weights; None if none do."""
-        row = self.fits[self.weight_bits.index(weight_bits)]
-        return max(
-            (a for a, fits in zip(self.activation_bits, row, strict=True) if fits), default=None
-        )
-
-    def most_weight_bits(self, activation_bits: int) -> int | None:
-        """Return the most weight bits that fit beside these activations; None if none do."""
-        column = self.fits[:, self.activation_bits.index(activation_bits)]
-        return max(
-            (w for w, fits in zip(self.weight_bits, column, strict=True) if fits), default=None
-        )
-
 
 def feasible_region(
     facts: LayerFacts,

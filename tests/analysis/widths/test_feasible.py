@@ -73,18 +73,14 @@ def test_one_symmetric_bit_is_no_grid() -> None:
     assert not found.fits[0].any()
 
 
-def test_the_edge_of_the_region_is_the_most_that_fits() -> None:
+def test_what_fits_is_what_is_within_the_limit() -> None:
     _, found = region("gemm", ql.QuantizationConfig.from_n_bits(4))
-    most = found.most_activation_bits(4)
-    assert most is not None
-    assert found.fits[3, most - 1]
-    assert most == 8 or not found.fits[3, most]
-    weight = found.most_weight_bits(most)
-    assert weight is not None
-    assert weight >= 4
+    assert found.fits[3].any()
+    assert np.array_equal(
+        found.fits, (found.width_bits <= found.limit_bits) & (found.width_bits > 0)
+    )
     tiny = FeasibleRegion("x", 1, (4,), (4,), np.array([[9]]))
-    assert tiny.most_activation_bits(4) is None
-    assert tiny.most_weight_bits(4) is None
+    assert not tiny.fits.any()
 
 
 @pytest.mark.parametrize("case", ["average-pool", "reduce-sum", "max-pool", "mul", "add"])
