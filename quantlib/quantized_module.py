@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import LayerRun, QuantizedLayer
     from quantlib.graph.model import Graph
     from quantlib.program.program import IntegerProgram
     from quantlib.program.view import TableView

@@ -233,11 +233,11 @@ def agreement_by_margin(
     )
 
 
-def dequantized_outputs(module: QuantizedModule, reference: FloatModel) -> FloatArray:
-    """Return a module's lead output on the samples of `reference`, batch after batch."""
+def dequantized_outputs(module: QuantizedModule, float_model: FloatModel) -> FloatArray:
+    """Return a module's lead output on the samples of `float_model`, batch after batch."""
     lead = module.graph.output_names.index(module.graph.lead_output)
     found = []
-    for call in calls(module.graph, reference.inputs):
+    for call in calls(module.graph, float_model.inputs):
         outputs = module.forward(*call)
         found.append(outputs[lead] if isinstance(outputs, tuple) else outputs)
     return joined(module.graph, module.graph.lead_output, found)

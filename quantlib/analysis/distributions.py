@@ -240,14 +240,14 @@ def distribution(values: AnyArray, *, channel_axis: int | None = None) -> Distri
     return Distribution(measure(values), nothing, nothing, channels, points)
 
 
-def activation_distributions(reference: FloatModel) -> dict[str, Distribution]:
+def activation_distributions(float_model: FloatModel) -> dict[str, Distribution]:
     """Measure every float tensor of a model: inputs and what nodes produce.
 
     One pass over the batches; memory grows with the samples by two numbers for each.
     """
-    names = [info.name for info in reference.graph.inputs]
+    names = [info.name for info in float_model.graph.inputs]
     found: dict[str, Distribution] = {}
-    for inputs, batch in reference.batches():
+    for inputs, batch in float_model.batches():
         for name, values in {**dict(zip(names, inputs, strict=True)), **batch}.items():
             if values.dtype.kind == "f" and values.size and values.ndim:
                 part = _of_batch(values)
@@ -385,12 +385,12 @@ def _decibel(signal: float, noise: float) -> float:
     return 10.0 * float(np.log10(signal / noise)) if signal else -float("inf")
 
 
-def codes_in_use(reference: FloatModel, grids: Mapping[str, UniformQuantizer]) -> dict[str, int]:
+def codes_in_use(float_model: FloatModel, grids: Mapping[str, UniformQuantizer]) -> dict[str, int]:
     """Count the codes that the values of float tensors map to, on the values themselves.
 
     Parameters
     ----------
-    reference : FloatModel
+    float_model : FloatModel
         The float model on some data.
     grids : mapping of str to UniformQuantizer
         Grid by tensor name: of model inputs or of what nodes produce.
@@ -400,9 +400,9 @@ def codes_in_use(reference: FloatModel, grids: Mapping[str, UniformQuantizer]) -
     dict of str to int
         Distinct codes by tensor, for those that the data hold.
     """
-    names = [info.name for info in reference.graph.inputs]
+    names = [info.name for info in float_model.graph.inputs]
     seen: dict[str, AnyArray] = {}
-    for inputs, batch in reference.batches():
+    for inputs, batch in float_model.batches():
         tensors = {**dict(zip(names, inputs, strict=True)), **batch}
         for name, grid in grids.items():
             if name in tensors:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.config import QuantizationConfig
-    from quantlib.execution.layer import QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import QuantizedLayer
     from quantlib.quantized_module import QuantizedModule
 
 MAX_POINTS = 4000

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, FloatArray, IntArray
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import LayerRun, QuantizedLayer
     from quantlib.quantized_module import QuantizedModule
 
 MAX_PAIRS = 1 << 24
@@ -417,5 +418,5 @@ def _accumulators(layer: QuantizedLayer, run: LayerRun, codes: AnyArray) -> AnyA
     assert isinstance(operand, Tensor)
     assert isinstance(layer.op, MixingOp)
     given = Tensor(operand.quantizer, codes=codes.astype(operand.codes.dtype))
-    found = layer.op.accumulate(given, *run.operands[1:], output=layer.output_grid())  # type: ignore[arg-type]
+    found = layer.op.accumulate(given, *run.operands[1:], output=layer.output_grid())
     return np.asarray(found)

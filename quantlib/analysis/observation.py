@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from quantlib.arrays import AnyArray
-    from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import LayerRun, QuantizedLayer
     from quantlib.quantized_module import QuantizedModule
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from quantlib.arrays import AnyArray
-    from quantlib.execution.layer import Value
+    from quantlib.core.tensor import Value
     from quantlib.graph.model import Graph
 
 

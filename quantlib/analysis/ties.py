@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.execution.layer import QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import QuantizedLayer
     from quantlib.quantized_module import QuantizedModule
 
 DOUBLE: np.dtype[Any] = np.dtype(np.float64)

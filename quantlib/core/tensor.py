@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -152,3 +152,13 @@ class Tensor:
     def with_codes(self, codes: Codes) -> Tensor:
         """Return other codes on the same grid (a moved, padded or selected tensor)."""
         return Tensor(dataclasses.replace(self.quantizer), codes=codes)
+
+
+Value: TypeAlias = "Tensor | AnyArray"
+"""What flows along an edge: a quantized tensor, or a raw array (shapes, indices, truth values)."""
+
+
+def as_tensor(value: Value | None) -> Tensor:
+    """Return an operand that must be a quantized tensor, as one."""
+    assert isinstance(value, Tensor)
+    return value

@@ -13,12 +13,12 @@ from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
-from quantlib.core.tensor import Tensor
+from quantlib.core.tensor import Tensor, Value
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.input_grids import input_grid
 from quantlib.execution.input_ranges import InputMeasure
-from quantlib.execution.layer import QuantizedLayer, Value, real_values
+from quantlib.execution.layer import QuantizedLayer, real_values
 from quantlib.execution.measured import Measured
 from quantlib.execution.memo import key_of
 from quantlib.execution.own_grids import runs_alone

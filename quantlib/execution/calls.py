@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from quantlib.arrays import AnyArray
-    from quantlib.execution.layer import Value
+    from quantlib.core.tensor import Value
     from quantlib.graph.model import Graph, Shape
 
 BATCH = 256

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment, WeightedOp
 from quantlib.ops.carried import DynamicQuantizer
+from quantlib.ops.inside import Place
 from quantlib.ops.kernels import excess_bits, round_low_bits
 
 if TYPE_CHECKING:
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
     from quantlib.core.options import QuantizationOptions
     from quantlib.core.params import UniformQuantizationParameters
     from quantlib.core.stats import MinMaxQuantizationStats
+    from quantlib.core.tensor import Value
     from quantlib.execution.input_ranges import InputMeasure
     from quantlib.graph.model import Node
-
-Value: TypeAlias = "Tensor | AnyArray"
-"""A quantized tensor, or a raw array (shapes, indices, truth values)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +145,7 @@ class QuantizedLayer:
         arguments = self.arguments(values)
         if isinstance(self.op, MixingOp):
             operands = self.on_grid(arguments)
-            accumulator = self.op.accumulate(*operands, output=self.output_grid())  # type: ignore[arg-type]
+            accumulator = self.op.accumulate(*operands, output=self.output_grid())
             return LayerRun(operands, accumulator, (self.finish(accumulator, operands),))
         if isinstance(self.op, MovingOp):
             operands = self.on_grid(arguments)
@@ -198,12 +197,22 @@ class QuantizedLayer:
         the grid would depend on data.
         """
         assert isinstance(self.op, MixingOp)
-        fixed = all(
+        return self.op.output_params(*operands) if self._leaves else None
+
+    @property
+    def _leaves(self) -> bool:
+        """Whether the accumulator itself may leave the graph, on a grid that no data change."""
+        assert isinstance(self.op, MixingOp)
+        return self.is_graph_output and all(
             i in self.constants
             for i in self.op.constant_inputs
             if i < len(self.node.inputs) and self.node.inputs[i]
         )
-        return self.op.output_params(*operands) if self.is_graph_output and fixed else None  # type: ignore[arg-type]
+
+    @property
+    def place(self) -> Place:
+        """Where the integer operator stands, as it is told for what it holds inside."""
+        return Place(self.constants, self.output_grid(), self._leaves, self.lsbs_to_remove)
 
     def with_rounding(
         self, run: LayerRun, values: Mapping[str, Value], bits: int
@@ -218,7 +227,7 @@ class QuantizedLayer:
             return self, run
         layer, operands = self, run.operands
         op = op.with_rounded_operands(
-            *operands,  # type: ignore[arg-type]
+            *operands,
             constants=self.constants,
             threshold_bits=bits,
         )
@@ -229,7 +238,7 @@ class QuantizedLayer:
             return layer, run
         accumulator = run.accumulator
         assert accumulator is not None
-        shifted = accumulator + op.rounding_offset(*operands)  # type: ignore[arg-type]
+        shifted = accumulator + op.rounding_offset(*operands)
         layer = dataclasses.replace(layer, lsbs_to_remove=excess_bits(shifted, bits))
         return layer, LayerRun(operands, accumulator, (layer.finish(accumulator, operands),))
 
@@ -248,7 +257,7 @@ class QuantizedLayer:
         if type(op).with_rounded_operands is not MixingOp.with_rounded_operands:
             every = [self.on_grid(self.arguments(values)) for values in pieces()]
             rounded = op.with_rounded_operands(
-                *map(_joined, zip(*every, strict=True)),  # type: ignore[arg-type]
+                *map(_joined, zip(*every, strict=True)),
                 constants=self.constants,
                 threshold_bits=bits,
             )
@@ -259,7 +268,7 @@ class QuantizedLayer:
             if layer.leaving_params(run.operands) is not None:
                 return layer
             assert run.accumulator is not None and isinstance(layer.op, MixingOp)
-            shifted = run.accumulator + layer.op.rounding_offset(*run.operands)  # type: ignore[arg-type]
+            shifted = run.accumulator + layer.op.rounding_offset(*run.operands)
             ends += [int(shifted.min()), int(shifted.max())]
         return dataclasses.replace(layer, lsbs_to_remove=excess_bits(np.array(ends), bits))
 
@@ -275,9 +284,9 @@ class QuantizedLayer:
         source = operands[0]
         if op.keeps_operand_grid and isinstance(source, Tensor) and source.quantizer.is_carried:
             return Tensor(source.quantizer, codes=accumulator)
-        offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0  # type: ignore[arg-type]
+        offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0
         rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
-        values = op.dequantize(rounded, *operands, output=self.output_grid())  # type: ignore[arg-type]
+        values = op.dequantize(rounded, *operands, output=self.output_grid())
         return values if output is None else Tensor(output, values=values)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.execution.layer import Value
+    from quantlib.core.tensor import Value
     from quantlib.graph.model import Graph
 
 PIECE_BYTES = 128 * 2**20

@@ -22,7 +22,7 @@ from quantlib.ops.movers import Concat
 if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
     from quantlib.core.scheme import Scheme
-    from quantlib.execution.layer import Value
+    from quantlib.core.tensor import Value
     from quantlib.graph.model import Graph, Node
     from quantlib.ops.base import QuantizedOp
 

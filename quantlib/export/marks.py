@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import onnx
 
     from quantlib.arrays import AnyArray, FloatArray, IntArray
-    from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import LayerRun, QuantizedLayer
     from quantlib.export.formats import Refusal
     from quantlib.graph.model import Shape
     from quantlib.ops.base import MixingOp
@@ -209,9 +210,9 @@ def affine_of(op: MixingOp, layer: QuantizedLayer, run: LayerRun) -> tuple[Float
     assert run.accumulator is not None
     zeros = np.zeros_like(run.accumulator, dtype=np.float64)
     output = layer.output_grid()
-    origin = op.dequantize(zeros, *run.operands, output=output)  # type: ignore[arg-type]
+    origin = op.dequantize(zeros, *run.operands, output=output)
     reach = 2.0**30  # far from 0, so that the difference keeps the step's bits
-    far = op.dequantize(zeros + reach, *run.operands, output=output)  # type: ignore[arg-type]
+    far = op.dequantize(zeros + reach, *run.operands, output=output)
     scale = ((far - origin) / reach).astype(np.float32).astype(np.float64)
     return squeezed(origin), squeezed(scale)
 
@@ -262,7 +263,7 @@ def accumulator_of(layer: str, op: MixingOp, scale: FloatArray) -> Reals:
     def reals(seen: Seen) -> FloatArray:
         run = seen.runs[layer]
         assert run.accumulator is not None
-        offset = op.rounding_offset(*run.operands)  # type: ignore[arg-type]
+        offset = op.rounding_offset(*run.operands)
         return np.asarray((run.accumulator + offset + 0.5) * scale, dtype=np.float64)
 
     return reals

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import onnx
 from onnx import helper
 
@@ -51,3 +53,9 @@ def finish(model: onnx.ModelProto) -> None:
         raise OptionsError(
             f"the float graph does not stand in float32 ({reason}); export the model in float32."
         ) from None
+
+
+def operator_counts(content: bytes) -> dict[str, int]:
+    """Return how many nodes of each type a model's bytes hold, the most frequent first."""
+    nodes = onnx.ModelProto.FromString(content).graph.node
+    return dict(Counter(node.op_type for node in nodes).most_common())

@@ -185,7 +185,7 @@ class _Layers(MarkedGraph):
         run = self.seen.runs[layer.name]
         params = layer.leaving_params(run.operands) or layer.output_grid()
         if params is None and isinstance(layer.op, MixingOp):  # on grids of the model's own
-            params = layer.op.output_params(*run.operands)  # type: ignore[arg-type]
+            params = layer.op.output_params(*run.operands)
         assert params is not None
         scale = np.float64(params.scale)
         found = []
@@ -281,7 +281,7 @@ class _Layers(MarkedGraph):
         accumulator = run.accumulator
         assert accumulator is not None
         origin, scale = affine_of(op, layer, run)
-        offset = np.asarray(op.rounding_offset(*run.operands), dtype=np.float64)  # type: ignore[arg-type]
+        offset = np.asarray(op.rounding_offset(*run.operands), dtype=np.float64)
         # both are the same for all data, also where origin and offset are not
         shift = squeezed(np.round((scale * (offset + 0.5) - origin) / scale, 9)) * scale
         back = squeezed(np.round((origin - scale * offset) / scale, 9)) * scale

@@ -7,30 +7,43 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from quantlib.arrays import carrier
+from quantlib.arrays import carrier, exact_integers
 from quantlib.core import affine
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
+from quantlib.core.tensor import Tensor, as_tensor
 from quantlib.errors import TensorError
 from quantlib.graph.float_definitions import divide
 from quantlib.ops import kernels
 from quantlib.ops.base import MixingOp
+from quantlib.ops.inside import InnerLookUps, Intermediate, has_zero_point, zero_point
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Value
     from quantlib.graph.model import Node
+    from quantlib.ops.inside import Place
 
 
-def _pair(operands: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor]:
-    a, b = operands
-    assert a is not None and b is not None
+def _pair(operands: tuple[Value | None, ...]) -> tuple[Tensor, Tensor]:
+    a, b = map(as_tensor, operands)
     return a, b
+
+
+def _zeros(x: Tensor) -> Tensor:
+    """Return real zeros on the grid of `x`, in its shape."""
+    code = np.asarray(x.quantizer.zero_point, dtype=x.codes.dtype)
+    return Tensor(x.quantizer, codes=np.broadcast_to(code, x.shape))
+
+
+def _squares(variables: Sequence[Tensor], outputs: int) -> InnerLookUps:
+    """Return the look-ups of ``((x + y)**2 - (x - y)**2) / 4`` for each of `outputs` products."""
+    return InnerLookUps("product", 2 * outputs, max(x.n_bits for x in variables) + 1)
 
 
 @register_op("Add")
@@ -42,13 +55,12 @@ class Add(MixingOp):
     """
 
     sign: ClassVar[int] = 1
-    rounds_accumulator = False
+    rounds_accumulator = named_in_circuit = False
     fuses = takes_variables = True
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Take no attributes."""
-        del node, opsets
         return cls()
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
@@ -62,7 +74,7 @@ class Add(MixingOp):
         return np.float64(np.min(scales))
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
         (left, grid), (right, _) = self.roundings(*operands, output=output)
         return np.asarray(
@@ -71,11 +83,11 @@ class Add(MixingOp):
 
     def roundings(
         self,
-        *inputs: Tensor | AnyArray | None,
+        *inputs: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
         """Return both operands and their common grid."""
-        a, b = _pair(inputs)  # type: ignore[arg-type]
+        a, b = _pair(inputs)
         params = UniformQuantizationParameters(self._scale(a, b, output), 0, 0)
         grid = UniformQuantizer(a.quantizer.quant_options, None, params, no_clipping=True)
         return tuple((x.quantizer.dequant(x.codes), grid) for x in (a, b))
@@ -83,18 +95,25 @@ class Add(MixingOp):
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
         scale = self._scale(*_pair(operands), output)
         return affine.dequantize(accumulator, scale=scale, zero_point=0)
 
+    def intermediates(
+        self, accumulator: AnyArray, *operands: Value | None, place: Place
+    ) -> Iterator[Intermediate]:
+        """Yield both terms on the common scale, each beside real zeros."""
+        a, b = _pair(operands)
+        for name, pair in (("first term", (a, _zeros(b))), ("second term", (_zeros(a), b))):
+            yield Intermediate(name, self.accumulate(*pair, output=place.output))
+
     def rescales(self, position: int) -> bool:
         """Both terms are put on the common scale."""
-        del position
         return True
 
-    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+    def output_params(self, *operands: Value | None) -> UniformQuantizationParameters | None:
         """Return the common grid."""
         return UniformQuantizationParameters(self._scale(*_pair(operands), None), 0, 0)
 
@@ -121,12 +140,12 @@ class Mul(MixingOp):
     """
 
     factor_lsbs: tuple[int, int] = (0, 0)
-    fuses = takes_variables = True
+    fuses = takes_variables = multiplies = adds_offset_last = True
+    named_in_circuit = False
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Take no attributes."""
-        del node, opsets
         return cls()
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
@@ -134,9 +153,8 @@ class Mul(MixingOp):
         return (np.asarray(a * b),)  # type: ignore[operator]
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
         pair = _pair(operands)
         za, zb = (int(np.asarray(x.quantizer.zero_point)) for x in pair)
         reach_a, reach_b = (
@@ -150,25 +168,61 @@ class Mul(MixingOp):
         )
         return np.asarray(left * right - za * right - zb * left, dtype=kind)
 
+    def intermediates(
+        self, accumulator: AnyArray, *operands: Value | None, place: Place
+    ) -> Iterator[Intermediate]:
+        """Yield the terms of ``a*b - za*b - zb*a``."""
+        a, b = _pair(operands)
+        if not has_zero_point(a, b):
+            return
+        left, right = (
+            kernels.round_low_bits(exact_integers(x.codes), lsbs)
+            for x, lsbs in zip((a, b), self.factor_lsbs, strict=True)
+        )
+        za, zb = zero_point(a), zero_point(b)
+        product = left * right
+        yield Intermediate("product", product, reported=False)
+        yield Intermediate("first zero-point term", za * right, reported=False)
+        yield Intermediate("centred product", product - za * right, reported=False)
+        yield Intermediate("second zero-point term", zb * left, reported=False)
+        if not place.leaves:
+            rounded = kernels.round_low_bits(accumulator, place.lsbs_to_remove)
+            yield Intermediate("whole product", rounded + za * zb, reported=False)
+
+    def inner_look_ups(
+        self, variables: Sequence[Tensor], *, sizes: Sequence[int], outputs: int, products: int
+    ) -> list[InnerLookUps]:
+        """Return two squares per product, and the rounding of both factors."""
+        if len(variables) < 2:
+            return []
+        taken = sum(n * bits for n, bits in zip(sizes[:2], self.factor_lsbs, strict=True))
+        return [_squares(variables, outputs), InnerLookUps("rounding", taken, 1)]
+
+    def copies_factors(self, constants: Collection[int]) -> bool:
+        """Both factors are copied by a table each."""
+        return True
+
+    def last_offset(self, variables: Sequence[Tensor]) -> int:
+        """Return ``za*zb``."""
+        return zero_point(variables[0]) * zero_point(variables[1])
+
     def with_rounded_operands(
-        self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int
+        self, *operands: Value | None, constants: Collection[int], threshold_bits: int
     ) -> Mul:
         """Learn how many bits the factors' codes have above the threshold."""
-        del constants
         a, b = (kernels.excess_bits(x.codes, threshold_bits) for x in _pair(operands))
         return Mul((a, b))
 
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
-        del output
         params = self.output_params(*operands)
         return affine.dequantize(accumulator, scale=params.scale, zero_point=params.zero_point)
 
-    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters:
+    def output_params(self, *operands: Value | None) -> UniformQuantizationParameters:
         """Return the product's grid.
 
         Concrete ML gives a graph output the zero point ``za*zb``, whose sign contradicts its own
@@ -192,12 +246,12 @@ class Div(MixingOp):
 
     inverse: UniformQuantizer | None = None
     smallest: float = 1.0
-    fuses = takes_variables = True
+    fuses = takes_variables = adds_offset_last = True
+    named_in_circuit = False
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Take no attributes."""
-        del node, opsets
         return cls()
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
@@ -226,24 +280,34 @@ class Div(MixingOp):
         grid = UniformQuantizer.from_stats(QuantizationOptions(output_bits), stats)
         return Div(grid, smallest)
 
+    def inner_look_ups(
+        self, variables: Sequence[Tensor], *, sizes: Sequence[int], outputs: int, products: int
+    ) -> list[InnerLookUps]:
+        """Return two squares per product with an inverse."""
+        return [_squares(variables, outputs)] if len(variables) == 2 else []
+
+    def last_offset(self, variables: Sequence[Tensor]) -> int:
+        """Return ``za*zv``."""
+        assert self.inverse is not None
+        return zero_point(variables[0]) * int(np.asarray(self.inverse.zero_point))
+
     def rescales(self, position: int) -> bool:
         """The divisor is inverted by a table."""
         return position == 1
 
     def roundings(
         self,
-        *inputs: Tensor | AnyArray | None,
+        *inputs: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
         """Return the inverses of B and their grid."""
-        del output
-        _, divisor = _pair(inputs)  # type: ignore[arg-type]
+        _, divisor = _pair(inputs)
         assert self.inverse is not None
         values = divisor.quantizer.dequant(divisor.codes)
         return ((1.0 / np.where(values == 0.0, self.smallest, values), self.inverse),)
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
         ((inverses, grid),) = self.roundings(*operands, output=output)
         a, _ = _pair(operands)
@@ -256,14 +320,13 @@ class Div(MixingOp):
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
-        del output
         params = self.output_params(*operands)
         return affine.dequantize(accumulator, scale=params.scale, zero_point=params.zero_point)
 
-    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters:
+    def output_params(self, *operands: Value | None) -> UniformQuantizationParameters:
         """Return the grid of the product with the inverse."""
         a, _ = _pair(operands)
         assert self.inverse is not None

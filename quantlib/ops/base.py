@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from quantlib.core.tensor import as_tensor
 from quantlib.graph.node_functions import NodeFunction, RuntimeFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.params import UniformQuantizationParameters
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Tensor, Value
     from quantlib.graph.model import Node, Shape
+    from quantlib.ops.inside import InnerLookUps, Intermediate, Place
 
 
 class Treatment(StrEnum):
@@ -62,7 +64,7 @@ class QuantizedOp(ABC):
 
     def roundings(
         self,
-        *inputs: Tensor | AnyArray | None,
+        *inputs: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
         """Return what the operator rounds to grids of its own on the way: values and grids.
@@ -70,7 +72,6 @@ class QuantizedOp(ABC):
         `inputs` are those that it runs on: tensors on their grids for integer operators, reals
         for float ones. That integer operators read their inputs on grids is not among these.
         """
-        del inputs, output
         return ()
 
     def as_onnx(self) -> QuantizedOp:
@@ -104,12 +105,21 @@ class MixingOp(QuantizedOp):
     keeps_operand_grid: ClassVar[bool] = False
     """Whether its accumulator is a selection of codes: a grid of the model's own survives it."""
 
+    multiplies: ClassVar[bool] = False
+    """Whether each accumulator is one product of two integers."""
+
+    named_in_circuit: ClassVar[bool] = True
+    """Whether the report of a circuit counts the accumulator and its constants to the operator."""
+
+    adds_offset_last: ClassVar[bool] = False
+    """Whether a constant term is added to the accumulator after it was rounded."""
+
     traces_rounded: ClassVar[bool] = False
     """Whether the reference's debug trace holds the accumulator after rounding."""
 
     @abstractmethod
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
         """Return the exact integer accumulator, before the constant terms.
 
@@ -120,18 +130,17 @@ class MixingOp(QuantizedOp):
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
         """Return the real values (float64) that an accumulator stands for."""
 
     def calibrated(self, *inputs: AnyArray | None, output_bits: int) -> MixingOp:
         """Return the operator with what it must know of the calibration data's real values."""
-        del inputs, output_bits
         return self
 
     def with_rounded_operands(
-        self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int
+        self, *operands: Value | None, constants: Collection[int], threshold_bits: int
     ) -> MixingOp:
         """Return the operator with what a rounding threshold does before its accumulator.
 
@@ -144,7 +153,6 @@ class MixingOp(QuantizedOp):
         threshold_bits : int
             Width above which low bits are removed, bits.
         """
-        del operands, constants, threshold_bits
         return self
 
     def rescales(self, position: int) -> bool:
@@ -152,21 +160,67 @@ class MixingOp(QuantizedOp):
 
         So for operators that put operands on a further scale of their own.
         """
-        del position
         return False
 
-    def rounding_offset(self, *operands: Tensor | None) -> int | Codes:
+    def rounding_offset(self, *operands: Value | None) -> int | Codes:
         """Return the integers that are added before low bits are rounded, and removed after."""
-        del operands
         return 0
 
-    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+    def intermediates(
+        self, accumulator: AnyArray, *operands: Value | None, place: Place
+    ) -> Iterable[Intermediate]:
+        """Return what an encrypted computation holds on the way to an accumulator, in order.
+
+        Parameters
+        ----------
+        accumulator : int64 array
+            The whole, before rounding.
+        *operands : Tensor, array or None
+            What made it.
+        place : Place
+            Where the operator stands.
+        """
+        return ()
+
+    def held_constants(self, *operands: Value | None, place: Place) -> Iterable[int | list[int]]:
+        """Return the constants that a circuit holds inside the operator, or their extremes."""
+        return ()
+
+    def inner_look_ups(
+        self, variables: Sequence[Tensor], *, sizes: Sequence[int], outputs: int, products: int
+    ) -> Iterable[InnerLookUps]:
+        """Return the table look-ups that the operator itself is made of, per sample.
+
+        Parameters
+        ----------
+        variables : sequence of Tensor
+            Operands that depend on data.
+        sizes : sequence of int
+            Elements of each operand.
+        outputs, products : int
+            Accumulators, and products of two integers; 0 products for operators without.
+        """
+        return ()
+
+    def copies_factors(self, constants: Collection[int]) -> bool:
+        """Tell whether each factor passes through a table of its own, as in a product of two."""
+        return False
+
+    def last_offset(self, variables: Sequence[Tensor]) -> int:
+        """Return what is added to the accumulator after rounding, see `adds_offset_last`."""
+        return 0
+
+    def output_params(self, *operands: Value | None) -> UniformQuantizationParameters | None:
         """Return scale and zero point under which the accumulator itself is a graph output.
 
         None when the operator returns requantized values there too.
         """
-        del operands
         return None
+
+
+def bias_of(operands: tuple[Value | None, ...]) -> Tensor | None:
+    """Return the third operand of a product, which is added in real values; None without one."""
+    return as_tensor(operands[2]) if len(operands) > 2 and operands[2] is not None else None
 
 
 class SelectingOp(MixingOp):
@@ -178,13 +232,11 @@ class SelectingOp(MixingOp):
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
         """Return the real values (float64) that the selected codes stand for."""
-        del output
-        (x,) = operands
-        assert x is not None
+        x = as_tensor(operands[0])
         return x.quantizer.dequant(accumulator)
 
 
@@ -194,6 +246,10 @@ class WeightedOp(MixingOp):
     @abstractmethod
     def fan_in(self, weight_shape: tuple[int, ...]) -> int:
         """Return how many products one accumulator sums, at most."""
+
+    def enters_centred(self, position: int) -> bool:
+        """Tell whether a factor's zero point is taken off before the product."""
+        return position == 1
 
     @abstractmethod
     def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
@@ -206,7 +262,6 @@ class WeightedOp(MixingOp):
 
         Shapes have the batch axis first.
         """
-        del input_shape
         sizes = [size for size in output_shape[1:] if isinstance(size, int)]
         known = bool(output_shape) and len(sizes) == len(output_shape) - 1
         return math.prod(sizes) * self.fan_in(weight_shape) if known else None
@@ -239,10 +294,10 @@ class MovingOp(QuantizedOp):
         """Move real values."""
         return self.function(*inputs)
 
-    def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
+    def move(self, *operands: Value | None) -> tuple[Tensor, ...]:
         """Move codes: the first operand carries them, the others are shapes and indices."""
-        tensor, *rest = operands
-        assert tensor is not None and not isinstance(tensor, np.ndarray)
+        first, *rest = operands
+        tensor = as_tensor(first)
         arguments = [item if isinstance(item, np.ndarray) else None for item in rest]
         return tuple(tensor.with_codes(part) for part in self.function(tensor.codes, *arguments))
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from quantlib.arrays import AnyArray
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Value
     from quantlib.graph.model import Node
 
 
@@ -59,11 +59,10 @@ class DynamicQuantizer(FloatOp):
 
     def roundings(
         self,
-        *inputs: Tensor | AnyArray | None,
+        *inputs: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
         """Return the values in float32 and their own grid."""
-        del output
         (x,) = inputs
         assert isinstance(x, np.ndarray)
         return ((as_float(x).astype(np.float32), self.grid_of(x)),)
@@ -113,14 +112,13 @@ class CarriedQuantizer(FloatOp):
 
     def roundings(
         self,
-        *inputs: Tensor | AnyArray | None,
+        *inputs: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
         """Return the values that are rounded and the grid, where it has one and reads reals.
 
         Trunc, which shifts codes, rounds no reals.
         """
-        del output
         x, *parameters = inputs
         grid = self.quantizer(parameters)
         if grid is None or self.node.op_type == "Trunc":

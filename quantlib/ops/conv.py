@@ -7,19 +7,29 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from quantlib.arrays import exact_integers
 from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.tensor import as_tensor
 from quantlib.ops import kernels
-from quantlib.ops.base import WeightedOp
+from quantlib.ops.base import WeightedOp, bias_of
+from quantlib.ops.inside import (
+    has_zero_point,
+    held_by_product,
+    split_at_zero_points,
+    weight_zero_points,
+    zero_point,
+)
 from quantlib.ops.registry import register_op
 from quantlib.ops.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Tensor, Value
     from quantlib.graph.model import Node
+    from quantlib.ops.inside import Intermediate, Place
 
 
 @register_op("Conv")
@@ -37,7 +47,6 @@ class Conv(WeightedOp):
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read group and window; the kernel's shape is the weights'."""
-        del opsets
         return cls(node.attributes, int(node.attributes.get("group", 1)))
 
     def _window(self, weights: AnyArray) -> Window:
@@ -49,7 +58,6 @@ class Conv(WeightedOp):
 
     def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
         """Return the axis of the weights' output channels."""
-        del weight_shape
         return 0
 
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
@@ -71,11 +79,9 @@ class Conv(WeightedOp):
         return (result if bias is None else result + _per_channel(bias, result.ndim),)
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
-        x, w = operands[0], operands[1]
-        assert x is not None and w is not None
+        x, w = map(as_tensor, operands[:2])
         window = self._window(w.codes)
         axes = tuple(range(1, len(w.shape)))
         largest = w.derived("sum", lambda: kernels.absolute_sum(w.centred(), axis=axes))
@@ -103,10 +109,9 @@ class Conv(WeightedOp):
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
-        del output
         x, w, bias = _with_bias(operands)
         values = kernels.dequantize_affine(
             accumulator,
@@ -117,7 +122,36 @@ class Conv(WeightedOp):
             values += _per_channel(bias.values, values.ndim)
         return values
 
-    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+    def intermediates(
+        self, accumulator: AnyArray, *operands: Value | None, place: Place
+    ) -> Iterator[Intermediate]:
+        """Yield the terms that the weights' zero points make of the product."""
+        x, w = map(as_tensor, operands[:2])
+        if has_zero_point(w):
+            sums = self._input_sums(x, w)
+            zero_points = weight_zero_points(w, 0).reshape(-1, *(1,) * (sums.ndim - 2))
+            yield from split_at_zero_points(accumulator, sums, zero_points)
+
+    def _input_sums(self, x: Tensor, w: Tensor) -> AnyArray:
+        """Return the sum of the codes that meet each accumulator, int64."""
+        window = self._window(w.codes)
+        fill = zero_point(x)
+        sums: Codes = kernels.convolve(
+            kernels.pad_spatial(x.codes, window.pads_for(x.shape[2:]), fill),
+            np.ones((self.group, *w.shape[1:]), dtype=np.float32),
+            strides=window.strides,
+            dilations=window.dilations,
+            group=self.group,
+            bound=kernels.product_bound(max(x.magnitude, abs(fill)), self.fan_in(w.shape)),
+        )
+        return np.repeat(exact_integers(sums), len(w.codes) // self.group, axis=1)
+
+    def held_constants(self, *operands: Value | None, place: Place) -> Iterator[int | list[int]]:
+        """Yield the weights' extremes, their zero points and the ones that sum the inputs."""
+        x, w = map(as_tensor, operands[:2])
+        return held_by_product(x, w, place.constants, counts_one=True)
+
+    def output_params(self, *operands: Value | None) -> UniformQuantizationParameters | None:
         """Return the accumulator's own grid; its zero point holds the bias."""
         x, w, bias = _with_bias(operands)
         scale = _scale(x, w)
@@ -142,7 +176,6 @@ def _per_channel(values: AnyArray, ndim: int) -> AnyArray:
     return np.reshape(values, (1, -1, *(1,) * (ndim - 2)))
 
 
-def _with_bias(operands: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor, Tensor | None]:
-    x, w = operands[0], operands[1]
-    assert x is not None and w is not None
-    return x, w, operands[2] if len(operands) > 2 else None
+def _with_bias(operands: tuple[Value | None, ...]) -> tuple[Tensor, Tensor, Tensor | None]:
+    x, w = map(as_tensor, operands[:2])
+    return x, w, bias_of(operands)

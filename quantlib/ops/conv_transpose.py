@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.tensor import as_tensor
 from quantlib.ops import kernels
-from quantlib.ops.base import WeightedOp
+from quantlib.ops.base import WeightedOp, bias_of
 from quantlib.ops.registry import register_op
 from quantlib.ops.windows import Window
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Value
     from quantlib.graph.model import Node, Shape
 
 
@@ -43,7 +44,6 @@ class ConvTranspose(WeightedOp):
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read group and window; the kernel's shape is the weights'."""
-        del opsets
         return cls(node.attributes, int(node.attributes.get("group", 1)))
 
     def _window(self, kernel: tuple[int, ...]) -> Window:
@@ -106,8 +106,11 @@ class ConvTranspose(WeightedOp):
 
     def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
         """Return the axis of the weights' output channels; all groups share its grids."""
-        del weight_shape
         return 1
+
+    def enters_centred(self, position: int) -> bool:
+        """Codes are spread with nothing between them: both factors are centred."""
+        return True
 
     def macs(
         self, weight_shape: tuple[int, ...], input_shape: Shape, output_shape: Shape
@@ -116,7 +119,6 @@ class ConvTranspose(WeightedOp):
 
         What padding cuts off again is counted.
         """
-        del output_shape
         sizes = [size for size in input_shape[1:] if isinstance(size, int)]
         known = bool(input_shape) and len(sizes) == len(input_shape) - 1
         return math.prod(sizes) * math.prod(weight_shape[1:]) if known else None
@@ -130,11 +132,9 @@ class ConvTranspose(WeightedOp):
         return (result if bias is None else result + _per_channel(bias, result.ndim),)
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
-        x, w = operands[0], operands[1]
-        assert x is not None and w is not None
+        x, w = map(as_tensor, operands[:2])
         magnitude = x.magnitude + abs(int(np.asarray(x.quantizer.zero_point)))
 
         def largest() -> int:
@@ -148,27 +148,25 @@ class ConvTranspose(WeightedOp):
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
-        del output
         scale, bias = self._scale_and_bias(*operands)
         values = kernels.dequantize_affine(accumulator, constant=0.0, scale=scale)
         return values if bias is None else values + bias
 
-    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+    def output_params(self, *operands: Value | None) -> UniformQuantizationParameters | None:
         """Return the accumulator's own grid; its zero point holds the bias."""
         scale, bias = self._scale_and_bias(*operands)
         zero_point = 0 if bias is None else bias.astype(np.float64) / -scale
         return UniformQuantizationParameters(scale, zero_point, 0)
 
     def _scale_and_bias(
-        self, *operands: Tensor | None
+        self, *operands: Value | None
     ) -> tuple[np.float64 | FloatArray, FloatArray | None]:
         """Return the accumulator's scale, one or one per output channel, and the real bias."""
-        x, w, *rest = operands
-        assert x is not None and w is not None
-        bias = rest[0] if rest else None
+        x, w = map(as_tensor, operands[:2])
+        bias = bias_of(operands)
         scale = x.quantizer.scale * w.quantizer.scale
         if isinstance(scale, np.ndarray):
             scale = _per_channel(np.tile(scale.reshape(-1), self.group), len(w.shape))

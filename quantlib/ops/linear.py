@@ -7,17 +7,29 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
+from quantlib.arrays import exact_integers
 from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.tensor import as_tensor
 from quantlib.ops import kernels
-from quantlib.ops.base import WeightedOp
+from quantlib.ops.base import WeightedOp, bias_of
+from quantlib.ops.inside import (
+    InnerLookUps,
+    Intermediate,
+    has_zero_point,
+    held_by_product,
+    split_at_zero_points,
+    weight_zero_points,
+    zero_point,
+)
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Tensor, Value
     from quantlib.graph.model import Node
+    from quantlib.ops.inside import Place
 
 
 @register_op("Gemm", "MatMul")
@@ -52,7 +64,6 @@ class Gemm(WeightedOp):
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read the four attributes."""
-        del opsets
         names = {"alpha", "beta", "transA", "transB"}
         return cls(**{k: v for k, v in node.attributes.items() if k in names})
 
@@ -72,15 +83,13 @@ class Gemm(WeightedOp):
         """Return how many products one accumulator sums."""
         return weight_shape[-1 if self.transB else -2]
 
-    def _operands(self, *operands: Tensor | None) -> tuple[Tensor, Tensor, Codes, Codes]:
-        a, b = operands[0], operands[1]
-        assert a is not None and b is not None
+    def _operands(self, *operands: Value | None) -> tuple[Tensor, Tensor, Codes, Codes]:
+        a, b = map(as_tensor, operands[:2])
         return a, b, a.codes.T if self.transA else a.codes, b.codes.T if self.transB else b.codes
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
         a, b, left, codes = self._operands(*operands)
         if self.factor_lsbs is not None:
             return self._from_squares(left, codes, int(np.asarray(b.quantizer.zero_point)))
@@ -97,7 +106,7 @@ class Gemm(WeightedOp):
         return np.asarray(product - zero_point * left.sum(axis=-1, keepdims=True, dtype=np.int64))
 
     def with_rounded_operands(
-        self, *operands: Tensor | None, constants: Collection[int], threshold_bits: int
+        self, *operands: Value | None, constants: Collection[int], threshold_bits: int
     ) -> Gemm:
         """Learn how many bits sums and differences of two encrypted factors lose."""
         if constants:
@@ -105,11 +114,11 @@ class Gemm(WeightedOp):
         _, _, left, right = self._operands(*operands)
         return replace(self, factor_lsbs=kernels.excess_bits_of_sums(left, right, threshold_bits))
 
-    def rounding_offset(self, *operands: Tensor | None) -> int | Codes:
+    def rounding_offset(self, *operands: Value | None) -> int | Codes:
         """Return the constant terms: of two encrypted factors the whole product is rounded."""
         return 0 if self.factor_lsbs is None else self._constant(*operands)
 
-    def _constant(self, *operands: Tensor | None) -> FloatArray:
+    def _constant(self, *operands: Value | None) -> FloatArray:
         """Return ``K*za*zb - za * sum(Bq)``, what the accumulator lacks."""
         a, b, _, right = self._operands(*operands)
         za = np.float64(a.quantizer.zero_point)
@@ -117,12 +126,12 @@ class Gemm(WeightedOp):
         sums = b.derived("sums", lambda: right.sum(axis=-2, keepdims=True, dtype=np.float64))
         return np.asarray(right.shape[-2] * za * zb - za * sums)
 
-    def _scale(self, *operands: Tensor | None) -> FloatArray:
+    def _scale(self, *operands: Value | None) -> FloatArray:
         a, b, *_ = self._operands(*operands)
         return _per_column(a.quantizer.scale * b.quantizer.scale * self.alpha)
 
-    def _bias(self, operands: tuple[Tensor | None, ...]) -> FloatArray | None:
-        bias = operands[2] if len(operands) > 2 else None
+    def _bias(self, operands: tuple[Value | None, ...]) -> FloatArray | None:
+        bias = bias_of(operands)
         if bias is None or self.beta == 0.0:
             return None
         return bias.values if self.beta == 1.0 else bias.values * np.float32(self.beta)
@@ -130,17 +139,16 @@ class Gemm(WeightedOp):
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
-        del output
         values = kernels.dequantize_affine(
             accumulator, constant=self._constant(*operands), scale=self._scale(*operands)
         )
         bias = self._bias(operands)
         return values if bias is None else values + bias
 
-    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+    def output_params(self, *operands: Value | None) -> UniformQuantizationParameters | None:
         """Return the accumulator's own grid; its zero point holds the bias."""
         scale = self._scale(*operands)
         zero_point = -self._constant(*operands)
@@ -152,9 +160,80 @@ class Gemm(WeightedOp):
             scale if scale.ndim else np.float64(scale), np.asarray(zero_point, dtype=np.float64), 0
         )
 
+    def intermediates(
+        self, accumulator: AnyArray, *operands: Value | None, place: Place
+    ) -> Iterator[Intermediate]:
+        """Yield the terms of the product: of codes and constants, or of two encrypted factors."""
+        a, b, *_ = self._operands(*operands)
+        left, right = (
+            exact_integers(codes.T if turned else codes)
+            for codes, turned in ((a.codes, self.transA), (b.codes, self.transB))
+        )
+        if 0 in place.constants:
+            if zero_point(b) and left.ndim > 1:
+                sums = left.sum(axis=-1, keepdims=True)
+                yield Intermediate("product", accumulator + zero_point(b) * sums)
+            return
+        encrypted = 1 not in place.constants
+        if encrypted:
+            yield from self._squares(left, right)
+        if has_zero_point(b):
+            zero_points = (
+                np.ravel(b.quantizer.zero_point)
+                if encrypted
+                else weight_zero_points(b, 0 if self.transB else -1)
+            )
+            sums = np.asarray(left.sum(axis=-1, keepdims=True))
+            yield from split_at_zero_points(accumulator, sums, zero_points)
+        if encrypted:
+            yield from _column_sums(accumulator, right, zero_point(a), zero_point(b))
+
+    def _squares(self, left: AnyArray, right: AnyArray) -> Iterator[Intermediate]:
+        """Yield what two encrypted factors' products are made of: halves of squares."""
+        low, high = left.min(axis=-2)[..., None], left.max(axis=-2)[..., None]
+        sum_lsbs, difference_lsbs = self.factor_lsbs or (0, 0)
+        for name, ends, lsbs in (
+            ("sum", (low + right, high + right), sum_lsbs),
+            ("difference", (low - right, high - right), difference_lsbs),
+        ):
+            whole = np.stack(np.broadcast_arrays(*ends))
+            rounded = kernels.round_low_bits(whole, lsbs)
+            yield Intermediate(f"factors' {name}", np.concatenate([whole, rounded]))
+            yield Intermediate(f"square of the {name}", rounded**2 // 4)
+
+    def held_constants(self, *operands: Value | None, place: Place) -> Iterator[int | list[int]]:
+        """Yield the weights' extremes and the zero points."""
+        a, b, *_ = self._operands(*operands)
+        return held_by_product(a, b, place.constants, counts_one=False)
+
+    def inner_look_ups(
+        self, variables: Sequence[Tensor], *, sizes: Sequence[int], outputs: int, products: int
+    ) -> Iterator[InnerLookUps]:
+        """Yield two squares per product of two encrypted factors, and their rounding."""
+        if len(variables) == 2:
+            width = max(x.n_bits for x in variables) + 1
+            yield InnerLookUps("product", 2 * (products or outputs), width)
+            yield InnerLookUps("rounding", products * sum(self.factor_lsbs or ()), 1)
+
+    def copies_factors(self, constants: Collection[int]) -> bool:
+        """Two encrypted factors are copied by a table each."""
+        return not {0, 1} & set(constants)
+
     def channel_axis(self, weight_shape: tuple[int, ...]) -> int | None:
         """Return the axis of the weights' output channels; None for stacks of matrices."""
         return (0 if self.transB else 1) if len(weight_shape) == 2 else None
+
+
+def _column_sums(
+    accumulator: AnyArray, right: AnyArray, za: int, zb: int
+) -> Iterator[Intermediate]:
+    """Yield what is added to a product of two encrypted factors: ``K za zb - za * sum(b)``."""
+    sums = right.sum(axis=-2, keepdims=True)
+    with_constant = accumulator + right.shape[-2] * za * zb
+    yield Intermediate("column sum", sums)
+    yield Intermediate("column term", za * sums)
+    yield Intermediate("shifted product", with_constant, reported=False)
+    yield Intermediate("whole product", with_constant - za * sums, reported=False)
 
 
 def _per_column(values: int | np.float64 | AnyArray) -> FloatArray:

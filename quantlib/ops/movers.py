@@ -9,7 +9,7 @@ import numpy as np
 
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
-from quantlib.core.tensor import Tensor
+from quantlib.core.tensor import Tensor, Value
 from quantlib.graph.node_functions import NodeFunction, serialize_node
 from quantlib.ops.base import MovingOp
 from quantlib.ops.registry import register_op
@@ -81,7 +81,7 @@ class Pad(MovingOp):
             rest[1] = rest[1].astype(x.dtype)
         return self.function(x, *rest)
 
-    def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
+    def move(self, *operands: Value | None) -> tuple[Tensor, ...]:
         """Pad codes that are shifted so that 0 stands for 0.0."""
         tensor, *rest = operands
         assert isinstance(tensor, Tensor)
@@ -120,7 +120,7 @@ class Concat(MovingOp):
 
     keeps_incoming_bits = takes_variables = True
 
-    def move(self, *operands: Tensor | AnyArray | None) -> tuple[Tensor, ...]:
+    def move(self, *operands: Value | None) -> tuple[Tensor, ...]:
         """Join codes on one grid."""
         tensors = [item for item in operands if isinstance(item, Tensor)]
         assert len(tensors) == len(operands), "constants are quantized before they are joined"

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from quantlib.arrays import carrier
+from quantlib.core.tensor import as_tensor
 from quantlib.ops import kernels
 from quantlib.ops.base import MixingOp, SelectingOp
+from quantlib.ops.inside import InnerLookUps
 from quantlib.ops.registry import register_op
 from quantlib.ops.windows import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
     from quantlib.core.params import UniformQuantizationParameters
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Tensor, Value
     from quantlib.graph.model import Node
+    from quantlib.ops.inside import Place
 
 
 @register_op("AveragePool")
@@ -34,7 +37,6 @@ class AveragePool(MixingOp):
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read the window and whether padding counts."""
-        del opsets
         window = Window.from_attributes(node.attributes, tuple(node.attributes["kernel_shape"]))
         return cls(window, bool(node.attributes.get("count_include_pad", 0)))
 
@@ -69,24 +71,24 @@ class AveragePool(MixingOp):
         return (self._sums(x.astype(np.float64), 0.0) / self._counts(spatial),)
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
-        (x,) = operands
-        assert x is not None
+        x = as_tensor(operands[0])
         zero_point = int(np.asarray(x.quantizer.zero_point))
         bound = max(x.magnitude, abs(zero_point)) * int(np.prod(self.window.kernel))
         return self._sums(x.codes.astype(carrier(bound), copy=False), zero_point)
 
+    def held_constants(self, *operands: Value | None, place: Place) -> list[list[int]]:
+        """Return the kernel of ones and its padding."""
+        return [[0, 1]]
+
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
-        del output
-        (x,) = operands
-        assert x is not None
+        x = as_tensor(operands[0])
         values = accumulator.astype(np.float64)
         values *= 1.0 / self._counts(x.shape[2:])
         values -= x.quantizer.zero_point
@@ -111,11 +113,11 @@ class MaxPool(SelectingOp):
 
     window: Window
     pads_zero: bool = True
+    named_in_circuit = False
 
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read the window."""
-        del opsets
         return cls(Window.from_attributes(node.attributes, tuple(node.attributes["kernel_shape"])))
 
     def _max(self, x: AnyArray, pad_value: float, beyond: float) -> AnyArray:
@@ -141,14 +143,19 @@ class MaxPool(SelectingOp):
         return (self._max(x, 0.0, -np.inf),)
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
-        (x,) = operands
-        assert x is not None
+        x = as_tensor(operands[0])
         lowest = float(x.codes.min(initial=0))
         zero = int(np.asarray(x.quantizer.zero_point)) if self.pads_zero else lowest
         return self._max(x.codes, zero, lowest)
+
+    def inner_look_ups(
+        self, variables: Sequence[Tensor], *, sizes: Sequence[int], outputs: int, products: int
+    ) -> list[InnerLookUps]:
+        """Return the look-ups of differences: one for each value of a window."""
+        count = outputs * int(np.prod(self.window.kernel))
+        return [InnerLookUps("maximum", count, variables[0].n_bits + 1)]
 
     def as_onnx(self) -> MaxPool:
         """Return the pool whose padding never wins."""

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from quantlib.core.params import UniformQuantizationParameters
+from quantlib.core.tensor import as_tensor
 from quantlib.graph.node_functions import NodeFunction
 from quantlib.ops import kernels
 from quantlib.ops.base import MixingOp
+from quantlib.ops.inside import Intermediate
 from quantlib.ops.registry import register_op
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Tensor, Value
     from quantlib.graph.model import Node
+    from quantlib.ops.inside import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class _Reduction(MixingOp):
     def float_results(self, *inputs: AnyArray | None) -> tuple[AnyArray, ...]:
         return self.function(*inputs)
 
-    def axes_of(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+    def axes_of(self, operands: tuple[Value | None, ...], ndim: int) -> tuple[int, ...]:
         """Return the axes that are summed, ascending, given the operands and their rank."""
         given = operands[1] if len(operands) > 1 else None
         chosen = self.axes if given is None else tuple(int(i) for i in np.ravel(given))  # type: ignore[arg-type]
@@ -47,11 +50,9 @@ class _Reduction(MixingOp):
         return tuple(sorted(i % ndim for i in chosen))
 
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
-        x = operands[0]
-        assert x is not None
+        x = as_tensor(operands[0])
         return kernels.exact_sum(
             x.codes,
             axis=self.axes_of(operands, x.codes.ndim),
@@ -59,20 +60,26 @@ class _Reduction(MixingOp):
             magnitude=x.magnitude,
         )
 
-    def rounding_offset(self, *operands: Tensor | None) -> int:
+    def rounding_offset(self, *operands: Value | None) -> int:
         """Return ``-count * z``: the reference rounds the sum without its zero points."""
-        x = operands[0]
-        assert x is not None
+        x = as_tensor(operands[0])
         return -self._count(operands, x) * int(np.asarray(x.quantizer.zero_point))
 
-    def _count(self, operands: tuple[Tensor | None, ...], x: Tensor) -> int:
+    def intermediates(
+        self, accumulator: AnyArray, *operands: Value | None, place: Place
+    ) -> Iterator[Intermediate]:
+        """Yield the sum without its zero points."""
+        offset = self.rounding_offset(*operands)
+        if offset:
+            yield Intermediate("shifted sum", accumulator + offset)
+
+    def _count(self, operands: tuple[Value | None, ...], x: Tensor) -> int:
         axes = self.axes_of(operands, x.codes.ndim)
         return int(np.prod([x.codes.shape[i] for i in axes]))
 
-    def output_params(self, *operands: Tensor | None) -> UniformQuantizationParameters | None:
+    def output_params(self, *operands: Value | None) -> UniformQuantizationParameters | None:
         """Return the sum's grid; a mean has the finer scale."""
-        x = operands[0]
-        assert x is not None
+        x = as_tensor(operands[0])
         count = self._count(operands, x)
         scale = np.float64(x.quantizer.scale / (count if self.mean else 1))
         return UniformQuantizationParameters(
@@ -82,12 +89,10 @@ class _Reduction(MixingOp):
     def dequantize(
         self,
         accumulator: Codes,
-        *operands: Tensor | None,
+        *operands: Value | None,
         output: UniformQuantizationParameters | None,
     ) -> FloatArray:
-        del output
-        x = operands[0]
-        assert x is not None
+        x = as_tensor(operands[0])
         count = self._count(operands, x)
         zero_point = np.float64(x.quantizer.zero_point)
         if self.mean:
@@ -106,6 +111,10 @@ class ReduceSum(_Reduction):
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read the axes and whether they stay."""
         return cls(**_members(node, opsets), mean=False)
+
+    def held_constants(self, *operands: Value | None, place: Place) -> list[int]:
+        """Return the zero points that leave with the sum; none where a table takes them off."""
+        return [] if place.leaves else [-self.rounding_offset(*operands)]
 
 
 @register_op("ReduceMean")
@@ -127,9 +136,8 @@ class GlobalAveragePool(_Reduction):
         """Take all axes but batch and channel."""
         return cls(NodeFunction(node, opsets), None, True, False, mean=True)
 
-    def axes_of(self, operands: tuple[Tensor | AnyArray | None, ...], ndim: int) -> tuple[int, ...]:
+    def axes_of(self, operands: tuple[Value | None, ...], ndim: int) -> tuple[int, ...]:
         """Return every axis but those of samples and channels."""
-        del operands
         return tuple(range(2, ndim))
 
 

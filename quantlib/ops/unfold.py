@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from quantlib.core.tensor import as_tensor
 from quantlib.ops import kernels
 from quantlib.ops.base import SelectingOp
 from quantlib.ops.registry import register_op
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray, Codes
     from quantlib.core.params import UniformQuantizationParameters
-    from quantlib.core.tensor import Tensor
+    from quantlib.core.tensor import Value
     from quantlib.graph.model import Node
+    from quantlib.ops.inside import Place
 
 
 @register_op("Unfold")
@@ -41,7 +43,6 @@ class Unfold(SelectingOp):
     @classmethod
     def from_node(cls, node: Node, opsets: Mapping[str, int]) -> Self:
         """Read the window; it has no `auto_pad`."""
-        del opsets
         given = {k: v for k, v in node.attributes.items() if k in ("strides", "dilations", "pads")}
         return cls(Window.from_attributes(given, tuple(node.attributes["kernel_shape"])))
 
@@ -64,10 +65,12 @@ class Unfold(SelectingOp):
             x = x.astype(np.float32)
         return (self._columns(x.astype(np.float64), 0.0),)
 
+    def held_constants(self, *operands: Value | None, place: Place) -> list[list[int]]:
+        """Return the kernels of one 1 that select each place."""
+        return [[0, 1]]
+
     def accumulate(
-        self, *operands: Tensor | None, output: UniformQuantizationParameters | None
+        self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        del output
-        (x,) = operands
-        assert x is not None
+        x = as_tensor(operands[0])
         return self._columns(x.codes, int(np.asarray(x.quantizer.zero_point)))

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray, Codes, IntArray
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import LayerRun, QuantizedLayer
     from quantlib.graph.model import Graph
 
 PROBED = 2
@@ -246,7 +247,7 @@ class _Builder:
         if not lsbs or kept:
             self._source(name, tensor, lambda a: layer.finish(a, at_zero), on_grid=kept)
             return
-        offset = int(np.max(layer.op.rounding_offset(*at_zero)))  # type: ignore[arg-type]
+        offset = int(np.max(layer.op.rounding_offset(*at_zero)))
         made = self.step(tensor)
         low, high = ((end + offset + 2 ** (lsbs - 1)) >> lsbs for end in (made.low, made.high))
         rounded = self.add(

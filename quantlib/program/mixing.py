@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantlib.arrays import exact_integers
-from quantlib.core.tensor import Tensor
+from quantlib.core.tensor import Tensor, as_tensor
 from quantlib.errors import OptionsError
 from quantlib.ops import kernels
 from quantlib.ops.arithmetic import Add, Div, Mul
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from quantlib.arrays import Codes, IntArray
-    from quantlib.execution.layer import QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import QuantizedLayer
 
     class Builder(Protocol):
         """What the rules add steps to."""
@@ -80,11 +81,6 @@ def mixed(
             "replace the operator."
         )
     return rule(builder, layer, operands, shape)
-
-
-def _tensor(operand: Value | None) -> Tensor:
-    assert isinstance(operand, Tensor)
-    return operand
 
 
 def _zero_point(operand: Tensor) -> int:
@@ -156,7 +152,7 @@ def _gemm(
     assert isinstance(op, Gemm)
     if 1 not in layer.constants or 0 in layer.constants:
         return _pair(builder, layer, operands, shape)
-    w = _tensor(layer.constants[1])
+    w = as_tensor(layer.constants[1])
     source = builder.operand(layer, 0)
     x = builder.step(source)
     codes = exact_integers(w.codes)
@@ -190,15 +186,15 @@ def _pair(
     """Add a product whose second factor depends on data."""
     op = layer.op
     assert isinstance(op, Gemm)
-    b = _tensor(operands[1])
+    b = as_tensor(operands[1])
     zb = _zero_point(b)
-    za = _zero_point(_tensor(operands[0]))
+    za = _zero_point(as_tensor(operands[0]))
     constant = 0 in layer.constants
     weights = None
     left = "" if constant else builder.operand(layer, 0)
     right = builder.operand(layer, 1)
     if constant:
-        codes = exact_integers(_tensor(layer.constants[0]).codes)
+        codes = exact_integers(as_tensor(layer.constants[0]).codes)
         weights = codes.T if op.transA else codes
     elif op.transA:
         raise _mixes(layer)
@@ -245,7 +241,7 @@ def _conv(
 ) -> str:  # fmt: skip
     op = layer.op
     assert isinstance(op, Conv)
-    x, w = _tensor(operands[0]), _tensor(operands[1])
+    x, w = as_tensor(operands[0]), as_tensor(operands[1])
     codes = exact_integers(w.codes)
     window = Window.from_attributes(op.attributes, codes.shape[2:])
     source = builder.operand(layer, 0)
@@ -282,7 +278,7 @@ def _transposed(
     """
     op = layer.op
     assert isinstance(op, ConvTranspose)
-    x, w = _tensor(operands[0]), _tensor(operands[1])
+    x, w = as_tensor(operands[0]), as_tensor(operands[1])
     codes = exact_integers(w.codes)
     zero = np.broadcast_to(np.asarray(w.quantizer.zero_point).astype(np.int64), codes.shape)
     window = Window.from_attributes(op.attributes, codes.shape[2:])
@@ -319,7 +315,7 @@ def _pool(
 ) -> str:  # fmt: skip
     op = layer.op
     assert isinstance(op, AveragePool | MaxPool)
-    x, window = _tensor(operands[0]), op.window
+    x, window = as_tensor(operands[0]), op.window
     spatial, zero_point = x.shape[2:], _zero_point(x)
     largest = isinstance(op, MaxPool)
     counted = largest or (isinstance(op, AveragePool) and op.count_include_pad)
@@ -348,7 +344,7 @@ def _reduction(
 ) -> str:  # fmt: skip
     op = layer.op
     assert isinstance(op, ReduceSum | ReduceMean | GlobalAveragePool)
-    rank = len(_tensor(operands[0]).shape)
+    rank = len(as_tensor(operands[0]).shape)
     axes = [axis - 1 for axis in op.axes_of(operands, rank)]
     if -1 in axes:
         raise _mixes(layer)
@@ -369,7 +365,7 @@ def _unfold(
     shape: tuple[int, ...],
 ) -> str:  # fmt: skip
     del shape
-    op, x = layer.op, _tensor(operands[0])
+    op, x = layer.op, as_tensor(operands[0])
     assert isinstance(op, Unfold)
     source = builder.operand(layer, 0)
     total = builder.step(source).size
@@ -391,7 +387,7 @@ def _sum(
 ) -> str:  # fmt: skip
     op, output = layer.op, layer.output_grid()
     assert isinstance(op, Add)
-    a, b = (_at_zero(_tensor(operand), len(shape) + 1) for operand in operands)
+    a, b = (_at_zero(as_tensor(operand), len(shape) + 1) for operand in operands)
     terms = (
         lambda value: op.accumulate(value, b, output=output),
         lambda value: op.accumulate(a, value, output=output),
@@ -431,7 +427,7 @@ def _mul(
         builder.operand(layer, i, term=rounded(lsbs) if lsbs else None, key=("rounded", lsbs))
         for i, lsbs in enumerate(op.factor_lsbs)
     ]
-    za, zb = (_zero_point(_tensor(operand)) for operand in operands)
+    za, zb = (_zero_point(as_tensor(operand)) for operand in operands)
     return _product(builder, layer, factors, (za, zb), 0, shape)
 
 
@@ -439,7 +435,7 @@ def _div(
     builder: Builder, layer: QuantizedLayer, operands: tuple[Value | None, ...],
     shape: tuple[int, ...],
 ) -> str:  # fmt: skip
-    op, a = layer.op, _tensor(operands[0])
+    op, a = layer.op, as_tensor(operands[0])
     assert isinstance(op, Div) and op.inverse is not None
     za, zv = _zero_point(a), int(np.asarray(op.inverse.zero_point))
 

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from quantlib.arrays import IntArray
-    from quantlib.execution.layer import QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import QuantizedLayer
 
 
 def index_map(

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from quantlib.arrays import AnyArray, Codes, IntArray
-    from quantlib.execution.layer import QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import QuantizedLayer
     from quantlib.program.staircase import Staircase
 
 TABLE_LIMIT = 2**16

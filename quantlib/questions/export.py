@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import onnx
-
 from quantlib.analysis.preflight import inspect_model
 from quantlib.export import archive, scripts
 from quantlib.export.formats import Subject
 from quantlib.export.interchange import remarks
 from quantlib.export.offers import FORMATS
+from quantlib.export.onnx_files import operator_counts
 from quantlib.questions.registry import Question, Stream
 
 if TYPE_CHECKING:
@@ -135,9 +134,6 @@ def _inputs(bench: Workbench) -> tuple[str, ...]:
 def _preview(name: str, content: bytes) -> str:
     if not name.endswith(".onnx"):
         return content.decode(errors="replace")[:PREVIEW_CHARACTERS]
-    graph = onnx.ModelProto.FromString(content).graph
-    counts: dict[str, int] = {}
-    for node in graph.node:
-        counts[node.op_type] = counts.get(node.op_type, 0) + 1
-    lines = [f"{count:>6} {kind}" for kind, count in sorted(counts.items(), key=lambda p: -p[1])]
-    return "\n".join([f"{len(graph.node):>6} nodes", *lines])
+    counts = operator_counts(content)
+    lines = [f"{count:>6} {kind}" for kind, count in counts.items()]
+    return "\n".join([f"{sum(counts.values()):>6} nodes", *lines])

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
     from quantlib.analysis.attribution.partial_run import PartialRun
     from quantlib.arrays import AnyArray, FloatArray
-    from quantlib.execution.layer import QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import QuantizedLayer
 
 
 class ErrorSource(StrEnum):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from quantlib.arrays import AnyArray, IntArray
-    from quantlib.execution.layer import Value
+    from quantlib.core.tensor import Value
     from quantlib.quantized_module import QuantizedModule
 
 AT_INPUT, AT_OUTPUT = "input", "output"

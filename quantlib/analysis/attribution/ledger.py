@@ -119,15 +119,15 @@ class ErrorLedger:
         return float(sum(entry.share for entry in self.entries if entry.source is source))
 
 
-def error_ledger(module: QuantizedModule, reference: FloatModel) -> ErrorLedger:
-    """Divide the output error up, on all samples of `reference`; see `error_ledgers`."""
-    *_, last = error_ledgers(module, reference)
+def error_ledger(module: QuantizedModule, float_model: FloatModel) -> ErrorLedger:
+    """Divide the output error up, on all samples of `float_model`; see `error_ledgers`."""
+    *_, last = error_ledgers(module, float_model)
     return last
 
 
 def error_ledgers(
     module: QuantizedModule,
-    reference: FloatModel,
+    float_model: FloatModel,
     *,
     go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[ErrorLedger]:
@@ -137,7 +137,7 @@ def error_ledgers(
     ----------
     module : QuantizedModule
         What is measured.
-    reference : FloatModel
+    float_model : FloatModel
         The float model on the samples.
     go_on : callable
         Asked between layers; after False nothing more is computed or yielded.
@@ -153,10 +153,10 @@ def error_ledgers(
     What a source changes is computed from its layer on, and only what depends on it: the layers
     before it are shared by all later sources.
     """
-    expected = np.asarray(reference.output(), dtype=np.float64)
+    expected = np.asarray(float_model.output(), dtype=np.float64)
     total = Sums()
     n_samples = 0
-    for run in partial_runs(module, reference, keep_runs=False):
+    for run in partial_runs(module, float_model, keep_runs=False):
         sums = Sums()
         walk = Walk(run, expected[n_samples : n_samples + len(run.output)], sums)
         for _ in walk.steps():

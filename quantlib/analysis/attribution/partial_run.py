@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from quantlib.analysis.float_model import FloatModel
     from quantlib.arrays import AnyArray, FloatArray
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.execution.layer import LayerRun, QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import LayerRun, QuantizedLayer
     from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
 
@@ -325,12 +326,12 @@ class PartialRun:
 
 
 def partial_runs(
-    module: QuantizedModule, reference: FloatModel, *, keep_runs: bool
+    module: QuantizedModule, float_model: FloatModel, *, keep_runs: bool
 ) -> Iterator[PartialRun]:
-    """Yield the module on consecutive samples of `reference`."""
+    """Yield the module on consecutive samples of `float_model`."""
     graph = module.graph
-    room = samples_per_state(graph, n_samples(graph, reference.inputs))
-    for inputs in calls(graph, reference.inputs, room):
+    room = samples_per_state(graph, n_samples(graph, float_model.inputs))
+    for inputs in calls(graph, float_model.inputs, room):
         yield PartialRun(module, inputs, keep_runs=keep_runs)
 
 

@@ -169,17 +169,17 @@ def _ratio(entry: Mapping[str, object]) -> float:
 
 def sensitivity(
     module: QuantizedModule,
-    reference: FloatModel,
+    float_model: FloatModel,
     labels: AnyArray | None,
     *,
     executor: Executor,
 ) -> Sensitivity:
     """Measure every layer; see `sensitivities`."""
-    effects = list(sensitivities(module, reference, labels, executor=executor))
+    effects = list(sensitivities(module, float_model, labels, executor=executor))
     order = {layer.name: i for i, layer in enumerate(module.layers)}
     effects.sort(key=lambda e: (order[e.layer], list(Direction).index(e.direction)))
-    y_float = reference.output()
-    y = np.asarray(dequantized_outputs(module, reference), dtype=np.float64)
+    y_float = float_model.output()
+    y = np.asarray(dequantized_outputs(module, float_model), dtype=np.float64)
     whole = _figures(y_float, y, labels)
     score = score_of(y_float, _like(y, y_float), labels)
     return Sensitivity(tuple(effects), *whole, score.name if score else "")
@@ -187,7 +187,7 @@ def sensitivity(
 
 def sensitivities(
     module: QuantizedModule,
-    reference: FloatModel,
+    float_model: FloatModel,
     labels: AnyArray | None,
     *,
     executor: Executor,
@@ -199,7 +199,7 @@ def sensitivities(
     ----------
     module : QuantizedModule
         Its grids stay as they are, whatever is exact.
-    reference : FloatModel
+    float_model : FloatModel
         The float model on the samples.
     labels : array or None
         Class numbers or targets of the samples.
@@ -214,9 +214,9 @@ def sensitivities(
         Two directions and up to three parts per layer. A caller that stops reading cancels
         what has not begun.
     """
-    y_float = reference.output()
+    y_float = float_model.output()
     check_labels(y_float, labels)
-    runs = list(partial_runs(module, reference, keep_runs=True))
+    runs = list(partial_runs(module, float_model, keep_runs=True))
     places = [
         i
         for i, layer in enumerate(module.layers)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from quantlib.analysis.search.descent import Effort, Ending, best_of
 from quantlib.analysis.search.objective import Objective
-from quantlib.analysis.search.runs import Measured, Runner, measured
+from quantlib.analysis.search.runs import Outcome, Runner, outcome_of
 from quantlib.analysis.search.search import Progress, Question, explore
 from quantlib.analysis.search.space import space_of
 from quantlib.analysis.widths.criterion import Criterion
@@ -63,7 +63,7 @@ class Fit:
 
     Parameters
     ----------
-    before, after : Measured
+    before, after : Outcome
         The configuration that was given and the one that fits, both measured.
     criterion : Criterion
         Which integers count against the limit.
@@ -71,7 +71,7 @@ class Fit:
         Where it must be possible to take it; None for anywhere.
     changes : tuple of Change
         What differs between the two.
-    uniform : Measured or None
+    uniform : Outcome or None
         The best that needs no further exceptions by layer; None where nothing such fits.
     runs : int
         Configurations that were run.
@@ -79,12 +79,12 @@ class Fit:
         Why the search for exceptions ended; `Ending.ENUMERATED` where there was none to make.
     """
 
-    before: Measured
-    after: Measured
+    before: Outcome
+    after: Outcome
     criterion: Criterion
     target: Target | None
     changes: tuple[Change, ...]
-    uniform: Measured | None
+    uniform: Outcome | None
     runs: int
     ending: Ending
 
@@ -181,7 +181,7 @@ def make_fit(
             runs += runner.runs
             found = best_of(runner.done, Objective.SQNR, None)
             if found is not None and (best is None or found.sqnr_db > best.sqnr_db):
-                best = found.measured
+                best = found.outcome
     if best is None:
         if ending is Ending.STOPPED:
             return
@@ -201,7 +201,7 @@ class _Trial:
     def __init__(self, bench: Workbench, criterion: Criterion, go_on: Callable[[], bool]) -> None:
         self._bench, self._criterion = bench, criterion
         self._go_on = go_on
-        self._known: dict[QuantizationConfig, Measured | None] = {}
+        self._known: dict[QuantizationConfig, Outcome | None] = {}
         self.stopped = False
 
     @property
@@ -209,16 +209,16 @@ class _Trial:
         return len(self._known)
 
     @property
-    def done(self) -> list[Measured]:
+    def done(self) -> list[Outcome]:
         return [found for found in self._known.values() if found is not None]
 
-    def of(self, config: QuantizationConfig) -> Measured | None:
+    def of(self, config: QuantizationConfig) -> Outcome | None:
         """Return a configuration's figures; None where it cannot be applied, or when stopped."""
         if config not in self._known:
             if self.stopped or not self._go_on():
                 self.stopped = True
                 return None
-            self._known[config] = measured(self._bench, config, self._criterion)
+            self._known[config] = outcome_of(self._bench, config, self._criterion)
         return self._known[config]
 
 
@@ -312,7 +312,7 @@ def _mildest(
     return False
 
 
-def _fits(found: Measured | None) -> bool:
+def _fits(found: Outcome | None) -> bool:
     return found is not None and found.fits
 
 
@@ -342,7 +342,7 @@ def _capped(scheme: Scheme | None, n_bits: int) -> Scheme | None:
     return None if scheme is None else scheme.replace(n_bits=min(scheme.n_bits, n_bits))
 
 
-def _starts(base: QuantizationConfig, uniform: Measured | None) -> Iterator[QuantizationConfig]:
+def _starts(base: QuantizationConfig, uniform: Outcome | None) -> Iterator[QuantizationConfig]:
     """Yield the configurations whose layers are made narrower one by one."""
     yield base
     if uniform is not None:

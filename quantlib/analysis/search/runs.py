@@ -42,7 +42,7 @@ def _weight(entry: LookUps) -> float:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Measured:
+class Outcome:
     """A configuration that was run.
 
     Parameters
@@ -93,7 +93,9 @@ class Measured:
         return self.fits and (floor_db is None or self.sqnr_db >= floor_db)
 
 
-def measured(bench: Workbench, config: QuantizationConfig, criterion: Criterion) -> Measured | None:
+def outcome_of(
+    bench: Workbench, config: QuantizationConfig, criterion: Criterion
+) -> Outcome | None:
     """Quantize, evaluate, bound and cost a configuration; None where it cannot be applied.
 
     Parameters
@@ -112,7 +114,7 @@ def measured(bench: Workbench, config: QuantizationConfig, criterion: Criterion)
         return None
     seen = found.seen if criterion is Criterion.SEEN else None
     budget = bit_width_budget(module, seen=seen)
-    return Measured(
+    return Outcome(
         config=config,
         mse=found.mse,
         sqnr_db=found.sqnr_db,
@@ -125,43 +127,43 @@ def measured(bench: Workbench, config: QuantizationConfig, criterion: Criterion)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Run:
-    """An assignment of a space that was run; its figures are those of `measured`."""
+    """An assignment of a space that was run; its figures are those of `outcome_of`."""
 
     widths: Widths
-    measured: Measured
+    outcome: Outcome
 
     @property
     def config(self) -> QuantizationConfig:
         """The whole configuration."""
-        return self.measured.config
+        return self.outcome.config
 
     @property
     def mse(self) -> float:
         """Mean squared error."""
-        return self.measured.mse
+        return self.outcome.mse
 
     @property
     def sqnr_db(self) -> float:
         """Output signal over noise, dB."""
-        return self.measured.sqnr_db
+        return self.outcome.sqnr_db
 
     @property
     def width_bits(self) -> int:
         """The widest that counts against the limit, bits."""
-        return self.measured.width_bits
+        return self.outcome.width_bits
 
     @property
     def fits(self) -> bool:
         """Whether what counts is within the limit."""
-        return self.measured.fits
+        return self.outcome.fits
 
     def cost(self, objective: Objective) -> float:
-        """Return the objective; see `Measured.cost`."""
-        return self.measured.cost(objective)
+        """Return the objective; see `Outcome.cost`."""
+        return self.outcome.cost(objective)
 
     def meets(self, floor_db: float | None) -> bool:
         """Tell whether the run fits and keeps an SQNR."""
-        return self.measured.meets(floor_db)
+        return self.outcome.meets(floor_db)
 
 
 class Runner:
@@ -203,6 +205,6 @@ class Runner:
         """Measure an assignment; None where it cannot be applied."""
         key = self.key(widths)
         if key not in self._known:
-            found = measured(self.bench, self.space.config(widths), self.criterion)
+            found = outcome_of(self.bench, self.space.config(widths), self.criterion)
             self._known[key] = None if found is None else Run(dict(widths), found)
         return self._known[key]

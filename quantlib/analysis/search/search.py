@@ -389,8 +389,8 @@ def _candidate(run: Run, objective: Objective, tables: CostTables | None) -> Can
         cost=run.cost(objective),
         predicted_sqnr_db=predicted,
         sqnr_db=run.sqnr_db,
-        agreement=run.measured.agreement,
-        score=run.measured.score,
+        agreement=run.outcome.agreement,
+        score=run.outcome.score,
         width_bits=run.width_bits,
     )
 
@@ -423,7 +423,7 @@ def _refined(
             if run is None
             else {
                 (name, widths[name])
-                for name, bits in run.measured.counted_bits.items()
+                for name, bits in run.outcome.counted_bits.items()
                 if bits > limit and name in widths
             }
         )

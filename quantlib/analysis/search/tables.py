@@ -145,9 +145,9 @@ def _table(
     for i, w in enumerate(layer.weight_bits):
         for j, a in enumerate(layer.activation_bits):
             run = met.get((w, a), whole)
-            widths[i, j] = max(1, run.measured.counted_bits.get(layer.name, 1))
+            widths[i, j] = max(1, run.outcome.counted_bits.get(layer.name, 1))
             for objective, table in costs.items():
-                table[i, j] = run.measured.by_layer[objective].get(layer.name, 0.0)
+                table[i, j] = run.outcome.by_layer[objective].get(layer.name, 0.0)
     possible = layer.exists & np.isfinite(error)
     return LayerTable(
         name=layer.name,

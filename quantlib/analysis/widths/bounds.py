@@ -21,11 +21,11 @@ from quantlib.analysis.widths.product_bounds import (
 )
 from quantlib.analysis.widths.ranges import Bounds, ChannelRange, Part
 from quantlib.core.tensor import Tensor
-from quantlib.execution.intermediates import has_zero_point
 from quantlib.ops import kernels
 from quantlib.ops.arithmetic import Add, Div, Mul
 from quantlib.ops.conv import Conv
 from quantlib.ops.conv_transpose import ConvTranspose
+from quantlib.ops.inside import has_zero_point
 from quantlib.ops.linear import Gemm
 from quantlib.ops.pooling import AveragePool, MaxPool
 from quantlib.ops.reduction import GlobalAveragePool, ReduceMean, ReduceSum
@@ -82,13 +82,13 @@ def _reduction(facts: LayerFacts) -> Bounds:
     )
 
     def sums(code: int, shape: tuple[int, ...]) -> Codes:
-        return op.accumulate(_filled(x, code, shape), *rest, output=None)  # type: ignore[arg-type]
+        return op.accumulate(_filled(x, code, shape), *rest, output=None)
 
     def reach(interval: Interval, shape: tuple[int, ...]) -> ChannelRange:
         return _of_values([sums(code, shape) for code in interval], facts.channels)
 
     def shifted(found: ChannelRange, shape: tuple[int, ...]) -> ChannelRange:
-        offset = op.rounding_offset(_filled(x, 0, shape), *rest)  # type: ignore[arg-type]
+        offset = op.rounding_offset(_filled(x, 0, shape), *rest)
         return ChannelRange.of(*(end + offset for end in found.range), channels=found.channels)
 
     exact = bool(sums(1, one).max() == sums(1, many).max())

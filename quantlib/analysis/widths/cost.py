@@ -14,10 +14,8 @@ from quantlib.analysis.widths.facts import walk
 from quantlib.analysis.widths.table_costs import look_up_complexity
 from quantlib.core.tensor import Tensor
 from quantlib.core.widths import bit_width
-from quantlib.ops.arithmetic import Div, Mul
-from quantlib.ops.base import WeightedOp
-from quantlib.ops.linear import Gemm
-from quantlib.ops.pooling import MaxPool
+from quantlib.ops.base import MixingOp, WeightedOp
+from quantlib.ops.registry import ONNX_OPS_TO_QUANTIZED_IMPL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -243,7 +241,7 @@ def _macs(facts: LayerFacts) -> int:
             for sizes in (facts.shapes[0], facts.shapes[1], facts.output_shape)
         )
         return op.macs(w, x, output) or 0
-    return _elements(facts.output_shape) if isinstance(op, Mul) else 0
+    return _elements(facts.output_shape) if op.multiplies else 0
 
 
 def _elements(sizes: Sizes) -> int:
@@ -279,7 +277,7 @@ def _table_width(layer: LayerBudget) -> int:
     """Return the width of what enters the tables behind an accumulator, bits."""
     behind = [part for part in layer.parts if part.name in _ENTERS]
     if layer.rounding is not None:
-        if layer.op_type in _OFFSET_AFTER_ROUNDING and behind:
+        if _adds_offset_last(layer) and behind:
             return (behind[0].seen or behind[0].weights).width_bits
         return _rounded_width(layer)
     if behind:
@@ -293,13 +291,15 @@ def _rounded_width(layer: LayerBudget) -> int:
     if layer.seen is None:
         return layer.rounding.width_bits
     behind = [part.seen for part in layer.parts if part.name in _ENTERS and part.seen is not None]
-    offset_first = layer.op_type not in _OFFSET_AFTER_ROUNDING
+    offset_first = not _adds_offset_last(layer)
     before = behind[0] if behind and offset_first else layer.seen
     return max(1, before.width_bits - layer.rounding.lsbs_to_remove)
 
 
-_OFFSET_AFTER_ROUNDING = frozenset({"Mul", "Div"})
-"""Operators whose constant term is added to the accumulator after it was rounded."""
+def _adds_offset_last(layer: LayerBudget) -> bool:
+    """Tell whether a constant term is added to the accumulator after it was rounded."""
+    op_class = ONNX_OPS_TO_QUANTIZED_IMPL[layer.op_type]
+    return issubclass(op_class, MixingOp) and op_class.adds_offset_last
 
 
 def _inside(facts: LayerFacts, budget: LayerBudget | None) -> list[LookUps]:
@@ -307,32 +307,12 @@ def _inside(facts: LayerFacts, budget: LayerBudget | None) -> list[LookUps]:
     op, name = facts.op, facts.name
     variables = [x for _, x in facts.variables()]
     accumulators = _elements(facts.output_shape)
+    sizes = [_elements(shape) for shape in facts.shapes]
     lsbs = facts.layer.lsbs_to_remove
     found = [LookUps(name, "rounding", accumulators * lsbs, 1)] if lsbs else []
-    if isinstance(op, MaxPool):
-        count = accumulators * int(np.prod(op.window.kernel))
-        return [*found, LookUps(name, "maximum", count, variables[0].n_bits + 1)]
-    if not isinstance(op, Mul | Div | Gemm) or len(variables) < 2:
-        return found
-    width = max(x.n_bits for x in variables) + 1
-    found.append(LookUps(name, "product", 2 * (_macs(facts) or accumulators), width))
-    if isinstance(op, Mul):
-        sizes = [_elements(shape) for shape in facts.shapes[:2]]
-        inner = sum(n * bits for n, bits in zip(sizes, op.factor_lsbs, strict=True))
-    else:
-        inner = _macs(facts) * sum(op.factor_lsbs or ()) if isinstance(op, Gemm) else 0
-    if inner:
-        found.append(LookUps(name, "rounding", inner, 1))
-    if lsbs and isinstance(op, Mul | Div) and _constant_term(op, variables):
+    inner = op.inner_look_ups(variables, sizes=sizes, outputs=accumulators, products=_macs(facts))
+    found += [LookUps(name, *entry) for entry in inner if entry.elements]
+    if lsbs and len(variables) > 1 and op.last_offset(variables):
         entering = _rounded_width(budget) if budget is not None and budget.rounding else 0
         found.append(LookUps(name, "offset", accumulators, entering))
     return found
-
-
-def _constant_term(op: Mul | Div, factors: list[Tensor]) -> int:
-    """Return what is added to the rounded product of two tensors: their zero points' product."""
-    first = factors[0].quantizer
-    second = factors[1].quantizer if isinstance(op, Mul) else op.inverse
-    assert second is not None
-    za, zb = (int(np.ravel(grid.zero_point)[0]) for grid in (first, second))
-    return za * zb

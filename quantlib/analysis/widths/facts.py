@@ -16,9 +16,7 @@ from quantlib.execution.calls import rows_together
 from quantlib.execution.input_grids import deciding_reader
 from quantlib.execution.layer import real_values
 from quantlib.execution.treatments import plan
-from quantlib.ops.arithmetic import Mul
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp
-from quantlib.ops.linear import Gemm
 from quantlib.ops.movers import Concat, common_grid
 
 if TYPE_CHECKING:
@@ -26,7 +24,8 @@ if TYPE_CHECKING:
 
     from quantlib.arrays import AnyArray
     from quantlib.core.config import QuantizationConfig
-    from quantlib.execution.layer import QuantizedLayer, Value
+    from quantlib.core.tensor import Value
+    from quantlib.execution.layer import QuantizedLayer
     from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
 
@@ -332,7 +331,7 @@ class _Walk:
         copy their factors by a table each; behind a table that copy is part of it.
         """
         op = layer.op
-        copies = isinstance(op, Mul) or (isinstance(op, Gemm) and not {0, 1} & set(layer.constants))
+        copies = isinstance(op, MixingOp) and op.copies_factors(layer.constants)
         for i, name in enumerate(layer.node.inputs):
             given, used = arguments[i], operands[i]
             if i in layer.constants or not (isinstance(given, Tensor) and isinstance(used, Tensor)):

@@ -18,7 +18,6 @@ from quantlib.core.widths import bit_width
 from quantlib.errors import OptionsError
 from quantlib.execution.weights import quantized_weight
 from quantlib.ops.base import MixingOp, WeightedOp
-from quantlib.ops.conv_transpose import ConvTranspose
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -196,6 +195,8 @@ def _products(
     """Return the widths of weighted sums; None for other operators."""
     if not has_weights(facts):
         return None
+    op = facts.op
+    assert isinstance(op, WeightedOp)
     (position, _), *_ = facts.variables()
     found = np.zeros((len(weight_bits), len(activation_bits)), dtype=np.int64)
     columns, ranges = [], []
@@ -205,9 +206,7 @@ def _products(
         except OptionsError:
             continue
         zero_point = int(np.asarray(operand.quantizer.zero_point))
-        # the second factor, and what is convolved transposed, enter without it
-        centred = position == 1 or isinstance(facts.op, ConvTranspose)
-        shift = zero_point if centred else 0
+        shift = zero_point if op.enters_centred(position) else 0
         low, high = int(operand.codes.min()) - shift, int(operand.codes.max()) - shift
         columns.append(j)
         ranges.append((low, high, zero_point))

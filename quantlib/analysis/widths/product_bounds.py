@@ -24,10 +24,10 @@ from quantlib.analysis.widths.linear_forms import (
     of_transposed,
 )
 from quantlib.analysis.widths.ranges import Bounds, ChannelRange, Part
-from quantlib.execution.intermediates import weight_zero_points
 from quantlib.ops import kernels
 from quantlib.ops.conv import Conv
 from quantlib.ops.conv_transpose import ConvTranspose
+from quantlib.ops.inside import weight_zero_points
 from quantlib.ops.linear import Gemm
 
 if TYPE_CHECKING:

@@ -10,10 +10,8 @@ import numpy as np
 from quantlib.analysis.widths.ranges import ChannelRange
 from quantlib.arrays import exact_integers
 from quantlib.core.tensor import Tensor
-from quantlib.ops.base import WeightedOp
 from quantlib.ops.kernels import round_low_bits
 from quantlib.ops.linear import Gemm
-from quantlib.ops.pooling import AveragePool
 
 if TYPE_CHECKING:
     from quantlib.analysis.widths.facts import LayerFacts
@@ -94,7 +92,7 @@ def offset_range(facts: LayerFacts, accumulator: ChannelRange) -> ChannelRange:
         fan_in = facts.shapes[0][0 if op.transA else -1] or facts.rows
         ends = [fan_in * za * (zb - int(code)) for code in (b.codes.min(), b.codes.max())]
         return ChannelRange.of(low + min(ends), high + max(ends))
-    offset = int(np.ravel(op.rounding_offset(*facts.at_zero()))[0])  # type: ignore[arg-type]
+    offset = int(np.ravel(op.rounding_offset(*facts.at_zero()))[0])
     return ChannelRange.of(low + offset, high + offset)
 
 
@@ -125,17 +123,11 @@ def accumulator_scale(facts: LayerFacts) -> AnyArray:
     float64 array, one-dimensional
         One value, or one per output channel or window.
     """
-    op = facts.op
-    if isinstance(op, WeightedOp):
-        a, b = (o.quantizer for o in facts.operands[:2] if isinstance(o, Tensor))
-        alpha = op.alpha if isinstance(op, Gemm) else 1.0
-        return np.ravel(np.asarray(a.scale * b.scale * alpha, dtype=np.float64))
-    operands = facts.at_zero()
-    if not isinstance(op, AveragePool):
-        params = op.output_params(*operands)  # type: ignore[arg-type]
-        if params is not None:
-            return np.ravel(np.asarray(params.scale, dtype=np.float64))
+    op, operands = facts.op, facts.at_zero()
+    params = op.output_params(*operands)
+    if params is not None:
+        return np.ravel(np.asarray(params.scale, dtype=np.float64))
     output = facts.layer.output_grid()
-    sums = op.accumulate(*operands, output=output)  # type: ignore[arg-type]
-    real, next_real = (op.dequantize(sums + i, *operands, output=output) for i in (0, 1))  # type: ignore[arg-type]
+    sums = op.accumulate(*operands, output=output)
+    real, next_real = (op.dequantize(sums + i, *operands, output=output) for i in (0, 1))
     return np.ravel(next_real - real)

@@ -284,7 +284,7 @@ def test_impulses_have_the_bounds_of_a_linear_operator(case: str, shift: float) 
     size = int(np.prod(shape))
     codes = np.concatenate([np.zeros((1, size)), np.eye(size)]).reshape(-1, *shape)
     constants = (layer.constants[i] for i in sorted(layer.constants))
-    made = layer.op.accumulate(Tensor(grid, codes=codes), *constants, output=None)  # type: ignore[arg-type]
+    made = layer.op.accumulate(Tensor(grid, codes=codes), *constants, output=None)
     matrix = (made[1:] - made[0]).reshape(size, -1)
     highest = made[0].ravel() + np.where(matrix > 0, matrix * grid.qmax, matrix * grid.qmin).sum(0)
     lowest = made[0].ravel() + np.where(matrix > 0, matrix * grid.qmin, matrix * grid.qmax).sum(0)
