@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from quantlib.arrays import FLOAT32_EXACT, FLOAT64_EXACT
 from quantlib.core.rounding import Rounding
 from quantlib.export.formats import ExportFormat, Refusal, raise_refusals, register
 from quantlib.export.integers import compare_integers, island_refusals
+from quantlib.export.onnx_nodes import Nodes
 from quantlib.export.onnx_windows import window_index
 from quantlib.graph.runtime import open_session, optimized_session
 from quantlib.program import steps
@@ -77,16 +78,12 @@ def integer_model(module: QuantizedModule) -> onnx.ModelProto:
     return _Writer(program).model(module)
 
 
-class _Writer:
-    """The nodes and constants so far."""
+class _Writer(Nodes):
+    """The program's steps, written one after another."""
 
     def __init__(self, program: IntegerProgram) -> None:
+        super().__init__()
         self.program = program
-        self.nodes: list[onnx.NodeProto] = []
-        self.constants: list[onnx.TensorProto] = []
-        self.known: dict[tuple[Any, ...], str] = {}
-        self.types: dict[str, int] = {}
-        self.count = 0
 
     def model(self, module: QuantizedModule) -> onnx.ModelProto:
         """Write all steps and outputs."""
@@ -122,49 +119,7 @@ class _Writer:
         onnx.checker.check_model(model, full_check=True)
         return model
 
-    # -- nodes ----------------------------------------------------------------------------------
-
-    def node(
-        self, op_type: str, inputs: Sequence[str], kind: int, *, name: str = "", **attributes: Any
-    ) -> str:
-        """Add a node; return its output."""
-        self.count += 1
-        result = name or f"{op_type.lower()}.{self.count}"
-        self.nodes.append(
-            helper.make_node(op_type, list(inputs), [result], f"n{self.count}", **attributes)
-        )
-        self.types[result] = kind
-        return result
-
-    def op(self, op_type: str, *inputs: str, **attributes: Any) -> str:
-        """Add a node whose result has the type of its first input."""
-        return self.node(op_type, inputs, self.types[inputs[0]], **attributes)
-
-    def constant(self, array: AnyArray) -> str:
-        """Add a constant, once."""
-        array = np.asarray(array, order="C")
-        key = ("constant", array.dtype.str, array.shape, array.tobytes())
-        if key not in self.known:
-            self.count += 1
-            name = f"constant.{self.count}"
-            self.constants.append(numpy_helper.from_array(array, name))
-            self.types[name] = helper.np_dtype_to_tensor_dtype(array.dtype)
-            self.known[key] = name
-        return self.known[key]
-
-    def number(self, value: float, like: str) -> str:
-        """Add a constant of the type of a tensor."""
-        kind = helper.tensor_dtype_to_np_dtype(self.types[like])
-        return self.constant(np.asarray(value, dtype=kind))
-
-    def cast(self, tensor: str, kind: int) -> str:
-        """Return a tensor in a type, converted once."""
-        if self.types[tensor] == kind:
-            return tensor
-        key = ("cast", tensor, kind)
-        if key not in self.known:
-            self.known[key] = self.node("Cast", [tensor], kind, to=kind)
-        return self.known[key]
+    # -- tensors of the program -----------------------------------------------------------------
 
     def tensor(self, name: str) -> str:
         """Return what a step of the program has made."""
@@ -178,10 +133,6 @@ class _Writer:
     def exact(self, name: str, bound: int) -> str:
         """Return a step's tensor in the cheapest type in which sums to a bound are exact."""
         return self.cast(self.tensor(name), _exact_type(bound))
-
-    def shaped(self, tensor: str, *sizes: int) -> str:
-        """Give a tensor another shape behind the batch axis."""
-        return self.op("Reshape", tensor, self.constant(np.array([-1, *sizes], dtype=np.int64)))
 
     # -- steps ----------------------------------------------------------------------------------
 
@@ -449,15 +400,11 @@ class _Writer:
         for level in reversed(range(depth)):
             half = 2**level
             probe = self.op("Add", place, self.number(half - 1, x))
-            above = self.node("GreaterOrEqual", [x, self.op_of(edges, probe)], TensorProto.BOOL)
+            above = self.node("GreaterOrEqual", [x, self.taken(edges, probe)], TensorProto.BOOL)
             moved = self.op("Mul", self.cast(above, kind), self.number(half, x))
             place = self.op("Add", place, moved)
         entries = self.constant(_stored(values.ravel()))
         return self.node("Gather", [entries, place], self.types[entries], axis=0)
-
-    def op_of(self, table: str, index: str) -> str:
-        """Gather entries of a one-dimensional table."""
-        return self.node("Gather", [table, index], self.types[table], axis=0)
 
     @made.register(steps.Move)
     def _(self, step: steps.Move) -> str:
