@@ -55,3 +55,21 @@ def mlp(features: int = 6, hidden: int = 8, classes: int = 3) -> onnx.ModelProto
             "b2": normal(classes, seed=3),
         },
     )
+
+
+def residual(layers: int, *, width: int = 8, seed: int = RNG_SEED) -> onnx.ModelProto:
+    """Blocks of Gemm, Relu, Gemm and an Add around them; two integer products each."""
+    rng = np.random.default_rng(seed)
+    nodes, constants, last = [], {}, "x"
+    for i in range(layers // 2):
+        constants[f"u{i}"] = (0.7 * rng.normal(size=(width, width))).astype(np.float32)
+        constants[f"v{i}"] = (0.4 * rng.normal(size=(width, width))).astype(np.float32)
+        result = "y" if i == layers // 2 - 1 else f"h{i}"
+        nodes += [
+            helper.make_node("Gemm", [last, f"u{i}"], [f"a{i}"], f"/layer.{i}/fc1/Gemm"),
+            helper.make_node("Relu", [f"a{i}"], [f"r{i}"], f"/layer.{i}/Relu"),
+            helper.make_node("Gemm", [f"r{i}", f"v{i}"], [f"b{i}"], f"/layer.{i}/fc2/Gemm"),
+            helper.make_node("Add", [f"b{i}", last], [result], f"/layer.{i}/Add"),
+        ]
+        last = result
+    return build(nodes, inputs={"x": ["batch", width]}, outputs=["y"], constants=constants)

@@ -37,6 +37,7 @@ _MENU = (
     ("layers", "Layers", ":material/layers:", "Which layers need their bits?"),
     ("sweep", "Sweep", ":material/grid_on:", "Which widths and signs keep the accuracy?"),
     ("compare", "Compare", ":material/compare_arrows:", "What does quantization change?"),
+    ("graph", "Graph", ":material/account_tree:", "Where in the model does it happen?"),
     ("export", "Export", ":material/download:", "Take the configuration away."),
 )
 
@@ -103,6 +104,11 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
             headlines.draw(current, card)
         return current
     return None
+
+
+def headline(current: Current) -> None:
+    """Draw the headline figures, for a screen that has something to show before they are known."""
+    headlines.draw(current, engine.data_card(current.source))
 
 
 def _sidebar() -> None:

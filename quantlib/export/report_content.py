@@ -49,7 +49,8 @@ def configuration_report(
         Formats that were run again, by title.
     figures : mapping of str to Figure, optional
         Drawn by whoever can draw, by slot: ``widths`` (accumulators), ``sqnr`` (along the graph),
-        ``outputs`` (float against dequantized), ``errors``, ``look_ups``; others are not shown.
+        ``outputs`` (float against dequantized), ``errors``, ``look_ups``, ``graph`` (the model);
+        others are not shown.
     scripts : sequence of str
         What the figures need.
 
@@ -81,7 +82,7 @@ def configuration_report(
             _in(drawn, "sqnr"),
         ),
         Section("Configuration", (), (_choices(config),), code=config.to_json()),
-        Section("Model", _model_lines(bench), (_nodes(bench),)),
+        Section("Model", _model_lines(bench), (_nodes(bench),), _in(drawn, "graph")),
         Section("Data", _data_lines(bench)),
     ]
     if proofs:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from quantlib.analysis.attribution import sensitivity as attribution
+from quantlib.analysis.attribution.partial_run import is_integer
 from quantlib.analysis.search import search as searches
 from quantlib.questions.registry import Question, Stream
 
@@ -31,6 +33,44 @@ def sensitivity(bench: Workbench, config: QuantizationConfig) -> Sensitivity:
         return attribution.sensitivity(
             bench.module(config), bench.float_model, bench.data.labels, executor=executor
         )
+
+
+@dataclass(frozen=True, slots=True)
+class SensitivityProgress:
+    """How far layers have been measured.
+
+    Parameters
+    ----------
+    done, total : int
+        Layers.
+    found : Sensitivity or None
+        The answer, once all are.
+    """
+
+    done: int
+    total: int
+    found: Sensitivity | None = None
+
+
+@Stream
+def measured_sensitivity(
+    bench: Workbench, go_on: GoOn, config: QuantizationConfig
+) -> Iterator[SensitivityProgress]:
+    """Measure what `sensitivity` returns, layer by layer; the answer comes last."""
+    module, reference, labels = bench.module(config), bench.float_model, bench.data.labels
+    total = sum(is_integer(layer) for layer in module.layers)
+    effects, measured = [], set()
+    yield SensitivityProgress(0, total)
+    with ThreadPoolExecutor(WORKERS) as executor:
+        for effect in attribution.sensitivities(module, reference, labels, executor=executor):
+            if not go_on():
+                return
+            effects.append(effect)
+            if effect.layer not in measured:
+                measured.add(effect.layer)
+                yield SensitivityProgress(len(measured), total)
+    found = attribution.gathered(effects, module, reference, labels)
+    yield SensitivityProgress(total, total, found)
 
 
 @Stream

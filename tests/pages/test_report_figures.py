@@ -15,7 +15,7 @@ CONFIG = ql.QuantizationConfig.from_n_bits(4)
 def test_a_report_holds_the_screens_charts_and_fetches_nothing(name: str) -> None:
     bench = sample(name).bench
     figures = report_figures(bench, CONFIG)
-    assert set(figures) == {"outputs", "errors", "sqnr", "widths", "look_ups"}
+    assert set(figures) == {"outputs", "errors", "sqnr", "widths", "look_ups", "graph"}
     page = configuration_report(bench, CONFIG, figures=figures, scripts=report_scripts())
     assert fetches(page) == ()
     assert len(page.encode()) < MAX_BYTES

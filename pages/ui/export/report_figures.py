@@ -9,14 +9,22 @@ from plotly.offline import get_plotlyjs
 
 from pages.ui import text
 from pages.ui.charts import budgets, layers, outputs, theme
+from pages.ui.graph import painting
+from pages.ui.graph.painting import Measure
+from pages.ui.graph.picture import FOLDED_FROM, lay, picture
+from quantlib.analysis.blocks import folded
 from quantlib.analysis.evaluation import evaluate
+from quantlib.analysis.widths.criterion import Criterion
 from quantlib.export.report import Figure
 from quantlib.export.report_content import configuration_report
-from quantlib.questions import bitwidths
+from quantlib.questions import bitwidths, graph
 
 if TYPE_CHECKING:
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
+
+ROW_HEIGHT, MAX_GRAPH_HEIGHT = 58, 4000
+"""Pixels of one layer of the graph, and at most of all."""
 
 
 def report(bench: Workbench, config: QuantizationConfig) -> bytes:
@@ -28,7 +36,7 @@ def report(bench: Workbench, config: QuantizationConfig) -> bytes:
 def report_figures(bench: Workbench, config: QuantizationConfig) -> dict[str, Figure]:
     """Return the figures of a report on a configuration, by slot.
 
-    The charts are those of Bit widths, Compare and Layers; plotly.js, which they need, comes
+    The charts are those of Bit widths, Compare, Graph and Layers; plotly.js, which they need, comes
     once from `report_scripts`.
     """
     found = evaluate(bench, config)
@@ -37,6 +45,7 @@ def report_figures(bench: Workbench, config: QuantizationConfig) -> dict[str, Fi
         "outputs": (outputs.scatter(found.scatter), "Float against dequantized outputs."),
         "errors": (outputs.error_histogram(found), "Errors of the outputs."),
         "sqnr": (layers.sqnr_along_graph(found), "SQNR of each operator's output."),
+        "graph": _model_graph(bench, config),
     }
     budget = bitwidths.budget(bench, config)
     if budget.layers:
@@ -50,6 +59,22 @@ def report_figures(bench: Workbench, config: QuantizationConfig) -> dict[str, Fi
         slot: Figure(_markup(figure, f"figure-{slot}"), caption)
         for slot, (figure, caption) in charts.items()
     }
+
+
+def _model_graph(bench: Workbench, config: QuantizationConfig) -> tuple[go.Figure, str]:
+    """Return the whole model as a graph, and what it shows; large ones with folded blocks."""
+    structure = graph.structure(bench)
+    diagram = structure.diagram
+    caption = "The model; framed is what can leave the limit for some input."
+    if len(diagram.vertices) >= FOLDED_FROM:
+        diagram = folded(diagram, structure.blocks)
+        caption += " Blocks that repeat are folded."
+    figures = graph.figures(bench, config, Criterion.ANY_INPUT)
+    paint = painting.paint(diagram, Measure.TREATMENT, structure, figures)
+    layout = lay(diagram)
+    rows = int(layout.y.max(initial=0.0)) + 1
+    height = min(MAX_GRAPH_HEIGHT, 60 + ROW_HEIGHT * rows)
+    return picture(diagram, layout, paint, whole=True, height=height), caption
 
 
 def report_scripts() -> tuple[str, ...]:

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import engine, settings, state, tables, text
+from pages.ui import settings, state, tables, text
 from pages.ui.charts import searches, theme
-from pages.ui.layers import editing
+from pages.ui.layers import asking, editing
 from pages.ui.layers import tables as layer_tables
 from quantlib.analysis.attribution.sensitivity import Part
 from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
-from quantlib.questions import compare, layers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,15 +33,9 @@ def sensitivity(current: Current) -> None:
         help="Which of its operands are quantized.",
     )
     part = Part(words) if words in set(Part) else Part.BOTH
-    products = current.ask_of_output(compare.ledger_products, current.config)
-    known = engine.is_known(current.led(), layers.sensitivity, current.config)
-    if products > compare.AT_ONCE and not known:
-        seconds = products * compare.SECONDS_PER_PRODUCT
-        st.caption(f"This model is large: running each layer alone takes about {seconds:,.0f} s.")
-        if not st.button("Run each layer alone", key="layers.run", type="primary"):
-            return
-    with st.spinner("Running each layer alone"):
-        found = current.ask_of_output(layers.sensitivity, current.config)
+    found = asking.sensitivity(current, key="layers.run")
+    if found is None:
+        return
     st.plotly_chart(
         searches.tornado(found, part, text.places(current.evaluation())),
         key="layers.tornado",

@@ -23,7 +23,7 @@ from quantlib.core import metrics
 from quantlib.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from concurrent.futures import Executor
 
     from quantlib.analysis.attribution.partial_run import PartialRun
@@ -176,6 +176,17 @@ def sensitivity(
 ) -> Sensitivity:
     """Measure every layer; see `sensitivities`."""
     effects = list(sensitivities(module, float_model, labels, executor=executor))
+    return gathered(effects, module, float_model, labels)
+
+
+def gathered(
+    effects: Iterable[Effect],
+    module: QuantizedModule,
+    float_model: FloatModel,
+    labels: AnyArray | None,
+) -> Sensitivity:
+    """Return effects, in whatever order they were ready, as one value."""
+    effects = list(effects)
     order = {layer.name: i for i, layer in enumerate(module.layers)}
     effects.sort(key=lambda e: (order[e.layer], list(Direction).index(e.direction)))
     y_float = float_model.output()

@@ -1,0 +1,1 @@
+"""What the Graph screen draws and tabulates."""

@@ -1,0 +1,36 @@
+"""The sensitivity of all layers: at once for quick models, else when it is asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import streamlit as st
+
+from pages.ui import engine
+from quantlib.questions import compare, layers
+
+if TYPE_CHECKING:
+    from pages.ui.current import Current
+    from quantlib.analysis.attribution.sensitivity import Sensitivity
+
+
+def sensitivity(current: Current, *, key: str) -> Sensitivity | None:
+    """Return what each layer does alone, with progress; None while nobody has asked for it."""
+    source, config = current.led(), current.config
+    known = engine.is_known(source, layers.measured_sensitivity, config)
+    products = current.ask_of_output(compare.ledger_products, config)
+    if products > compare.AT_ONCE and not known:
+        seconds = products * compare.SECONDS_PER_PRODUCT
+        st.caption(f"This model is large: running each layer alone takes about {seconds:,.0f} s.")
+        if not st.button("Run each layer alone", key=key, type="primary"):
+            return None
+    bar = None if known else st.progress(0.0, "Running each layer alone")
+    found = None
+    for step in engine.each(source, layers.measured_sensitivity, config):
+        found = step.found
+        if bar is not None:
+            share = step.done / max(1, step.total)
+            bar.progress(share, f"Running each layer alone: {step.done} of {step.total}")
+    if bar is not None:
+        bar.empty()
+    return found
