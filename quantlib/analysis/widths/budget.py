@@ -123,6 +123,11 @@ class LayerBudget:
         """Tell whether what counts is within the limit."""
         return self.counted_bits(criterion) <= self.limit_bits
 
+    def headroom_by(self, criterion: Criterion) -> float | None:
+        """Return the limit less what counts, in fractions of a bit; None without data to see."""
+        found = self.counted(criterion)
+        return None if found is None else found.headroom_bits(self.limit_bits)
+
     @property
     def intermediate_width_bits(self) -> int:
         """Width of the widest of accumulator and parts, for all inputs on the grid."""
