@@ -134,9 +134,10 @@ class QuantizedModule:
             Codes of the outputs; accumulators where the last operator is Gemm, MatMul or Conv.
         """
         outputs = self._call_by_call(
-            self._checked_codes(q_x), lambda call: self._run(self._enter_codes(call))
+            self._checked_codes(q_x),
+            lambda call: tuple(map(_codes_of, self._run(self._enter_codes(call)))),
         )
-        return _one_or_all(tuple(_codes_of(output) for output in outputs))
+        return _one_or_all(outputs)  # type: ignore[arg-type]
 
     def dequantize_output(self, *q_y: AnyArray) -> FloatArray | tuple[FloatArray, ...]:
         """Return the real values (float64) of output codes."""
