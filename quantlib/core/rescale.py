@@ -7,18 +7,18 @@ line that rounds to the same code on both sides of every step does the same in f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib.core.blocks import Scratch, along, blocks
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from quantlib.arrays import AnyArray, Codes, FloatArray
-
-BLOCK = 1 << 14
-"""Values that go through all passes together: 128 KiB of float64, which the caches hold."""
 
 MOST_STEPS = 1 << 12
 """Most codes of a grid for which a line is proven."""
@@ -50,43 +50,54 @@ class Rescale:
     def __call__(self, integers: Codes, dtype: AnyArray | type) -> Codes:
         """Return the codes in a carrier, shape of `integers`; all passes on a block at a time."""
         result = np.empty(integers.shape, dtype=dtype)  # type: ignore[arg-type]
-        rank = integers.ndim
-        slope, offset = (
-            np.broadcast_to(part, np.broadcast_shapes(part.shape, (1,) * rank))
-            for part in (self.slope, self.offset)
-        )
-        scratch: dict[tuple[int, ...], AnyArray] = {}
+        slope, offset = (along(p, integers.shape) for p in (self.slope, self.offset))
+        work = Scratch(self.slope.dtype)
         for part in blocks(integers.shape):
-            place = tuple(
-                p if size > 1 else slice(None)
-                for p, size in zip(part, slope.shape, strict=True)
-            )
-            x, out = integers[part], result[part]
-            if x.shape not in scratch:
-                scratch[x.shape] = np.empty(x.shape, dtype=slope.dtype)
-            work = scratch[x.shape]
-            work[...] = x
-            work *= slope[place]
-            work += offset[place]
-            np.rint(work, out=work)
-            out[...] = work  # a code beyond the ends stays beyond them in float32
-            np.clip(out, self.low, self.high, out=out)
+            x = integers[part]
+            line = work.like(x)
+            line[...] = x
+            line *= slope(part)
+            line += offset(part)
+            codes = result[part]
+            np.rint(line, out=codes, casting="same_kind")
+            codes.clip(self.low, self.high, out=codes)  # what is beyond stays beyond in float32
         return result
 
 
-def blocks(shape: tuple[int, ...], size: int = BLOCK) -> list[tuple[slice, ...]]:
-    """Return slices that cut an array into contiguous blocks of about so many values."""
-    found: list[tuple[slice, ...]] = [tuple(slice(None) for _ in shape)]
-    for axis, length in enumerate(shape):
-        inner = int(np.prod(shape[axis + 1 :], dtype=np.int64))
-        if length * inner <= size:
-            break
-        step = max(1, size // max(1, inner))
-        cuts = [slice(start, start + step) for start in range(0, length, step)]
-        found = [(*part[:axis], cut, *part[axis + 1 :]) for part in found for cut in cuts]
-        if step > 1 or inner <= size:
-            break
-    return found
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A function of integers from `low` on, by its values.
+
+    Parameters
+    ----------
+    low : int
+        The first integer.
+    entries : array, (width, *unit)
+        Values at each integer; `unit` broadcasts against the integers.
+    """
+
+    low: int
+    entries: AnyArray
+
+    def __call__(self, integers: Codes, dtype: AnyArray | type) -> Codes:
+        """Return the values at integers, all of which the table has, in a carrier."""
+        width, *unit = self.entries.shape
+        kinds = math.prod(unit)
+        flat = np.ascontiguousarray(self.entries, dtype=dtype).reshape(-1)  # type: ignore[call-overload]
+        first = np.arange(kinds).reshape(unit or ()) - self.low * kinds
+        result = np.empty(integers.shape, dtype=dtype)  # type: ignore[arg-type]
+        start = along(first if kinds > 1 else first.reshape(()), integers.shape)
+        work = Scratch(np.intp)
+        for part in blocks(integers.shape):
+            x = integers[part]
+            place = work.like(x)
+            place[...] = x
+            if kinds > 1:
+                place *= kinds
+            place += start(part)
+            # the mode that does not stop to raise; no place is outside
+            np.take(flat, place, out=result[part], mode="clip")
+        return result
 
 
 def line_of(

@@ -86,6 +86,11 @@ class Tensor:
         return self._codes
 
     @property
+    def is_clipped(self) -> bool:
+        """Whether the codes are known to lie on the grid."""
+        return self._clipped
+
+    @property
     def magnitude(self) -> int:
         """A bound of the codes' absolute values: the grid's, or measured for given codes."""
         if self._clipped:

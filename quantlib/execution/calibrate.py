@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.calls import calls, n_samples
+from quantlib.execution.deferred import regridded
 from quantlib.execution.input_grids import input_grid
 from quantlib.execution.input_ranges import InputMeasure
 from quantlib.execution.layer import QuantizedLayer, Value, real_values
@@ -189,6 +191,9 @@ class Calibration:
         layer, on_integers = self._uncalibrated(node, node_plan, key)
         in_float = isinstance(layer.op, FloatOp)
         measured = Measured(layer, self.float_ranges, estimates=self.estimates)
+        deferred = self._deferred(layer, measured)
+        if deferred is not None:
+            return deferred
         results: list[tuple[Kept | None, ...]] = []
         for i, values in enumerate(self._inputs(node)):
             found = layer.op.float_results(*real_values(layer.arguments(values)))
@@ -206,6 +211,28 @@ class Calibration:
             outputs = self._shelved(self._wrapped(layer, results), rounded=rounded)
             return _Done(layer, outputs, measured.statistics)
         layer, outputs = self._integers(layer, results)
+        return _Done(layer, outputs, measured.statistics)
+
+    def _deferred(self, layer: QuantizedLayer, measured: Measured) -> _Done | None:
+        """Calibrate a float operator by the ends of its input alone; None where it takes all data.
+
+        Its result is an ordered function of codes, of which nobody asks more than its range.
+        """
+        op = layer.op
+        if not isinstance(op, FloatOp) or self.n_pieces > 1 or self.estimates or self.alone:
+            return None
+        if op.clips_outliers or layer.treatment is not Treatment.LOOKUP:
+            return None
+        (values,) = self._inputs(layer.node)
+        arguments = layer.arguments(values)
+        origin = layer.deferred(arguments)
+        ends = None if origin is None else origin.extremes()
+        if origin is None or ends is None or not np.all(np.isfinite(ends)):
+            return None
+        measured.add([np.array(ends)])
+        grids = self._output_grids(layer, measured, [(None,)], on_integers=True)
+        layer = dataclasses.replace(layer, outputs=grids)
+        outputs = self._shelved([layer.on_outputs(origin, arguments)])
         return _Done(layer, outputs, measured.statistics)
 
     def _check_rows(self, piece: int, results: tuple[AnyArray | None, ...]) -> None:
@@ -264,8 +291,9 @@ class Calibration:
         return layer, bool(tensors)
 
     def _goes_below_zero(self, name: str) -> bool:
-        values = (kept.get() for kept in self.pieces[name])
-        return any(v.values.min(initial=0) < 0 for v in values if isinstance(v, Tensor))
+        values = (kept.get() for kept in self.pieces[name])  # one at a time in memory
+        tensors = (v for v in values if isinstance(v, Tensor) and math.prod(v.shape))
+        return any(v.extremes()[0] < 0 for v in tensors)
 
     def _input_measures(self, node: Node, op_class: type) -> dict[int, InputMeasure]:
         """Return what the variable inputs of an integer operator were measured to hold."""
@@ -376,7 +404,9 @@ class Calibration:
                     continue
                 if rounded and isinstance(value, Tensor):
                     # values on the grid; codes clip to the width the tensor is labelled with
-                    value = Tensor(value.quantizer, values=value.rounded().values)
+                    value = regridded(value)
+                    if self.n_pieces > 1:
+                        value = Tensor(value.quantizer, values=value.values)
                 column.append(self._put(value))
         return columns
 
@@ -394,8 +424,10 @@ def _size_of(done: _Done) -> int:
     """Return about how many bytes a calibrated layer keeps alive."""
     values = [kept.get() for column in done.outputs for kept in column or ()]
     values += [value for value in done.layer.constants.values() if isinstance(value, Tensor)]
-    arrays = (value.values if isinstance(value, Tensor) else value for value in values)
-    return sum(array.nbytes for array in arrays) + 4096
+    # a tensor's reals may not be computed yet, and will be with its readers
+    return 4096 + sum(
+        8 * math.prod(v.shape) if isinstance(v, Tensor) else v.nbytes for v in values
+    )
 
 
 def _taken(kept: tuple[Kept | None, ...]) -> tuple[AnyArray | None, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.arrays import carrier
-from quantlib.core.rescale import MOST_STEPS, Rescale, line_of
+from quantlib.core.rescale import MOST_STEPS, Rescale, Table, line_of
 from quantlib.core.rounding import Rounding
 from quantlib.core.tensor import Tensor
 
@@ -29,11 +29,14 @@ if TYPE_CHECKING:
     Reals: TypeAlias = Callable[[Codes], FloatArray]
     """Integers to the real values that they stand for, element by element."""
 
-WORTH = 4
-"""A line is looked for where the data have this many times the values that its proof takes."""
+VISITS = 6
+"""Values per code and channel that a proof evaluates, roughly.
 
-_VISITS = 4
-"""Values per code and channel that a proof evaluates, roughly."""
+A line is looked for once as many values went by: it then never costs more than was spent before.
+"""
+
+FIXED = 1 << 19
+"""Values that are as much work as the calls of NumPy that a proof takes, however few its points."""
 
 
 @dataclass(slots=True, eq=False)
@@ -46,10 +49,13 @@ class Lines:
         The line of a function, by its steps and grid; None where there is none.
     units : dict
         The shape along which a function changes, by its steps and the integers' shape.
+    passed : dict
+        How many values went through a function without a line.
     """
 
-    found: dict[Hashable, Rescale | None] = field(default_factory=dict)
+    found: dict[Hashable, Rescale | Table | None] = field(default_factory=dict)
     units: dict[Hashable, tuple[int, ...] | None] = field(default_factory=dict)
+    passed: dict[Hashable, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +74,8 @@ class Origin:
         What is known of functions of these integers; kept with the layer that makes them.
     base : callable
         What `reals` begins with: a scaled sum.
+    ends : (int, int) or None
+        Smallest and largest integer there can be, where they are the codes of a grid.
     """
 
     integers: Codes
@@ -75,11 +83,20 @@ class Origin:
     steps: tuple[str, ...]
     lines: Lines
     base: Reals
+    ends: tuple[int, int] | None = None
 
     @classmethod
-    def of(cls, integers: Codes, reals: Reals, lines: Lines, step: str = "") -> Origin:
+    def of(
+        cls,
+        integers: Codes,
+        reals: Reals,
+        lines: Lines,
+        *,
+        step: str = "",
+        ends: tuple[int, int] | None = None,
+    ) -> Origin:
         """Return where a tensor begins whose real values are a scaled sum of the integers."""
-        return cls(integers, reals, (step,), lines, reals)
+        return cls(integers, reals, (step,), lines, reals, ends)
 
     def then(self, layer: str, function: Reals) -> Origin:
         """Return the origin of a function of the tensor's values."""
@@ -90,6 +107,7 @@ class Origin:
             (*self.steps, layer),
             self.lines,
             self.base,
+            self.ends,
         )
 
     def unit(self) -> tuple[int, ...] | None:
@@ -180,16 +198,12 @@ class Deferred(Tensor):
         """Return the same values on another grid."""
         return Deferred(quantizer, self.origin, lambda: self.values)
 
-    def lasting(self) -> Tensor:
-        """Return the same tensor for another reader, whose codes do not stay with this one."""
-        return Deferred(self.quantizer, self.origin, lambda: self.values)
-
     def extremes(self) -> tuple[np.floating[Any], np.floating[Any]]:
         """Return the smallest and the largest real value."""
         found = None if self._values is not None else self.origin.extremes()
         return super().extremes() if found is None else found
 
-    def _line(self) -> Rescale | None:
+    def _line(self) -> Rescale | Table | None:
         """Return the line from the integers to the codes; None where none is known or worth it."""
         grid = self.quantizer
         if grid.is_per_channel or np.ndim(grid.zero_point) or grid.no_clipping:
@@ -200,14 +214,29 @@ class Deferred(Tensor):
         key = (self.origin.steps, float(grid.scale), int(grid.zero_point), grid.qmin, grid.qmax)
         known = self.origin.lines.found
         if key not in known:
-            size, proof = math.prod(self.shape), WORTH * _VISITS * steps
-            if proof > size:
-                return None  # a later call may have more data
-            unit = self.origin.unit()
-            if unit is not None and proof * math.prod(unit) > size:
+            ends, seen = self.origin.ends, self.origin.lines.passed
+            work = VISITS * steps
+            if ends is not None:
+                work = min(work, ends[1] - ends[0] + 1)
+            seen[key] = seen.get(key, 0) + math.prod(self.shape)
+            if work + (FIXED if ends is None else FIXED // 16) > seen[key]:
                 return None
-            known[key] = None if unit is None else self._found(unit)
+            unit = self.origin.unit()
+            if unit is not None and work * math.prod(unit) > seen[key]:
+                return None
+            if unit is None:
+                known[key] = None
+            elif ends is not None and ends[1] - ends[0] <= MOST_STEPS:
+                known[key] = self._table(unit, *ends)
+            else:
+                known[key] = self._found(unit)
         return known[key]
+
+    def _table(self, unit: tuple[int, ...], low: int, high: int) -> Table:
+        """Evaluate every integer there can be."""
+        every = np.arange(low, high + 1, dtype=np.float64).reshape(-1, *(1,) * (len(unit) - 1))
+        points = np.broadcast_to(every, (every.shape[0], *unit[1:]))
+        return Table(low, self.quantizer.quant(self.origin.reals(points), dtype=np.float64))
 
     def _found(self, unit: tuple[int, ...]) -> Rescale | None:
         """Look for the line."""
@@ -229,3 +258,15 @@ class Deferred(Tensor):
             zero = -start[1] / ((start[2] - start[0]) / (2 * far))
         zero[~(np.abs(zero) < 2.0**36)] = 0.0
         return line_of(codes, positions, zero)
+
+
+def regridded(tensor: Tensor) -> Tensor:
+    """Return the values that a tensor's codes stand for, as a tensor that a reader rounds anew.
+
+    Codes clip to the width that the tensor is labelled with.
+    """
+    grid, codes = tensor.quantizer, tensor.codes
+    if grid.is_per_channel or np.ndim(grid.zero_point):
+        return Tensor(grid, values=grid.dequant(codes))
+    ends = (grid.qmin, grid.qmax) if tensor.is_clipped else None
+    return Deferred(grid, Origin.of(codes, grid.dequant, Lines(), ends=ends), lambda: grid.dequant(codes))

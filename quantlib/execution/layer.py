@@ -196,8 +196,10 @@ class QuantizedLayer:
         if min(slopes) < 0:
             return None
 
+        fixed = tuple(None if i == place else a for i, a in enumerate(arguments))
+
         def function(values: AnyArray) -> AnyArray:
-            given = [values if i == place else a for i, a in enumerate(arguments)]
+            given = [values if i == place else a for i, a in enumerate(fixed)]
             (result,) = op.float_results(*given)  # type: ignore[arg-type]
             return result
 
@@ -349,7 +351,7 @@ class QuantizedLayer:
         def reals(integers: Codes) -> AnyArray:
             return op.dequantize(integers, *placeholders, output=self.output_grid())  # type: ignore[arg-type]
 
-        origin = Origin.of(rounded, reals, self.lines, f"{self.lsbs_to_remove}")
+        origin = Origin.of(rounded, reals, self.lines, step=f"{self.lsbs_to_remove}")
         return Deferred(output, origin, lambda: reals(rounded))
 
     def _scales_alone(self, operands: tuple[Value | None, ...]) -> bool:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 PIECE_BYTES = 128 * 2**20
 """About what one operator may take while it runs on one piece of the data."""
 
+CACHED_BYTES = 24 * 2**20
+"""The same where only speed asks for pieces: what the last level of cache holds."""
+
 KEEP_BYTES = 128 * 2**20
 """Tensors that wait for their readers stay in memory up to this size together."""
 
