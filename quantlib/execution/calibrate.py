@@ -191,9 +191,9 @@ class Calibration:
         layer, on_integers = self._uncalibrated(node, node_plan, key)
         in_float = isinstance(layer.op, FloatOp)
         measured = Measured(layer, self.float_ranges, estimates=self.estimates)
-        deferred = self._deferred(layer, measured)
-        if deferred is not None:
-            return deferred
+        if on_integers and (done := self._deferred(layer, measured)) is not None:
+            return done
+        measured = Measured(layer, self.float_ranges, estimates=self.estimates)
         results: list[tuple[Kept | None, ...]] = []
         for i, values in enumerate(self._inputs(node)):
             found = layer.op.float_results(*real_values(layer.arguments(values)))
@@ -219,21 +219,20 @@ class Calibration:
         Its result is an ordered function of codes, of which nobody asks more than its range.
         """
         op = layer.op
-        if not isinstance(op, FloatOp) or self.n_pieces > 1 or self.estimates or self.alone:
+        if not isinstance(op, FloatOp) or self.estimates or self.alone:
             return None
         if op.clips_outliers or layer.treatment is not Treatment.LOOKUP:
             return None
-        (values,) = self._inputs(layer.node)
-        arguments = layer.arguments(values)
-        origin = layer.deferred(arguments)
-        ends = None if origin is None else origin.extremes()
-        if origin is None or ends is None or not np.all(np.isfinite(ends)):
-            return None
-        measured.add([np.array(ends)])
+        for values in self._inputs(layer.node):
+            origin = layer.deferred(layer.arguments(values))
+            ends = None if origin is None else origin.extremes()
+            if ends is None or not np.all(np.isfinite(ends)):
+                return None
+            measured.add([np.array(ends)])
         grids = self._output_grids(layer, measured, [(None,)], on_integers=True)
         layer = dataclasses.replace(layer, outputs=grids)
-        outputs = self._shelved([layer.on_outputs(origin, arguments)])
-        return _Done(layer, outputs, measured.statistics)
+        made = (layer.run(values).results for values in self._inputs(layer.node))
+        return _Done(layer, self._shelved(made), measured.statistics)
 
     def _check_rows(self, piece: int, results: tuple[AnyArray | None, ...]) -> None:
         """Raise MixedSamplesError when results do not have one row per sample of the piece."""
@@ -405,8 +404,6 @@ class Calibration:
                 if rounded and isinstance(value, Tensor):
                     # values on the grid; codes clip to the width the tensor is labelled with
                     value = regridded(value)
-                    if self.n_pieces > 1:
-                        value = Tensor(value.quantizer, values=value.values)
                 column.append(self._put(value))
         return columns
 

@@ -260,13 +260,33 @@ class Deferred(Tensor):
         return line_of(codes, positions, zero)
 
 
-def regridded(tensor: Tensor) -> Tensor:
-    """Return the values that a tensor's codes stand for, as a tensor that a reader rounds anew.
+class OnGrid(Deferred):
+    """A tensor whose values are those of codes, which a reader rounds anew.
 
     Codes clip to the width that the tensor is labelled with.
+
+    Parameters
+    ----------
+    quantizer : UniformQuantizer
+        The grid, one for all channels.
+    codes : integer-valued array
+        On it.
+    ends : (int, int) or None
+        Smallest and largest code there can be, where that is known.
     """
+
+    __slots__ = ()
+
+    def __init__(
+        self, quantizer: UniformQuantizer, codes: Codes, ends: tuple[int, int] | None
+    ) -> None:
+        origin = Origin.of(codes, quantizer.dequant, Lines(), ends=ends)
+        super().__init__(quantizer, origin, lambda: quantizer.dequant(codes))
+
+
+def regridded(tensor: Tensor) -> Tensor:
+    """Return the values that a tensor's codes stand for."""
     grid, codes = tensor.quantizer, tensor.codes
     if grid.is_per_channel or np.ndim(grid.zero_point):
         return Tensor(grid, values=grid.dequant(codes))
-    ends = (grid.qmin, grid.qmax) if tensor.is_clipped else None
-    return Deferred(grid, Origin.of(codes, grid.dequant, Lines(), ends=ends), lambda: grid.dequant(codes))
+    return OnGrid(grid, codes, (grid.qmin, grid.qmax) if tensor.is_clipped else None)
