@@ -12,9 +12,9 @@ from quantlib.core.array import QuantizedArray
 from quantlib.core.tensor import Tensor
 from quantlib.errors import OptionsError, TensorError
 from quantlib.execution.calls import calls, joined_values, n_samples, samples_of
-from quantlib.execution.pieces import CACHED_BYTES, samples_per_piece
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.intermediates import reported
+from quantlib.execution.pieces import CACHED_BYTES, samples_per_piece
 from quantlib.ops.base import MixingOp
 from quantlib.ops.kernels import round_low_bits
 from quantlib.program.build import build_program

@@ -95,7 +95,7 @@ def _in_blocks(
         codes += shift(part)
         np.rint(codes, out=codes)
         if qmin is not None or qmax is not None:
-            codes.clip(qmin, qmax, out=codes)
+            np.clip(codes, qmin, qmax, out=codes)
         result[part] = codes
     return result
 

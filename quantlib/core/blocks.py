@@ -40,7 +40,7 @@ def blocks(shape: tuple[int, ...], size: int = BLOCK) -> list[tuple[slice, ...]]
 def along(array: AnyArray, shape: tuple[int, ...]) -> Callable[[tuple[slice, ...]], AnyArray]:
     """Return a function from a block of an array of a shape to what another one has there."""
     if not array.ndim:
-        return lambda part: array
+        return lambda _: array
     view = np.broadcast_to(array, shape)
     return lambda part: view[part]
 

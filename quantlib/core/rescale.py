@@ -18,6 +18,8 @@ from quantlib.core.blocks import Scratch, along, blocks
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import numpy.typing as npt
+
     from quantlib.arrays import AnyArray, Codes, FloatArray
 
 MOST_STEPS = 1 << 12
@@ -47,9 +49,9 @@ class Rescale:
     low: float
     high: float
 
-    def __call__(self, integers: Codes, dtype: AnyArray | type) -> Codes:
+    def __call__(self, integers: Codes, dtype: npt.DTypeLike) -> Codes:
         """Return the codes in a carrier, shape of `integers`; all passes on a block at a time."""
-        result = np.empty(integers.shape, dtype=dtype)  # type: ignore[arg-type]
+        result = np.empty(integers.shape, dtype=dtype)
         slope, offset = (along(p, integers.shape) for p in (self.slope, self.offset))
         work = Scratch(self.slope.dtype)
         for part in blocks(integers.shape):
@@ -79,13 +81,13 @@ class Table:
     low: int
     entries: AnyArray
 
-    def __call__(self, integers: Codes, dtype: AnyArray | type) -> Codes:
+    def __call__(self, integers: Codes, dtype: npt.DTypeLike) -> Codes:
         """Return the values at integers, all of which the table has, in a carrier."""
-        width, *unit = self.entries.shape
+        _, *unit = self.entries.shape
         kinds = math.prod(unit)
-        flat = np.ascontiguousarray(self.entries, dtype=dtype).reshape(-1)  # type: ignore[call-overload]
+        flat = np.ascontiguousarray(self.entries, dtype=dtype).reshape(-1)
         first = np.arange(kinds).reshape(unit or ()) - self.low * kinds
-        result = np.empty(integers.shape, dtype=dtype)  # type: ignore[arg-type]
+        result = np.empty(integers.shape, dtype=dtype)
         start = along(first if kinds > 1 else first.reshape(()), integers.shape)
         work = Scratch(np.intp)
         for part in blocks(integers.shape):
@@ -121,15 +123,17 @@ def line_of(
     Notes
     -----
     Two monotone functions of an integer are equal if they agree far below and far above, and at
-    both sides of each step of one of them: between two steps that function is constant, and the
+    and beside each step of one of them: between two steps that function is constant, and the
     other has the same value at both ends. All that is evaluated here, in the arithmetic that will
     run; a tie that falls differently, or a function that is no clamped line, gives None.
     """
     centre = np.rint(zero)
     ends = codes(np.stack([centre - _REACH, centre + _REACH])).astype(np.float64)
     low, high = float(ends.min()), float(ends.max())
-    if not high - low <= MOST_STEPS or np.any(ends.min(axis=0) != low) or np.any(
-        ends.max(axis=0) != high
+    if (
+        not high - low <= MOST_STEPS
+        or np.any(ends.min(axis=0) != low)
+        or np.any(ends.max(axis=0) != high)
     ):
         return None
     found = _slope(positions, centre)
@@ -142,7 +146,9 @@ def line_of(
         before = np.floor((middles - offset) / slope)
         if not np.all(np.abs(before) < _REACH):
             return None
-    points = np.concatenate([before, before + 1, np.stack([centre - _REACH, centre + _REACH])])
+    points = np.concatenate(
+        [before - 1, before + 1, before, np.stack([centre - _REACH, centre + _REACH])]
+    )
     wanted = codes(points)
     kinds: tuple[type, ...] = (np.float64,)
     span = max(abs(low), abs(high)) + 1
@@ -150,7 +156,7 @@ def line_of(
         kinds = (np.float32, np.float64)  # so coarse that float32 will do as a rule
     for kind in kinds:
         line = Rescale(slope.astype(kind), offset.astype(kind), low, high)
-        if kind is np.float32 and np.abs(points[: -2]).max(initial=0) >= 2**24:
+        if kind is np.float32 and np.abs(points[:-2]).max(initial=0) >= 2**24:
             continue
         if _is_same(line, points, wanted, middles):
             return line

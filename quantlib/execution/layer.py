@@ -186,7 +186,9 @@ class QuantizedLayer:
         constants = [c for i, c in enumerate(arguments) if i != place and c is not None]
         if not all(isinstance(c, np.ndarray) for c in constants):
             return None
-        if op_type != "BatchNormalization" and not all(_within(c.shape, x.shape) for c in constants):
+        if op_type != "BatchNormalization" and not all(
+            _within(c.shape, x.shape) for c in constants
+        ):
             return None
         if op_type in ("Div", "PRelu", "Clip", "BatchNormalization") and place != 0:
             return None

@@ -12,6 +12,7 @@ from quantlib.core import affine
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.rescale import Table
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.errors import TensorError
 from quantlib.graph.float_definitions import divide
@@ -27,10 +28,28 @@ if TYPE_CHECKING:
     from quantlib.graph.model import Node
 
 
+TABLE_WORTH = 1 << 14
+"""Values from which on a table of all codes is worth being made."""
+
+
 def _pair(operands: tuple[Tensor | None, ...]) -> tuple[Tensor, Tensor]:
     a, b = operands
     assert a is not None and b is not None
     return a, b
+
+
+def _on_further_grid(x: Tensor, grid: UniformQuantizer) -> Codes:
+    """Return the codes on another grid of what a tensor's codes stand for, in float64.
+
+    By a table over the codes that are there, where these are fewer than the data.
+    """
+    codes, own = x.codes, x.quantizer
+    if codes.size > TABLE_WORTH and not own.is_per_channel:
+        low, high = int(codes.min()), int(codes.max())
+        if high - low < codes.size // 4:
+            every = np.arange(low, high + 1)
+            return Table(low, grid.quant(own.dequant(every), dtype=np.float64))(codes, np.float64)
+    return grid.quant(own.dequant(codes), dtype=np.float64)
 
 
 @register_op("Add")
@@ -64,10 +83,20 @@ class Add(MixingOp):
     def accumulate(
         self, *operands: Tensor | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        (left, grid), (right, _) = self.roundings(*operands, output=output)
-        return np.asarray(
-            grid.quant(left, dtype=np.float64) + self.sign * grid.quant(right, dtype=np.float64)
-        )
+        a, b = _pair(operands)
+        grid = self._grid(a, b, output)
+        left, right = _on_further_grid(a, grid), _on_further_grid(b, grid)
+        if self.sign > 0 and left.shape == np.broadcast_shapes(left.shape, right.shape):
+            left += right
+            return left
+        return np.asarray(left + self.sign * right)
+
+    def _grid(
+        self, a: Tensor, b: Tensor, output: UniformQuantizationParameters | None
+    ) -> UniformQuantizer:
+        """Return the common grid, which does not clip."""
+        params = UniformQuantizationParameters(self._scale(a, b, output), 0, 0)
+        return UniformQuantizer(a.quantizer.quant_options, None, params, no_clipping=True)
 
     def roundings(
         self,
@@ -76,8 +105,7 @@ class Add(MixingOp):
     ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
         """Return both operands and their common grid."""
         a, b = _pair(inputs)  # type: ignore[arg-type]
-        params = UniformQuantizationParameters(self._scale(a, b, output), 0, 0)
-        grid = UniformQuantizer(a.quantizer.quant_options, None, params, no_clipping=True)
+        grid = self._grid(a, b, output)
         return tuple((x.quantizer.dequant(x.codes), grid) for x in (a, b))
 
     def dequantize(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import TensorProto, helper
@@ -248,7 +248,7 @@ def pad_spatial(x: AnyArray, pads: tuple[int, ...], value: float) -> AnyArray:
     ends = [size + a + b for size, a, b in zip(x.shape[2:], pads[:half], pads[half:], strict=True)]
     padded = np.empty((*x.shape[:2], *ends), dtype=x.dtype)
     inside: list[slice] = [slice(None), slice(None)]
-    for axis, (begin, size) in enumerate(zip(pads[:half], x.shape[2:], strict=True), start=2):
+    for begin, size in zip(pads[:half], x.shape[2:], strict=True):
         padded[(*inside, slice(None, begin))] = value
         padded[(*inside, slice(begin + size, None))] = value
         inside.append(slice(begin, begin + size))
@@ -368,7 +368,7 @@ def _conv_session(
     pads: tuple[int, ...] = (),
 ) -> ort.InferenceSession:
     """Open an ONNX Runtime (transposed) convolution whose weights are an input."""
-    padding = {"pads": pads} if any(pads) else {}
+    padding: dict[str, Any] = {"pads": pads} if any(pads) else {}
     node = helper.make_node(
         op_type, ["x", "w"], ["y"], strides=strides, dilations=dilations, group=group, **padding
     )
