@@ -61,7 +61,7 @@ def _remembered(
     if memo is None:
         return compute()
     key = key_of("weight", graph.identity, name, scheme, axis)
-    return memo.get(key, compute, lambda made: 512 + 3 * made.values.nbytes)
+    return memo.get(key, compute, lambda made: 512 + 3 * made.values.nbytes, part=True)
 
 
 def quantized_weight(
