@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quantlib.core.config import QuantizationConfig
 from quantlib.errors import OptionsError
 from quantlib.execution.calibrate import Calibration, MixedSamplesError
-from quantlib.execution.calls import n_samples
+from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.measured import FloatRanges, float_ranges
 from quantlib.execution.pieces import PIECE_BYTES, Shelf, samples_per_piece
@@ -76,6 +76,7 @@ def quantize(
     *,
     statistics: Mapping[str, MinMaxQuantizationStats] | None = None,
     memo: Memo | None = None,
+    measured: FloatRanges | None = None,
     piece_bytes: int = PIECE_BYTES,
 ) -> QuantizedModule:
     """Quantize a model.
@@ -93,6 +94,9 @@ def quantize(
     memo : Memo, optional
         Remembers calibrated layers between calls: what does not depend on a change is then not
         computed again.
+    measured : FloatRanges, optional
+        What the float model's tensors hold on these data, from an earlier `float_ranges`; with
+        ``calibrate_on="float"`` the data are then not run again.
     piece_bytes : int
         Data run through an operator in pieces of about this size; pieces that wait lie in
         memory up to a limit and on disk beyond it, so that memory does not grow with the data.
@@ -133,12 +137,16 @@ def quantize(
     _check_overrides(model, config)
     ranges = FloatRanges()
     if config.calibrate_on == "float":
-        ranges = float_ranges(model, data, estimates=config.uses_estimators)
+        ranges = measured or float_ranges(model, data, estimates=config.uses_estimators)
     if statistics:
         _check_names(model, statistics)
-        ranges = FloatRanges({**ranges.ranges, **statistics}, ranges.statistics)
+        ranges = FloatRanges({**ranges.ranges, **statistics}, ranges.statistics, ranges.shapes)
     total = n_samples(model, data)
     step = samples_per_piece(model, total, budget=piece_bytes)
+    walk = Calibration(model, config, Shelf(), ranges, memo)
+    if walk.without_data:
+        layers, inputs = walk.walk(next(calls(model, data)), total)
+        return QuantizedModule(model, config, layers, inputs, data)
     try:
         with Shelf() as shelf:
             layers, inputs = Calibration(model, config, shelf, ranges, memo).walk(data, step)

@@ -14,6 +14,7 @@ from quantlib.errors import OptionsError, TensorError
 from quantlib.execution.calls import calls, joined_values, n_samples, samples_of
 from quantlib.execution.inputs import check_inputs
 from quantlib.execution.intermediates import reported
+from quantlib.execution.pieces import CACHED_BYTES, samples_per_piece
 from quantlib.ops.base import MixingOp
 from quantlib.ops.kernels import round_low_bits
 from quantlib.program.build import build_program
@@ -135,9 +136,11 @@ class QuantizedModule:
             Codes of the outputs; accumulators where the last operator is Gemm, MatMul or Conv.
         """
         outputs = self._call_by_call(
-            self._checked_codes(q_x), lambda call: self._run(self._enter_codes(call))
+            self._checked_codes(q_x),
+            lambda call: tuple(map(_codes_of, self._run(self._enter_codes(call)))),
+            in_pieces=True,
         )
-        return _one_or_all(tuple(_codes_of(output) for output in outputs))
+        return _one_or_all(outputs)  # type: ignore[arg-type]
 
     def dequantize_output(self, *q_y: AnyArray) -> FloatArray | tuple[FloatArray, ...]:
         """Return the real values (float64) of output codes."""
@@ -181,12 +184,16 @@ class QuantizedModule:
         def note(layer: QuantizedLayer, run: LayerRun) -> None:
             seen.setdefault(layer.name, []).append(run)
 
-        outputs = self.run(*x, observe=note if debug else None)
-        result = _one_or_all(
-            tuple(o.rounded().values if isinstance(o, Tensor) else o for o in outputs)
-        )
         if not debug:
-            return result
+            arrays = check_inputs(self.graph, x, what="input")
+            found = self._call_by_call(
+                arrays,
+                lambda call: tuple(map(_rounded, self._run(self._enter(call)))),
+                in_pieces=True,
+            )
+            return _one_or_all(found)
+        outputs = self.run(*x, observe=note)
+        result = _one_or_all(tuple(map(_rounded, outputs)))
         return result, {layer.name: _traced(layer, seen[layer.name]) for layer in self.layers}
 
     def run(self, *x: AnyArray, observe: Observer | None = None) -> tuple[Value, ...]:
@@ -230,9 +237,18 @@ class QuantizedModule:
         self,
         arrays: tuple[AnyArray, ...],
         run: Callable[[tuple[AnyArray, ...]], tuple[Value, ...]],
+        *,
+        in_pieces: bool = False,
     ) -> tuple[Value, ...]:
-        """Run checked inputs or codes in the calls that the model takes; join their outputs."""
-        every = [run(call) for call in calls(self.graph, arrays, n_samples(self.graph, arrays))]
+        """Run checked inputs or codes in the calls that the model takes; join their outputs.
+
+        Where nobody looks at what layers do, as few samples go through them at a time as the
+        caches hold.
+        """
+        step = total = n_samples(self.graph, arrays)
+        if in_pieces and self.graph.batch.is_free:
+            step = samples_per_piece(self.graph, total, budget=CACHED_BYTES)
+        every = [run(call) for call in calls(self.graph, arrays, step)]
         return tuple(
             joined_values(self.graph, name, parts)
             for name, parts in zip(self.graph.output_names, zip(*every, strict=True), strict=True)
@@ -423,6 +439,10 @@ def _as_array(value: Value) -> QuantizedArray | AnyArray:
         stats=quantizer.quant_stats,
         params=quantizer.quant_params,
     )
+
+
+def _rounded(value: Value) -> AnyArray:
+    return value.rounded().values if isinstance(value, Tensor) else value
 
 
 def _codes_of(value: Value) -> IntArray:

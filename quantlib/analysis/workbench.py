@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from quantlib.analysis.float_model import FloatModel
 from quantlib.arrays import digest_of
 from quantlib.core.tensor import Tensor
+from quantlib.execution.measured import float_ranges
 from quantlib.execution.memo import Memo, key_of
 from quantlib.ptq import quantize
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from quantlib.core.config import QuantizationConfig
     from quantlib.data import Dataset
+    from quantlib.execution.measured import FloatRanges
     from quantlib.graph.model import Graph
     from quantlib.quantized_module import QuantizedModule
 
@@ -85,6 +87,8 @@ class Workbench:
         self.memo = Memo() if memo is None else memo
         self.float_model = float_model or FloatModel(self.graph, data.evaluation)
         self._packed: bytes | None = None
+        self._measured: dict[bool, FloatRanges] = {}
+        self._measuring = threading.Lock()
 
     @cached_property
     def key(self) -> str:
@@ -103,9 +107,30 @@ class Workbench:
         """
         return self.remembered(
             ("module", config),
-            lambda: quantize(self.graph, self.data.calibration, config, memo=self.memo),
+            lambda: quantize(
+                self.graph,
+                self.data.calibration,
+                config,
+                memo=self.memo,
+                measured=self._float_ranges(config),
+            ),
             _size_of,
         )
+
+    def _float_ranges(self, config: QuantizationConfig) -> FloatRanges | None:
+        """Return what the float model's tensors hold on the calibration data, measured once.
+
+        None where a configuration does not ask for it.
+        """
+        if config.calibrate_on != "float":
+            return None
+        estimates = config.uses_estimators
+        with self._measuring:
+            if estimates not in self._measured:
+                self._measured[estimates] = float_ranges(
+                    self.graph, self.data.calibration, estimates=estimates
+                )
+            return self._measured[estimates]
 
     def remembered(
         self, question: tuple[object, ...], compute: Callable[[], _T], size: Callable[[_T], int]

@@ -75,8 +75,12 @@ class MinMaxQuantizationStats:
         array = as_numbers(values)
         if array.dtype.kind != "f":
             array = array.astype(np.float64)
-        check_finite(array)
-        return cls(rmax=array.max(), rmin=array.min())
+        if not array.size:
+            check_finite(array)
+        low, high = array.min(), array.max()  # NaN and infinity reach an end
+        if not (np.isfinite(low) and np.isfinite(high)):
+            check_finite(array)
+        return cls(rmax=high, rmin=low)
 
     def merge(self, other: MinMaxQuantizationStats) -> MinMaxQuantizationStats:
         """Return the range of both tensors together."""

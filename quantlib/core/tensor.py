@@ -59,6 +59,8 @@ class Tensor:
         """Return tensors on one grid as one, each form that all are known by joined by `join`."""
         values = [part._values for part in parts if part._values is not None]
         codes = [part._codes for part in parts if part._codes is not None]
+        if not values and not codes:  # neither was asked for yet
+            values = [part.values for part in parts]
         whole = cls(
             parts[0].quantizer,
             values=join(values) if len(values) == len(parts) else None,
@@ -82,6 +84,11 @@ class Tensor:
             assert self._values is not None
             self._codes = self.quantizer.quant(self._values, dtype=carrier(2**self.n_bits))
         return self._codes
+
+    @property
+    def is_clipped(self) -> bool:
+        """Whether the codes are known to lie on the grid."""
+        return self._clipped
 
     @property
     def magnitude(self) -> int:
@@ -141,7 +148,15 @@ class Tensor:
         grid = UniformQuantizer.from_stats(options, found)
         if grid.quant_params == own.quant_params and options == own.quant_options:
             return Tensor(own, codes=self.codes)
-        return Tensor(grid, values=self.values)
+        return self.on(grid)
+
+    def on(self, quantizer: UniformQuantizer) -> Tensor:
+        """Return the real values on another grid."""
+        return Tensor(quantizer, values=self.values)
+
+    def extremes(self) -> tuple[np.floating[Any], np.floating[Any]]:
+        """Return the smallest and the largest real value of a tensor that is not empty."""
+        return self.values.min(), self.values.max()
 
     def labelled(self, n_bits: int) -> Tensor:
         """Return the same codes and scale under another width; the next reader compares it."""

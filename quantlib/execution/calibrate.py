@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor, Value
 from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
 from quantlib.execution.calls import calls, n_samples
+from quantlib.execution.deferred import OnGrid, regridded
 from quantlib.execution.input_grids import input_grid
 from quantlib.execution.input_ranges import InputMeasure
 from quantlib.execution.layer import QuantizedLayer, real_values
@@ -92,6 +94,23 @@ class Calibration:
         self.entered: dict[str, Tensor | None] = {}
         self.n_pieces = 1
         self.rows: list[int] = []
+        self.by_ranges = config.calibrate_on == "float" and bool(float_ranges.shapes)
+        self.without_data = self.by_ranges and self._needs_no_data()
+
+    def _needs_no_data(self) -> bool:
+        """Tell whether ranges and weights decide everything: no operator learns from integers.
+
+        Rounding looks at accumulators, a division at its divisor; models that bring grids are left
+        to the data.
+        """
+        if self.alone or self.graph.grids or self.config.rounding_threshold_bits is not None:
+            return False
+        classes = [p.op_class for p in self.plans]
+        return not any(
+            issubclass(kind, CarriedQuantizer | DynamicQuantizer)
+            or (issubclass(kind, MixingOp) and kind.calibrated is not MixingOp.calibrated)
+            for kind in classes
+        )
 
     def walk(
         self, data: tuple[AnyArray, ...], samples_per_piece: int
@@ -187,7 +206,12 @@ class Calibration:
     def _layer(self, node: Node, node_plan: NodePlan, key: str) -> _Done:
         """Calibrate one node on all pieces of the data."""
         layer, on_integers = self._uncalibrated(node, node_plan, key)
+        if self.without_data and (done := self._from_ranges(layer, on_integers)) is not None:
+            return done
         in_float = isinstance(layer.op, FloatOp)
+        measured = Measured(layer, self.float_ranges, estimates=self.estimates)
+        if on_integers and (done := self._deferred(layer, measured)) is not None:
+            return done
         measured = Measured(layer, self.float_ranges, estimates=self.estimates)
         results: list[tuple[Kept | None, ...]] = []
         for i, values in enumerate(self._inputs(node)):
@@ -207,6 +231,58 @@ class Calibration:
             return _Done(layer, outputs, measured.statistics)
         layer, outputs = self._integers(layer, results)
         return _Done(layer, outputs, measured.statistics)
+
+    def _from_ranges(self, layer: QuantizedLayer, on_integers: bool) -> _Done | None:
+        """Calibrate one node by the ranges of its outputs; None where one is not known.
+
+        What comes out is real 0.0 everywhere: nothing that follows looks at more than the shape.
+        Movers, and what makes shapes, run on these.
+        """
+        known, names = self.float_ranges, layer.node.outputs
+        if layer.treatment is Treatment.RAW or isinstance(layer.op, MovingOp):
+            return None
+        if not all(name in known.ranges and name in known.shapes for name in names):
+            return None
+        measured = Measured(layer, known, estimates=False)
+        measured.add([np.zeros(1) for _ in names])  # real numbers, whose ranges are known
+        grids = self._output_grids(layer, measured, [(None,) * len(names)], on_integers=on_integers)
+        layer = dataclasses.replace(layer, outputs=grids)
+        (values,) = self._inputs(layer.node)
+        arguments = layer.arguments(values)
+        made: tuple[Value | None, ...]
+        if isinstance(layer.op, MixingOp):
+            operands = layer.on_grid(arguments)
+            layer = dataclasses.replace(layer, input_grids=_grids(layer, operands))
+            nothing = np.broadcast_to(np.float64(0), known.shapes[names[0]])
+            made = (layer.finish(nothing, operands),)
+        else:
+            nothings = tuple(np.broadcast_to(np.float64(0), known.shapes[name]) for name in names)
+            made = layer.wrap(nothings, arguments)
+        outputs: list[list[Kept] | None] = [
+            None if value is None else [in_memory(_at_zero(value))] for value in made
+        ]
+        return _Done(layer, outputs, {})
+
+    def _deferred(self, layer: QuantizedLayer, measured: Measured) -> _Done | None:
+        """Calibrate a float operator by the ends of its input alone; None where it takes all data.
+
+        Its result is an ordered function of codes, of which nobody asks more than its range.
+        """
+        op = layer.op
+        if not isinstance(op, FloatOp) or self.estimates or self.alone:
+            return None
+        if op.clips_outliers or layer.treatment is not Treatment.LOOKUP:
+            return None
+        for values in self._inputs(layer.node):
+            origin = layer.deferred(layer.arguments(values))
+            ends = None if origin is None else origin.extremes()
+            if ends is None or not np.all(np.isfinite(ends)):
+                return None
+            measured.add([np.array(ends)])
+        grids = self._output_grids(layer, measured, [(None,)], on_integers=True)
+        layer = dataclasses.replace(layer, outputs=grids)
+        made = (layer.run(values).results for values in self._inputs(layer.node))
+        return _Done(layer, self._shelved(made), measured.statistics)
 
     def _check_rows(self, piece: int, results: tuple[AnyArray | None, ...]) -> None:
         """Raise MixedSamplesError when results do not have one row per sample of the piece."""
@@ -248,7 +324,9 @@ class Calibration:
             node=node,
             op=op,
             treatment=treatment,
-            constants=layer_constants(graph, node, op, config.weights_of(node.name)),
+            constants=layer_constants(
+                graph, node, op, config.weights_of(node.name), memo=self.memo
+            ),
             input_options=options,
             outputs=(None,) * len(node.outputs),
             is_graph_output=any(name in graph.output_names for name in node.outputs),
@@ -264,8 +342,12 @@ class Calibration:
         return layer, bool(tensors)
 
     def _goes_below_zero(self, name: str) -> bool:
-        values = (kept.get() for kept in self.pieces[name])
-        return any(v.values.min(initial=0) < 0 for v in values if isinstance(v, Tensor))
+        known = self.float_ranges.ranges.get(name) if self.by_ranges else None
+        if known is not None:
+            return bool(known.rmin < 0)
+        values = (kept.get() for kept in self.pieces[name])  # one at a time in memory
+        tensors = (v for v in values if isinstance(v, Tensor) and 0 not in v.shape)
+        return any(v.extremes()[0] < 0 for v in tensors)
 
     def _input_measures(self, node: Node, op_class: type) -> dict[int, InputMeasure]:
         """Return what the variable inputs of an integer operator were measured to hold."""
@@ -341,12 +423,7 @@ class Calibration:
         threshold = self.config.rounding_threshold_bits
         first = next(self._inputs(layer.node))
         run = layer.run(first)
-        grids = tuple(
-            operand.quantizer
-            for i, operand in enumerate(run.operands)
-            if isinstance(operand, Tensor) and i not in layer.constants
-        )
-        layer = dataclasses.replace(layer, input_grids=grids)
+        layer = dataclasses.replace(layer, input_grids=_grids(layer, run.operands))
         made: Iterable[tuple[Value | None, ...]]
         if self.n_pieces == 1:
             if threshold is not None:
@@ -376,7 +453,7 @@ class Calibration:
                     continue
                 if rounded and isinstance(value, Tensor):
                     # values on the grid; codes clip to the width the tensor is labelled with
-                    value = Tensor(value.quantizer, values=value.rounded().values)
+                    value = regridded(value)
                 column.append(self._put(value))
         return columns
 
@@ -390,12 +467,35 @@ class _Done:
     statistics: Mapping[str, TensorStatistics]
 
 
+def _grids(
+    layer: QuantizedLayer, operands: tuple[Value | None, ...]
+) -> tuple[UniformQuantizer, ...]:
+    """Return the grids on which a layer reads its variable inputs."""
+    return tuple(
+        operand.quantizer
+        for i, operand in enumerate(operands)
+        if isinstance(operand, Tensor) and i not in layer.constants
+    )
+
+
+def _at_zero(value: Value) -> Value:
+    """Return a tensor of real 0.0, or the lowest value of a grid without it; no memory."""
+    if not isinstance(value, Tensor):
+        return value
+    grid = value.quantizer
+    zero = np.clip(np.ravel(np.asarray(grid.zero_point, dtype=np.float64))[0], grid.qmin, grid.qmax)
+    codes = np.broadcast_to(np.float64(np.rint(zero)), value.shape)
+    if grid.is_per_channel or np.ndim(grid.zero_point):
+        return Tensor(grid, codes=codes)
+    return OnGrid(grid, codes, (grid.qmin, grid.qmax))
+
+
 def _size_of(done: _Done) -> int:
     """Return about how many bytes a calibrated layer keeps alive."""
     values = [kept.get() for column in done.outputs for kept in column or ()]
     values += [value for value in done.layer.constants.values() if isinstance(value, Tensor)]
-    arrays = (value.values if isinstance(value, Tensor) else value for value in values)
-    return sum(array.nbytes for array in arrays) + 4096
+    # a tensor's reals may not be computed yet, and will be with its readers
+    return 4096 + sum(8 * math.prod(v.shape) if isinstance(v, Tensor) else v.nbytes for v in values)
 
 
 def _taken(kept: tuple[Kept | None, ...]) -> tuple[AnyArray | None, ...]:

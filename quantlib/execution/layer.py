@@ -10,6 +10,7 @@ import numpy as np
 
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
+from quantlib.execution.deferred import Deferred, Lines, Origin
 from quantlib.ops.base import FloatOp, MixingOp, MovingOp, QuantizedOp, Treatment, WeightedOp
 from quantlib.ops.carried import DynamicQuantizer
 from quantlib.ops.inside import Place
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from quantlib.core.tensor import Value
     from quantlib.execution.input_ranges import InputMeasure
     from quantlib.graph.model import Node
+
+_ORDERED = frozenset({
+    "Add", "BatchNormalization", "Clip", "Div", "LeakyRelu", "Max", "Min", "Mul", "Neg", "PRelu",
+    "Relu", "Sub",
+})  # fmt: skip
+"""Float operators that keep the order of the values of a channel or reverse it, to the last bit:
+each rounds once, or is a chain of operations that do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,6 +101,7 @@ class QuantizedLayer:
     input_measures: Mapping[int, InputMeasure] = field(default_factory=dict)
     input_grids: tuple[UniformQuantizer, ...] = ()
     key: str = ""
+    lines: Lines = field(default_factory=Lines, init=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -153,8 +162,61 @@ class QuantizedLayer:
             if self.op.keeps_incoming_bits and isinstance(arguments[0], Tensor):
                 moved = tuple(part.labelled(arguments[0].n_bits) for part in moved)
             return LayerRun(operands, None, moved)
+        origin = self.deferred(arguments)
+        if origin is not None and self.outputs[0] is not None:
+            (result,) = self.on_outputs(origin, arguments)
+            return LayerRun(arguments, None, (result,))
         reals = real_values(arguments)
         return LayerRun(reals, None, self.wrap(self.op.float_results(*reals), arguments))
+
+    def deferred(self, arguments: tuple[Value | None, ...]) -> Origin | None:
+        """Return from which integers a float operator's result is computed.
+
+        None where it is no ordered function of a tensor that knows its integers.
+        """
+        op, op_type = self.op, self.node.op_type
+        ((place, _), *others) = self.variables or ((0, ""),)
+        x = arguments[place] if arguments else None
+        if not isinstance(x, Deferred) or others or op_type not in _ORDERED:
+            return None
+        if not isinstance(op, FloatOp) or op.keeps_grid or len(self.node.outputs) != 1:
+            return None
+        constants = [c for i, c in enumerate(arguments) if i != place and c is not None]
+        if not all(isinstance(c, np.ndarray) for c in constants):
+            return None
+        if op_type != "BatchNormalization" and not all(
+            _within(c.shape, x.shape) for c in constants
+        ):
+            return None
+        if op_type in ("Div", "PRelu", "Clip", "BatchNormalization") and place != 0:
+            return None
+        slopes = [self.node.attributes.get("alpha", 1.0)]
+        if op_type == "PRelu":
+            slopes.append(np.min(constants[0]))  # type: ignore[arg-type]
+        if min(slopes) < 0:
+            return None
+
+        fixed = tuple(None if i == place else a for i, a in enumerate(arguments))
+
+        def function(values: AnyArray) -> AnyArray:
+            given = [values if i == place else a for i, a in enumerate(fixed)]
+            (result,) = op.float_results(*given)  # type: ignore[arg-type]
+            return result
+
+        return x.origin.then(self.name, function)
+
+    def on_outputs(
+        self, origin: Origin, arguments: tuple[Value | None, ...]
+    ) -> tuple[Value | None, ...]:
+        """Return the output, on its grid, of an operator whose result is deferred."""
+        (grid,) = self.outputs
+        assert grid is not None
+
+        def values() -> AnyArray:
+            (result,) = self.op.float_results(*real_values(arguments))
+            return result
+
+        return (Deferred(grid, origin, values),)
 
     def wrap(
         self, results: tuple[AnyArray | None, ...], arguments: tuple[Value | None, ...]
@@ -284,10 +346,46 @@ class QuantizedLayer:
         source = operands[0]
         if op.keeps_operand_grid and isinstance(source, Tensor) and source.quantizer.is_carried:
             return Tensor(source.quantizer, codes=accumulator)
-        offset = op.rounding_offset(*operands) if self.lsbs_to_remove else 0
-        rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
-        values = op.dequantize(rounded, *operands, output=self.output_grid())
-        return values if output is None else Tensor(output, values=values)
+        rounded = accumulator
+        if self.lsbs_to_remove:
+            offset = op.rounding_offset(*operands)
+            rounded = round_low_bits(accumulator + offset, self.lsbs_to_remove) - offset
+        if output is None or not self._scales_alone(operands):
+            values = op.dequantize(rounded, *operands, output=self.output_grid())
+            return values if output is None else Tensor(output, values=values)
+        placeholders = tuple(
+            _placeholder(x) if isinstance(x, Tensor) and i not in self.constants else x
+            for i, x in enumerate(operands)
+        )
+
+        def reals(integers: Codes) -> AnyArray:
+            return op.dequantize(integers, *placeholders, output=self.output_grid())
+
+        origin = Origin.of(rounded, reals, self.lines, step=f"{self.lsbs_to_remove}")
+        return Deferred(output, origin, lambda: reals(rounded))
+
+    def _scales_alone(self, operands: tuple[Value | None, ...]) -> bool:
+        """Tell whether accumulators become reals without the data that they were made from.
+
+        A product of two variable matrices is completed with sums over its factors.
+        """
+        variables = [i for i, _ in self.variables]
+        tensors = all(isinstance(operands[i], Tensor) for i in variables)
+        return tensors and (len(variables) == 1 or not isinstance(self.op, WeightedOp))
+
+
+def _placeholder(x: Tensor) -> Tensor:
+    """Return a tensor of the same grid and shape that keeps no data."""
+    code = int(np.ravel(np.asarray(x.quantizer.zero_point))[0])
+    return Tensor(x.quantizer, codes=np.broadcast_to(np.int64(code), x.shape))
+
+
+def _within(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    """Tell whether an array broadcasts against another without making that larger."""
+    try:
+        return np.broadcast_shapes(shape, whole) == whole
+    except ValueError:
+        return False
 
 
 def _joined(pieces: tuple[Value | None, ...]) -> Value | None:

@@ -37,10 +37,13 @@ class FloatRanges:
         They replace what the walk would measure.
     statistics : mapping of str to TensorStatistics
         For estimators other than min-max; empty where none is used.
+    shapes : mapping of str to tuple of int
+        Shapes in the first call; empty where the ranges do not tell all of a calibration.
     """
 
     ranges: Mapping[str, MinMaxQuantizationStats] = field(default_factory=dict)
     statistics: Mapping[str, TensorStatistics] = field(default_factory=dict)
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> FloatRanges:
@@ -61,8 +64,11 @@ def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> 
     names = float_names(graph)
     ranges: dict[str, MinMaxQuantizationStats] = {}
     statistics: dict[str, TensorStatistics] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for batch in _with_inputs(graph, data, names):
         for name, values in batch.items():
+            if isinstance(values, np.ndarray):
+                shapes.setdefault(name, values.shape)
             if not isinstance(values, np.ndarray) or values.dtype.kind != "f" or not values.size:
                 continue
             seen = _range(name, values)
@@ -70,7 +76,7 @@ def float_ranges(graph: Graph, data: Sequence[AnyArray], *, estimates: bool) -> 
             if estimates:
                 found = measure(values)
                 statistics[name] = statistics[name].merge(found) if name in statistics else found
-    return FloatRanges(ranges, statistics)
+    return FloatRanges(ranges, statistics, shapes)
 
 
 def _with_inputs(

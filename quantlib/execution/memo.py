@@ -53,15 +53,25 @@ class Memo:
         self.hits = 0
         self.misses = 0
 
-    def get(self, key: str, compute: Callable[[], _T], size: Callable[[_T], int]) -> _T:
-        """Return what is known under `key`, or compute and keep it; `size` is in bytes."""
+    def get(
+        self,
+        key: str,
+        compute: Callable[[], _T],
+        size: Callable[[_T], int],
+        *,
+        part: bool = False,
+    ) -> _T:
+        """Return what is known under `key`, or compute and keep it; `size` is in bytes.
+
+        `part` says that the result is a part of another one, which counts as a hit or a miss.
+        """
         with self._lock:
             found = self._held.get(key)
             if found is not None:
                 self._held.move_to_end(key)
-                self.hits += 1
+                self.hits += not part
                 return cast("_T", found[0])
-            self.misses += 1
+            self.misses += not part
         result = compute()
         weight = size(result)
         with self._lock:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantlib.core.tensor import Tensor
+from quantlib.execution.deferred import OnGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 PIECE_BYTES = 128 * 2**20
 """About what one operator may take while it runs on one piece of the data."""
 
+CACHED_BYTES = 16 * 2**20
+"""The same where only speed asks for pieces: what the last level of cache holds."""
+
 KEEP_BYTES = 128 * 2**20
 """Tensors that wait for their readers stay in memory up to this size together."""
 
@@ -35,16 +39,13 @@ def samples_per_piece(graph: Graph, n_samples: int, *, budget: int = PIECE_BYTES
     """Return how many samples run through an operator at once.
 
     All of them where they fit: results are then those of one pass, to the last bit. The
-    estimate counts an operator's output, and for a convolution the window columns it sums.
+    estimate counts an operator's output; a convolution's window columns are few at a time.
     """
     largest = 0
     for node in graph.nodes:
         shape = graph.shapes.get(node.outputs[0], ())
         size = math.prod(s for s in shape[1:] if isinstance(s, int))
-        weight = graph.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
-        depth = math.prod(weight.shape[1:]) if node.op_type == "Conv" and weight is not None else 0
-        spatial = math.prod(s for s in shape[2:] if isinstance(s, int))
-        largest = max(largest, 8 * (_COPIES * size + depth * spatial))
+        largest = max(largest, 8 * _COPIES * size)
     return max(1, min(n_samples, budget // max(1, largest)))
 
 
@@ -79,17 +80,16 @@ class Shelf:
 
     def put(self, value: Value) -> Kept:
         """Keep a value, in memory while there is room."""
-        array = value.values if isinstance(value, Tensor) else value
-        grid = value.quantizer if isinstance(value, Tensor) else None
+        array, restored = _stored(value)
         if self._held + array.nbytes <= self._limit:
             self._held += array.nbytes
-            return Kept(lambda: _value(array, grid), lambda: self._release(array.nbytes))
+            return Kept(lambda: restored(array), lambda: self._release(array.nbytes))
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="quantlib-")
         self._files += 1
         file = Path(self._folder.name) / f"{self._files}.npy"
         np.save(file, array, allow_pickle=False)
-        return Kept(lambda: _value(np.load(file, allow_pickle=False), grid), file.unlink)
+        return Kept(lambda: restored(np.load(file, allow_pickle=False)), file.unlink)
 
     def _release(self, size: int) -> None:
         self._held -= size
@@ -111,6 +111,17 @@ def in_memory(value: Value) -> Kept:
 def made_anew(array: AnyArray, grid: UniformQuantizer | None) -> Kept:
     """Keep an array; each reader gets a tensor of its own, whose codes go with it."""
     return Kept(lambda: _value(array, grid), lambda: None)
+
+
+def _stored(value: Value) -> tuple[AnyArray, Callable[[AnyArray], Value]]:
+    """Return the array that tells a value, the smallest there is, and how that is restored."""
+    if not isinstance(value, Tensor):
+        return value, lambda array: array
+    grid = value.quantizer
+    if isinstance(value, OnGrid):
+        ends = value.origin.ends
+        return value.origin.integers, lambda codes: OnGrid(grid, codes, ends)
+    return value.values, lambda values: _value(values, grid)
 
 
 def _value(array: AnyArray, grid: UniformQuantizer | None) -> Value:

@@ -16,6 +16,7 @@ from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.symmetry import SymmetryVerdict, symmetry
 from quantlib.core.tensor import Tensor
 from quantlib.errors import TensorError
+from quantlib.execution.memo import key_of
 from quantlib.ops.base import MixingOp, WeightedOp
 from quantlib.ops.movers import Concat
 
@@ -23,14 +24,18 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray
     from quantlib.core.scheme import Scheme
     from quantlib.core.tensor import Value
+    from quantlib.execution.memo import Memo
     from quantlib.graph.model import Graph, Node
     from quantlib.ops.base import QuantizedOp
 
 
-def layer_constants(graph: Graph, node: Node, op: QuantizedOp, scheme: Scheme) -> dict[int, Value]:
+def layer_constants(
+    graph: Graph, node: Node, op: QuantizedOp, scheme: Scheme, *, memo: Memo | None = None
+) -> dict[int, Value]:
     """Return a node's constants by position, quantized where the operator uses integers.
 
-    Only the weights of a product, its second input, have output channels.
+    Once per scheme where a memo is given, whatever else a configuration says. Only the weights of
+    a product, its second input, have output channels.
     """
     on_integers = isinstance(op, MixingOp | Concat)
     constants: dict[int, Value] = {}
@@ -41,10 +46,22 @@ def layer_constants(graph: Graph, node: Node, op: QuantizedOp, scheme: Scheme) -
         if on_integers and value.dtype.kind in "fb":
             weighted = i == 1 and isinstance(op, WeightedOp)
             axis = op.channel_axis(value.shape) if weighted else None  # type: ignore[attr-defined]
-            constants[i] = quantized_weight(graph, name, scheme, channel_axis=axis)
+            constants[i] = _remembered(graph, name, scheme, axis, memo)
         else:
             constants[i] = value
     return constants
+
+
+def _remembered(
+    graph: Graph, name: str, scheme: Scheme, axis: int | None, memo: Memo | None
+) -> Tensor:
+    def compute() -> Tensor:
+        return quantized_weight(graph, name, scheme, channel_axis=axis)
+
+    if memo is None:
+        return compute()
+    key = key_of("weight", graph.identity, name, scheme, axis)
+    return memo.get(key, compute, lambda made: 512 + 3 * made.values.nbytes, part=True)
 
 
 def quantized_weight(

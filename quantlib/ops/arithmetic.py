@@ -12,6 +12,7 @@ from quantlib.core import affine
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
+from quantlib.core.rescale import Table
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor, as_tensor
 from quantlib.errors import TensorError
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from quantlib.ops.inside import Place
 
 
+TABLE_WORTH = 1 << 14
+"""Values from which on a table of all codes is worth being made."""
+
+
 def _pair(operands: tuple[Value | None, ...]) -> tuple[Tensor, Tensor]:
     a, b = map(as_tensor, operands)
     return a, b
@@ -44,6 +49,20 @@ def _zeros(x: Tensor) -> Tensor:
 def _squares(variables: Sequence[Tensor], outputs: int) -> InnerLookUps:
     """Return the look-ups of ``((x + y)**2 - (x - y)**2) / 4`` for each of `outputs` products."""
     return InnerLookUps("product", 2 * outputs, max(x.n_bits for x in variables) + 1)
+
+
+def _on_further_grid(x: Tensor, grid: UniformQuantizer) -> Codes:
+    """Return the codes on another grid of what a tensor's codes stand for, in float64.
+
+    By a table over the codes that are there, where these are fewer than the data.
+    """
+    codes, own = x.codes, x.quantizer
+    if codes.size > TABLE_WORTH and not own.is_per_channel:
+        low, high = int(codes.min()), int(codes.max())
+        if high - low < codes.size // 4:
+            every = np.arange(low, high + 1)
+            return Table(low, grid.quant(own.dequant(every), dtype=np.float64))(codes, np.float64)
+    return grid.quant(own.dequant(codes), dtype=np.float64)
 
 
 @register_op("Add")
@@ -76,10 +95,20 @@ class Add(MixingOp):
     def accumulate(
         self, *operands: Value | None, output: UniformQuantizationParameters | None
     ) -> Codes:
-        (left, grid), (right, _) = self.roundings(*operands, output=output)
-        return np.asarray(
-            grid.quant(left, dtype=np.float64) + self.sign * grid.quant(right, dtype=np.float64)
-        )
+        a, b = _pair(operands)
+        grid = self._grid(a, b, output)
+        left, right = _on_further_grid(a, grid), _on_further_grid(b, grid)
+        if self.sign > 0 and left.shape == np.broadcast_shapes(left.shape, right.shape):
+            left += right
+            return left
+        return np.asarray(left + self.sign * right)
+
+    def _grid(
+        self, a: Tensor, b: Tensor, output: UniformQuantizationParameters | None
+    ) -> UniformQuantizer:
+        """Return the common grid, which does not clip."""
+        params = UniformQuantizationParameters(self._scale(a, b, output), 0, 0)
+        return UniformQuantizer(a.quantizer.quant_options, None, params, no_clipping=True)
 
     def roundings(
         self,
@@ -88,8 +117,7 @@ class Add(MixingOp):
     ) -> tuple[tuple[AnyArray, UniformQuantizer], ...]:
         """Return both operands and their common grid."""
         a, b = _pair(inputs)
-        params = UniformQuantizationParameters(self._scale(a, b, output), 0, 0)
-        grid = UniformQuantizer(a.quantizer.quant_options, None, params, no_clipping=True)
+        grid = self._grid(a, b, output)
         return tuple((x.quantizer.dequant(x.codes), grid) for x in (a, b))
 
     def dequantize(

@@ -69,14 +69,16 @@ class Conv(WeightedOp):
         if any(pads):
             x = kernels.pad_spatial(x.astype(np.float32), pads, 0.0)
         result = kernels.convolve_numpy(
-            x.astype(np.float64),
+            x,  # widened where it is multiplied
             w.astype(np.float64),
             strides=window.strides,
             dilations=window.dilations,
             group=self.group,
         )
         bias = rest[0] if rest else None
-        return (result if bias is None else result + _per_channel(bias, result.ndim),)
+        if bias is not None:
+            result += _per_channel(bias, result.ndim)
+        return (result,)
 
     def accumulate(
         self, *operands: Value | None, output: UniformQuantizationParameters | None
@@ -87,13 +89,17 @@ class Conv(WeightedOp):
         largest = w.derived("sum", lambda: kernels.absolute_sum(w.centred(), axis=axes))
         zero_point = int(np.asarray(x.quantizer.zero_point))
         magnitude = max(x.magnitude, abs(zero_point))
+        codes, pads = x.codes, window.pads_for(x.shape[2:])
+        if zero_point or min(pads, default=0) < 0:  # the kernel itself pads with zeros alone
+            codes, pads = kernels.pad_spatial(codes, pads, zero_point), ()
         return kernels.convolve(
-            kernels.pad_spatial(x.codes, window.pads_for(x.shape[2:]), zero_point),
+            codes,
             w.centred(),
             strides=window.strides,
             dilations=window.dilations,
             group=self.group,
             bound=kernels.product_bound(magnitude, largest),
+            pads=pads,
         )
 
     @staticmethod

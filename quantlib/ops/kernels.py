@@ -7,13 +7,15 @@ beyond, int64 is used.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from onnx import TensorProto, helper
 
 from quantlib.arrays import carrier
+from quantlib.core import affine
 from quantlib.core.widths import bit_width
 from quantlib.errors import OptionsError
 from quantlib.graph.runtime import open_session
@@ -26,6 +28,12 @@ if TYPE_CHECKING:
     from quantlib.arrays import AnyArray, Codes, FloatArray
 
 _INT64_MAX = 2**63 - 1
+
+_COLUMNS = 1 << 17
+"""Values that a convolution lays side by side at a time: 1 MiB of float64."""
+
+_FEWEST = 512
+"""Places of the output that one matrix product has at least: weights are read again for each."""
 
 
 def absolute_sum(weights: Codes, *, axis: int | tuple[int, ...]) -> int:
@@ -66,13 +74,14 @@ def convolve(
     dilations: tuple[int, ...],
     group: int,
     bound: int,
+    pads: tuple[int, ...] = (),
 ) -> Codes:
-    """Return the convolution of padded `x` with `w` exactly.
+    """Return the convolution of `x` with `w` exactly.
 
     Parameters
     ----------
     x : integer-valued array, (N, C, *spatial)
-        Input, padded already.
+        Input; padded already, unless `pads` says what is still to be padded.
     w : integer-valued array, (O, C / group, *kernel)
         Weights.
     strides, dilations : tuple of int
@@ -81,11 +90,15 @@ def convolve(
         Number of channel groups.
     bound : int
         Bound of the result and of every partial sum.
+    pads : tuple of int
+        Zeros around `x`, in ONNX order; none when not given.
     """
     kind = carrier(bound)
     x, w = x.astype(kind, copy=False), w.astype(kind, copy=False)
-    if kind is np.float32:
-        session = _conv_session("Conv", x.ndim, strides, dilations, group)
+    if kind is not np.float32:
+        x = pad_spatial(x, pads, 0)
+    else:
+        session = _conv_session("Conv", x.ndim, strides, dilations, group, pads)
         result: Codes = session.run(None, {"x": np.ascontiguousarray(x), "w": w})[0]
         return result
     return convolve_numpy(x, w, strides=strides, dilations=dilations, group=group)
@@ -94,17 +107,39 @@ def convolve(
 def convolve_numpy(
     x: AnyArray, w: AnyArray, *, strides: tuple[int, ...], dilations: tuple[int, ...], group: int
 ) -> AnyArray:
-    """Return the convolution of padded `x` with `w` in their common dtype, by one matrix product.
+    """Return the convolution of padded `x` with `w` in their common dtype, by matrix products.
 
-    Shapes as in `convolve`.
+    Shapes as in `convolve`. What the kernel's places see is laid side by side for a piece of the
+    output at a time, so that it is still in the cache when it is multiplied.
     """
     kernel = w.shape[2:]
-    n, depth = x.shape[0], w.shape[1] * int(np.prod(kernel))
-    columns = unfold(x, kernel=kernel, strides=strides, dilations=dilations)
-    out_spatial = columns.shape[3:]
-    rows = w.reshape(group, w.shape[0] // group, depth)
-    products = np.matmul(rows, columns.reshape(n, group, depth, -1))
-    return np.asarray(products.reshape(n, w.shape[0], *out_spatial))
+    n, places = x.shape[0], math.prod(kernel)
+    depth = w.shape[1] * places
+    kind = np.result_type(x, w)
+    rows = w.reshape(group, w.shape[0] // group, depth).astype(kind, copy=False)
+    if places == 1:
+        columns = unfold(x, kernel=kernel, strides=strides, dilations=dilations)
+        products = np.matmul(rows, columns.reshape(n, group, depth, -1).astype(kind, copy=False))
+        return np.asarray(products.reshape(n, w.shape[0], *columns.shape[3:]))
+    windows = _windows(x, kernel, strides, dilations)
+    spatial = windows.shape[2 : 2 + len(kernel)]
+    result = np.empty((n, w.shape[0], *spatial), dtype=kind)
+    outputs = result.reshape(n, group, w.shape[0] // group, -1)
+    line = math.prod(spatial[1:])  # places of the output in one step along its first axis
+    wide = max(_FEWEST, _COLUMNS // (x.shape[1] * places or 1))  # places of the output in a piece
+    samples = max(1, min(n, wide // max(1, line * spatial[0])))
+    steps = spatial[0] if samples > 1 else max(1, min(spatial[0], wide // max(1, line)))
+    for first in range(0, n, samples):
+        for start in range(0, spatial[0], steps):
+            part = windows[first : first + samples, :, start : start + steps]
+            count, height = part.shape[0], part.shape[2]
+            columns = np.empty((count, x.shape[1], places, *part.shape[2 : 2 + len(kernel)]), kind)
+            for i, place in enumerate(np.ndindex(*kernel)):
+                columns[:, :, i] = part[(..., *place)]
+            outputs[first : first + samples, ..., start * line : (start + height) * line] = (
+                np.matmul(rows, columns.reshape(count, group, depth, -1))
+            )
+    return result
 
 
 def unfold(
@@ -210,8 +245,15 @@ def pad_spatial(x: AnyArray, pads: tuple[int, ...], value: float) -> AnyArray:
     if not any(pads):
         return x
     half = len(pads) // 2
-    widths = [(0, 0), (0, 0), *zip(pads[:half], pads[half:], strict=True)]
-    return np.pad(x, widths, constant_values=value)
+    ends = [size + a + b for size, a, b in zip(x.shape[2:], pads[:half], pads[half:], strict=True)]
+    padded = np.empty((*x.shape[:2], *ends), dtype=x.dtype)
+    inside: list[slice] = [slice(None), slice(None)]
+    for begin, size in zip(pads[:half], x.shape[2:], strict=True):
+        padded[(*inside, slice(None, begin))] = value
+        padded[(*inside, slice(begin + size, None))] = value
+        inside.append(slice(begin, begin + size))
+    padded[tuple(inside)] = x
+    return padded
 
 
 def exact_sum(x: Codes, *, axis: tuple[int, ...], keepdims: bool, magnitude: int) -> Codes:
@@ -225,10 +267,7 @@ def dequantize_affine(
     accumulator: Codes, *, constant: FloatArray | float, scale: np.float64 | FloatArray
 ) -> FloatArray:
     """Return ``scale * (accumulator + constant)`` in float64, in this order."""
-    values = accumulator.astype(np.float64)
-    values += constant
-    values *= scale
-    return values
+    return affine.scaled(accumulator, np.asarray(constant), np.asarray(scale))
 
 
 def round_low_bits(accumulator: Codes, lsbs_to_remove: int) -> Codes:
@@ -321,11 +360,17 @@ def _taps(
 
 @lru_cache(maxsize=256)
 def _conv_session(
-    op_type: str, ndim: int, strides: tuple[int, ...], dilations: tuple[int, ...], group: int
+    op_type: str,
+    ndim: int,
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    group: int,
+    pads: tuple[int, ...] = (),
 ) -> ort.InferenceSession:
     """Open an ONNX Runtime (transposed) convolution whose weights are an input."""
+    padding: dict[str, Any] = {"pads": pads} if any(pads) else {}
     node = helper.make_node(
-        op_type, ["x", "w"], ["y"], strides=strides, dilations=dilations, group=group
+        op_type, ["x", "w"], ["y"], strides=strides, dilations=dilations, group=group, **padding
     )
     values = [
         helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * ndim) for name in "xwy"
