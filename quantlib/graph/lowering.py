@@ -10,16 +10,13 @@ import onnx
 from onnx import helper, numpy_helper
 
 from quantlib.errors import UnsupportedOpError
-from quantlib.graph.carried import QONNX_DOMAINS, is_qonnx
+from quantlib.graph.carried import FLOAT_QUANT, QONNX_DOMAINS, is_qonnx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OLDEST_OPSET = 9
 """Sign and Where came with it."""
-
-FLOAT_QUANT = "FloatQuant"
-"""QONNX's operator whose grid is that of small floating-point numbers: no integer grid."""
 
 _FIRST_ROUND = 11
 """Operator set with which Round came."""
