@@ -31,7 +31,7 @@ _LIBRARY = re.compile(
     r"Context:|bad_alloc|bad allocation|Traceback|==>|onnx_proto|ModelProto|\.cc:|\.h:\d|"
     r"object has no attribute|not supported between|list index|Status Message|"
     r"Got invalid dimensions|CheckerContext|opset_import|google\.protobuf|NoneType|"
-    r"numpy\.|cannot reshape array|could not broadcast|buffer is smaller|invalid literal"
+    r"numpy\.(?!savez)|cannot reshape array|could not broadcast|buffer is smaller|invalid literal"
 )
 _PATH = re.compile(r"(?:^|[\s'\"(])(?:/[\w.-]+){2,}|[A-Z]:\\\\|site-packages")
 
