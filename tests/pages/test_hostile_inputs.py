@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -361,7 +362,20 @@ HOSTILE = [
     "line\nbreak\ttab",
     "=1+1",
     "{name} %s %d {0}",
+    "https://example.org www.example.org a@b.example &lt;b&gt; &amp;",
 ]
+
+
+def assert_no_link(at: AppTest, stem: str) -> None:
+    """Demand that nothing drawn as Markdown holds a tag, a link or what becomes one."""
+    drawn = [*at.markdown, *at.caption, *at.info, *at.success, *at.warning, *at.error]
+    for text in [*(element.value for element in drawn), *(metric.label for metric in at.metric)]:
+        assert "](http" not in text, stem
+        assert "<b>" not in text, stem
+        plain = text.replace("\\", "")
+        for address in ("https://example.org", "www.example.org", "a@b.example"):
+            assert address not in plain, stem
+        assert not re.search(r"(?<!\\)&lt;b", text), stem
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:12]))
@@ -378,9 +392,7 @@ def test_hostile_node_names_are_shown_as_typed(
         # Plotly reads a few HTML tags in texts, and %{…} in templates.
         for chart in at.get("plotly_chart"):
             assert "<script>" not in chart.proto.spec, stem
-        for text in [*at.markdown, *at.caption]:
-            assert "](http" not in text.value, stem
-            assert "<b>" not in text.value, stem
+        assert_no_link(at, stem)
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:12]))
@@ -393,9 +405,7 @@ def test_hostile_file_names_are_shown_as_typed(
         go_to(at, stem)
         assert not at.exception, stem
         assert not at.error, stem
-        for text in [*at.markdown, *at.caption]:
-            assert "](http" not in text.value, stem
-            assert "<b>" not in text.value, stem
+        assert_no_link(at, stem)
 
 
 def test_equal_node_names_are_told_apart(
