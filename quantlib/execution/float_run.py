@@ -73,7 +73,10 @@ def float_batches(
         ONNX Runtime fails on the data.
     """
     wanted = tuple(dict.fromkeys(tensors))
-    session = _session(graph.source, wanted)
+    try:
+        session = _session(graph.source, wanted)
+    except Exception as error:  # a model that no data ever ran
+        raise _failure(graph, {}, error) from error
     for call in calls(graph, inputs):
         names = (info.name for info in graph.inputs)
         feeds = dict(zip(names, in_model_precision(graph, call), strict=True))

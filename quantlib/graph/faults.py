@@ -155,6 +155,8 @@ def failing(error: BaseException, nodes: Iterable[onnx.NodeProto]) -> onnx.NodeP
 def why(error: BaseException, shapes: Mapping[str, tuple[int, ...]]) -> str:
     """Return why a computation failed, with the shapes of what it was given."""
     given = ", ".join(f"{name!r} {words_of(shape)}" for name, shape in list(shapes.items())[:4])
+    if not shapes:
+        return "what it reads and its settings do not fit each other, on no data at all"
     if is_about_memory(error):
         return f"it takes more memory than there is on data of this size ({given})"
     return f"its settings do not fit what it reads ({given})"

@@ -125,6 +125,7 @@ def _loaded(
     model = functions.inline(model, label)
     growth.check_depth([model.graph], label)
     rules.check_names(model, label)
+    rules.check_types(model, label)
     notes = mending.mend(model, label)
     import_domains(model, operators.runtime_domains())
     model, converted = modernize(model, label, convert=convert)
@@ -165,7 +166,7 @@ def _check(model: onnx.ModelProto, label: str) -> list[str]:
     for last in (False, True):
         try:
             onnx.checker.check_model(_as_checker_wants(model), full_check=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        except Exception as error:  # onnx's own kinds, and ValueError for types that are none
             if not last and isinstance(error, onnx.shape_inference.InferenceError):
                 notes = mending.drop_contradictions(model)
                 if notes:

@@ -48,6 +48,19 @@ def check_names(model: onnx.ModelProto, label: str) -> None:
             )
 
 
+def check_types(model: onnx.ModelProto, label: str) -> None:
+    """Raise ModelLoadError for element types that ONNX does not define."""
+    known = onnx.TensorProto.DataType.values()
+    for graph in all_graphs(model.graph):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            kind = value.type.tensor_type.elem_type
+            if kind not in known:
+                raise ModelLoadError(
+                    f"{label}: tensor {value.name!r} has the element type number {kind}, which "
+                    f"ONNX does not define; {_REMEDY}"
+                )
+
+
 def _refuse_repeated(label: str, names: Sequence[str], what: str) -> None:
     if len(set(names)) == len(names):
         return

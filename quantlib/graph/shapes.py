@@ -39,7 +39,7 @@ def with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
                 del cut.graph.node[i]
     try:
         found: onnx.ModelProto = onnx.shape_inference.infer_shapes(cut, data_prop=True)
-    except onnx.shape_inference.InferenceError:
+    except (onnx.shape_inference.InferenceError, ValueError):
         return model
     if computed:
         inputs = list(found.graph.input)[len(model.graph.input) :]
@@ -53,7 +53,7 @@ def without_values(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the model with what shapes tell of shapes; no value is followed."""
     try:
         found: onnx.ModelProto = onnx.shape_inference.infer_shapes(model)
-    except onnx.shape_inference.InferenceError:
+    except (onnx.shape_inference.InferenceError, ValueError):  # of types that are none
         return model
     return found
 
