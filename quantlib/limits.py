@@ -14,6 +14,9 @@ from quantlib.errors import OptionsError
 PREFIX = "QUANTLIB_MAX_"
 """What the variables of the environment begin with; the limit's name follows in capitals."""
 
+SAMPLES_ONLY = "QUANTLIB_SAMPLES_ONLY"
+"""Variable that, where it is 1, makes the screens take no files."""
+
 MIB = 2**20
 """Bytes of what the limits call MB."""
 
@@ -95,6 +98,20 @@ def limit(name: str) -> int:
             f"{variable(name)} is {word!r}; give a whole number above 0, or leave it out."
         )
     return int(word)
+
+
+def samples_only() -> bool:
+    """Tell whether the screens take no files.
+
+    Raises
+    ------
+    OptionsError
+        The variable is neither 0 nor 1.
+    """
+    word = os.environ.get(SAMPLES_ONLY, "0")
+    if word not in ("", "0", "1"):
+        raise OptionsError(f"{SAMPLES_ONLY} is {word!r}; give 1 for samples only, 0 for uploads.")
+    return word == "1"
 
 
 def variable(name: str) -> str:
