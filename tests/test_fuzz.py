@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 
 import pytest
@@ -44,4 +45,13 @@ def test_a_process_that_dies_is_counted_and_another_goes_on() -> None:
         runner.look()
     assert runner.number == 1
     assert runner.faults == ["mutant 0 of seed 1: death"]
+    runner.close()
+
+
+def test_a_mutant_that_computes_for_ever_is_counted_as_a_hang() -> None:
+    runner = fuzz.Runner(1, 0, 1)
+    runner.process.send_signal(signal.SIGXCPU)
+    while not runner.counts:
+        runner.look()
+    assert runner.counts == {"hang": 1}
     runner.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from typing import TYPE_CHECKING, Any
@@ -417,3 +418,42 @@ def test_equal_node_names_are_told_apart(
     assert not at.exception
     options = at.selectbox(key="bitwidths.layer").options
     assert len(set(options)) == len(options) == 2
+
+
+@pytest.mark.parametrize(("kind", "name"), [("model", "big.onnx"), ("data", "big.npz")])
+def test_an_upload_above_the_limit_is_refused_with_its_name(
+    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    variable = f"QUANTLIB_MAX_UPLOAD_{kind.upper()}_MB"
+    monkeypatch.setenv(variable, "1")
+    at = upload(open_screen(model="iris_linear"), kind, name, bytes(2**20 + 1))
+    assert_refused(at, name, "1.0 MB", "limit of 1 MB", variable)
+    assert at.session_state["config.model"] == "iris_linear"
+
+
+def test_a_server_of_samples_only_takes_no_files(
+    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTLIB_SAMPLES_ONLY", "1")
+    at = open_screen(model="iris_linear")
+    assert not at.exception
+    assert not at.get("file_uploader")
+    assert any("takes no files" in info.value for info in at.info)
+
+
+def test_a_fault_of_the_program_is_one_plain_message_and_the_file_is_forgotten(
+    open_screen: OpenScreen, build_model: BuildModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = open_screen(model="iris_linear")
+    figures, content = headline(at), build_model()
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("/secret/place")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("quantlib.graph.loader.parse", fail)
+        upload(at, "model", "mine.onnx", content)
+    assert_refused(at, "mine.onnx", "fault of this program", "forgotten")
+    assert "secret" not in at.error[0].value
+    assert hashlib.sha256(content).hexdigest() not in at.session_state["engine.bytes"]
+    assert headline(at) == figures
