@@ -1,5 +1,7 @@
 """Home: choose a model and data."""
 
+import logging
+
 import streamlit as st
 
 from pages.ui import engine, frame, settings, state, tables, text
@@ -8,6 +10,7 @@ from pages.ui.home import samples
 from pages.ui.home import tables as preflight_tables
 from quantlib import wording
 from quantlib.errors import QuantlibError
+from quantlib.limits import samples_only
 
 current = frame.begin_without_model("home", "Choose a model; every other screen follows it.")
 
@@ -24,6 +27,14 @@ def upload(kind: str) -> None:
         state.say("home", done=True, words=f"{file.name} is loaded.")
     except QuantlibError as error:
         state.say("home", done=False, words=str(error))
+    except Exception:  # a fault of this program; the log has it
+        logging.getLogger(__name__).exception("an upload ended in a fault")
+        state.say(
+            "home",
+            done=False,
+            words=f"{file.name}: it cannot be loaded, by a fault of this program and not of yours. "
+            "The file was forgotten; what was here before stays.",
+        )
 
 
 st.subheader("Samples", anchor=False)
@@ -41,26 +52,29 @@ for i, card in enumerate(samples.cards().values()):
             on_click=lambda name=card.name: st.session_state.update({settings.KEYS["model"]: name}),
         )
 
-st.subheader("Your own", anchor=False)
-left, right = st.columns(2)
-left.file_uploader(
-    "Model (.onnx)",
-    key="home.model",
-    on_change=upload,
-    args=("model",),
-    type="onnx",
-    help="One file with all weights inside. Without data, normal random values are generated "
-    "and marked as synthetic.",
-)
-right.file_uploader(
-    "Data for the current model (.npz, .npy, .csv)",
-    key="home.data",
-    on_change=upload,
-    args=("data",),
-    type=["npz", "npy", "csv"],
-    help="An .npz with arrays calibration, evaluation and labels; or one array or table, of which "
-    "one half calibrates and the other evaluates. A last extra .csv column is the label.",
-)
+if samples_only():
+    st.info("This server shows the samples and takes no files.")
+else:
+    st.subheader("Your own", anchor=False)
+    left, right = st.columns(2)
+    left.file_uploader(
+        "Model (.onnx)",
+        key="home.model",
+        on_change=upload,
+        args=("model",),
+        type="onnx",
+        help="One file with all weights inside. Without data, normal random values are generated "
+        "and marked as synthetic.",
+    )
+    right.file_uploader(
+        "Data for the current model (.npz, .npy, .csv)",
+        key="home.data",
+        on_change=upload,
+        args=("data",),
+        type=["npz", "npy", "csv"],
+        help="An .npz with arrays calibration, evaluation and labels; or one array or table, of "
+        "which one half calibrates and the other evaluates. A last extra .csv column is the label.",
+    )
 frame.show_message("home")
 
 if current is None:

@@ -22,6 +22,7 @@ from quantlib.data import Dataset, load_data, synthetic_data
 from quantlib.errors import (
     ConfigurationError,
     DataLoadError,
+    LimitError,
     ModelLoadError,
     OptionsError,
     QuantlibError,
@@ -49,6 +50,7 @@ __all__ = [
     "Evaluation",
     "Graph",
     "LayerOverride",
+    "LimitError",
     "Memo",
     "MinMaxQuantizationStats",
     "ModelLoadError",

@@ -8,7 +8,7 @@ import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,14 +18,12 @@ from quantlib.errors import DataLoadError, TensorError
 from quantlib.execution.calls import n_samples, samples_of, sized_shapes, values_per_sample
 from quantlib.execution.inputs import check_inputs
 from quantlib.graph.batch import random_values
+from quantlib.limits import MIB, above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from quantlib.graph.model import Graph, TensorInfo
-
-MAX_DATA_BYTES = 1024 * 2**20
-"""Most bytes that uploaded data may take once unpacked."""
 
 MAX_RATIO = 500
 """Most times that a large archive member may grow when unpacked."""
@@ -127,7 +125,9 @@ def load_data(data: bytes | str | Path, graph: Graph, *, name: str = "") -> Data
         path = Path(data)
         name = name or path.name
         if not path.is_file():
-            raise DataLoadError(f"{path}: there is no such file; check the path.")
+            raise DataLoadError(f"{name}: there is no such file; check the path.")
+        if too_much := above("data_mb", path.stat().st_size / MIB):
+            raise DataLoadError(f"{name}: the file is {too_much}; give fewer samples.")
         data = path.read_bytes()
     if not data:
         raise DataLoadError(f"{name}: the file is empty; choose another.")
@@ -135,7 +135,13 @@ def load_data(data: bytes | str | Path, graph: Graph, *, name: str = "") -> Data
     if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         calibration, evaluation, labels = _from_npz(data, graph, name, notes)
     elif data.startswith(b"\x93NUMPY"):
+        _check_bytes(_declared_bytes(io.BytesIO(data), name), name)
         calibration, evaluation, labels = (_read_npy(io.BytesIO(data), name),), None, None
+    elif name.lower().endswith((".npz", ".npy")):
+        raise DataLoadError(
+            f"{name}: this is no NumPy file, although its name says so; save it with numpy.savez, "
+            "or give a table the ending .csv."
+        )
     else:
         features, labels = read_table(data, graph, name, notes)
         calibration, evaluation = (features,), None
@@ -286,17 +292,60 @@ def _halves(
     return first, second
 
 
-def _read_npy(stream: Any, name: str) -> AnyArray:
-    """Read one .npy stream; its header is checked before its body is allocated."""
+def _declared_bytes(stream: IO[bytes], name: str) -> int:
+    """Return what the array of a .npy stream takes in the precision it is computed in.
+
+    Its header alone is read. Whole numbers and narrow reals become float32 at least.
+    """
+    try:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else _newer_header
+        shape, _, dtype = read(stream)
+    except Exception:  # NumPy's header parser has many ways to fail
+        raise _damaged(name) from None
+    if min(shape, default=0) < 0:
+        raise _damaged(name)
+    return math.prod(shape) * max(dtype.itemsize, 4)
+
+
+def _newer_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    return np.lib.format.read_array_header_2_0(stream)
+
+
+def _damaged(name: str) -> DataLoadError:
+    return DataLoadError(f"{name}: the array is damaged or cut short; save it again.")
+
+
+def _check_bytes(size: int, name: str) -> None:
+    if too_much := above("data_mb", size / MIB):
+        raise DataLoadError(
+            f"{name}: the arrays take {size / MIB:.0f} MB unpacked, {too_much}; give fewer samples."
+        )
+
+
+def _read_npy(stream: IO[bytes], name: str) -> AnyArray:
+    """Read one .npy stream whose size is known to fit."""
     try:
         array = np.lib.format.read_array(stream, allow_pickle=False)
     except ValueError as error:
-        hint = "holds Python objects" if "pickle" in str(error) else "is damaged or cut short"
-        raise DataLoadError(f"{name}: the array {hint}; save plain numbers with NumPy.") from None
+        if "pickle" not in str(error):
+            raise _damaged(name) from None
+        raise DataLoadError(
+            f"{name}: the array holds Python objects; save plain numbers with NumPy."
+        ) from None
     except Exception:  # NumPy's header parser and zlib have many ways to fail
-        raise DataLoadError(f"{name}: the array is damaged or cut short; save it again.") from None
+        raise _damaged(name) from None
     if array.dtype.kind not in "fiub":
-        raise DataLoadError(f"{name}: the array has dtype {array.dtype}; give real numbers.")
+        raise DataLoadError(
+            f"{name}: the array has dtype {array.dtype}, and holds no real numbers; give real "
+            "numbers."
+        )
+    try:
+        rest = stream.read(1)
+    except Exception:  # a wrong checksum is found at the end
+        raise _damaged(name) from None
+    if rest:
+        raise DataLoadError(f"{name}: bytes follow the end of the array; save it again.")
     return np.asarray(array)
 
 
@@ -306,39 +355,70 @@ def _from_npz(data: bytes, graph: Graph, name: str, notes: list[str]) -> tuple[A
         archive = zipfile.ZipFile(io.BytesIO(data))
     except Exception:
         raise DataLoadError(f"{name}: the archive is damaged; save it again.") from None
-    arrays: dict[str, AnyArray] = {}
     with archive:
         members = archive.infolist()
-        total = sum(member.file_size for member in members)
-        if total > MAX_DATA_BYTES:
-            raise DataLoadError(
-                f"{name}: {total / 2**20:.0f} MiB unpacked is above the limit of "
-                f"{MAX_DATA_BYTES // 2**20} MiB; give fewer samples."
-            )
+        _check_members(members, name)
+        arrays: dict[str, zipfile.ZipInfo] = {}
+        known = {info.name for info in graph.inputs}
         for member in members:
             key = member.filename.removesuffix(".npy")
-            if member.flag_bits & 1:
-                raise DataLoadError(f"{name}: {key!r} is encrypted; save it without a password.")
-            large = member.file_size > LARGE_MEMBER_BYTES
-            if large and member.file_size > MAX_RATIO * max(1, member.compress_size):
-                raise DataLoadError(
-                    f"{name}: {key!r} unpacks to {member.file_size} bytes from "
-                    f"{member.compress_size}; such archives are refused."
-                )
             if not member.filename.endswith(".npy"):
                 notes.append(f"member {member.filename!r} is no array and was ignored")
                 continue
             if key in arrays:
                 raise DataLoadError(f"{name}: the archive holds {key!r} twice; save it again.")
-            try:
-                stream = archive.open(member)
-            except Exception:
-                raise DataLoadError(f"{name}: {key!r} is damaged; save the file again.") from None
-            with stream:
-                arrays[key] = _read_npy(stream, f"{name}, array {key!r}")
-    if not arrays:
-        raise DataLoadError(f"{name}: the archive holds no arrays; save them with numpy.savez.")
-    return _by_role(arrays, graph, name, notes)
+            if {"/", "\\"}.intersection(key) and not known & {key, key.partition(".")[2]}:
+                raise DataLoadError(
+                    f"{name}: {key!r} is a path, and no input is called so; save it again."
+                )
+            arrays[key] = member
+        if not arrays:
+            raise DataLoadError(f"{name}: the archive holds no arrays; save them with numpy.savez.")
+        total = 0
+        for key, member in arrays.items():
+            with _opened(archive, member, name) as stream:
+                total += _declared_bytes(stream, f"{name}, array {key!r}")
+            _check_bytes(total, name)
+        found = {}
+        for key, member in arrays.items():
+            with _opened(archive, member, name) as stream:
+                found[key] = _read_npy(stream, f"{name}, array {key!r}")
+    return _by_role(found, graph, name, notes)
+
+
+def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> IO[bytes]:
+    try:
+        return archive.open(member)
+    except Exception:
+        key = member.filename.removesuffix(".npy")
+        raise DataLoadError(f"{name}: {key!r} is damaged; save the file again.") from None
+
+
+_OTHER_ARCHIVES = (
+    ("[Content_Types].xml", "a spreadsheet or document", "save the table as .csv"),
+    ("mimetype", "a spreadsheet or document", "save the table as .csv"),
+    ("data.pkl", "a PyTorch file", "save the arrays with numpy.savez"),
+)
+"""Members by which other archives are told from those of NumPy."""
+
+
+def _check_members(members: Sequence[zipfile.ZipInfo], name: str) -> None:
+    """Raise DataLoadError for other archives, encrypted members, and bombs; nothing is unpacked."""
+    for member in members:
+        for mark, what, remedy in _OTHER_ARCHIVES:
+            if member.filename.rpartition("/")[2] == mark:
+                raise DataLoadError(f"{name}: this is {what}, no data; {remedy}.")
+    _check_bytes(sum(member.file_size for member in members), name)
+    for member in members:
+        key = member.filename.removesuffix(".npy")
+        if member.flag_bits & 1:
+            raise DataLoadError(f"{name}: {key!r} is encrypted; save it without a password.")
+        large = member.file_size > LARGE_MEMBER_BYTES
+        if large and member.file_size > MAX_RATIO * max(1, member.compress_size):
+            raise DataLoadError(
+                f"{name}: {key!r} unpacks to {member.file_size} bytes from "
+                f"{member.compress_size}; such archives are refused: save it without compression."
+            )
 
 
 def _by_role(

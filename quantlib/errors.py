@@ -10,6 +10,7 @@
     ├── DataLoadError         (ValueError)           the bytes are no data that can be loaded
     ├── ConfigurationError    (ValueError)           a configuration document is wrong
     ├── SweepError            (RuntimeError)         a sweep ended before its last configuration
+    ├── LimitError            (RuntimeError)         a run would take more than a limit allows
     └── UnsupportedOpError    (NotImplementedError)  a node that nobody can execute
 
 A message says what was given, what is wanted and what to do. Anything else that escapes the
@@ -51,6 +52,10 @@ class SweepError(QuantlibError, RuntimeError):
     """Workers are lost or configurations cannot be applied; finished results stay valid."""
 
 
+class LimitError(QuantlibError, RuntimeError):
+    """A run would take more than one of `quantlib.limits` allows."""
+
+
 class UnsupportedOpError(QuantlibError, NotImplementedError):
     """A node's operator cannot be executed.
 
@@ -66,3 +71,9 @@ class UnsupportedOpError(QuantlibError, NotImplementedError):
         super().__init__(message)
         self.op_type = op_type
         self.node_name = node_name
+
+
+def name_file(error: Exception, file: str) -> None:
+    """Put the name of the file at fault in front of an error's message, unless it is there."""
+    if not str(error).startswith(file):
+        error.args = (f"{file}: {error}", *error.args[1:])

@@ -12,7 +12,7 @@ from tests.paths import ROOT
 PUBLIC = set(
     """
     ONNX_OPS_TO_QUANTIZED_IMPL Budget ConfigurationError DataLoadError Dataset Estimator Evaluation
-    Graph LayerOverride Memo MinMaxQuantizationStats ModelLoadError NodeReport Objective
+    Graph LayerOverride LimitError Memo MinMaxQuantizationStats ModelLoadError NodeReport Objective
     OptionsError PostTrainingAffineQuantization Preflight QuantizationConfig QuantizationOptions
     QuantizedArray QuantizedModule QuantlibError Scheme SearchResult SweepError SweepGrid
     SweepResult TensorError UniformQuantizationParameters UniformQuantizer UnreachableError

@@ -8,7 +8,8 @@ import streamlit as st
 
 from pages.ui import engine, settings
 from pages.ui.home import samples
-from quantlib.errors import DataLoadError, QuantlibError
+from quantlib.errors import DataLoadError, ModelLoadError
+from quantlib.limits import MIB, above
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
@@ -37,6 +38,10 @@ def uploads() -> dict[str, dict[str, str]]:
 
 def add_model(data: bytes, file_name: str) -> str:
     """Check and keep an uploaded model; make it current. Raises what is wrong with it."""
+    if too_much := above("upload_model_mb", len(data) / MIB):
+        raise ModelLoadError(
+            f"{file_name}: the file has {len(data) / MIB:.1f} MB, {too_much}; give a smaller model."
+        )
     digest = engine.register(data, name=file_name)
     _check(engine.Source(digest, ""), digest)
     option = f"{file_name} #{digest[:8]}"
@@ -47,6 +52,10 @@ def add_model(data: bytes, file_name: str) -> str:
 
 def add_data(data: bytes, file_name: str) -> None:
     """Check and keep uploaded data for the current model. Raises what is wrong with it."""
+    if too_much := above("upload_data_mb", len(data) / MIB):
+        raise DataLoadError(
+            f"{file_name}: the file has {len(data) / MIB:.1f} MB, {too_much}; give fewer samples."
+        )
     current = source()
     if current is None:
         raise DataLoadError(f"{file_name}: there is no model yet; upload or choose one first.")
@@ -59,7 +68,7 @@ def _check(candidate: engine.Source, digest: str) -> None:
     """Load what was uploaded; forget its bytes if it is refused."""
     try:
         engine.check(candidate)
-    except QuantlibError:
+    except Exception:  # whatever it was, the file is not kept
         engine.forget(digest)
         raise
 

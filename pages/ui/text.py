@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +17,22 @@ if TYPE_CHECKING:
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.scheme import LayerOverride
 
-_ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:"})
+_ESCAPED = str.maketrans({c: f"\\{c}" for c in r"\`*_{}[]()<>#+-.!|~$:&"})
+
+_LINKS = re.compile(r"(?<=https:)(?=//)|(?<=http:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+"""Where browsers' Markdown finds addresses in plain text, which no backslash keeps it from."""
+
+_JOINER = "\u2060"
+"""Takes no room on screen, and is part of no address."""
+
+_RUN_BY_SPREADSHEETS = "=+-@\t\r\n"
 
 
 def plain(name: str, limit: int = 60) -> str:
     """Return a name from outside as Markdown that shows it as typed, cut to `limit`."""
     clean = "".join(c if c.isprintable() else "�" for c in name)
     short = clean if len(clean) <= limit else clean[: limit - 1] + "…"
-    return short.translate(_ESCAPED)
+    return _LINKS.sub(_JOINER, short).translate(_ESCAPED)
 
 
 def file_tag(chosen: QuantizationConfig) -> str:
@@ -65,12 +74,20 @@ def grey_image(values: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.uint8]:
 
 
 def csv(table: pd.DataFrame) -> bytes:
-    """Return a table as CSV in UTF-8; text that a spreadsheet would run is quoted with '."""
-    safe = table.copy()
+    """Return a table as CSV in UTF-8; text that a spreadsheet would run is quoted with '.
+
+    Column names are text like any other.
+    """
+    safe = table.rename(columns=guarded)
     for column in safe.columns:
         if not pd.api.types.is_numeric_dtype(safe[column]):
-            safe[column] = [
-                f"'{cell}" if isinstance(cell, str) and cell[:1] in "=+-@\t\r" else cell
-                for cell in safe[column]
-            ]
-    return safe.to_csv(index=False).encode()
+            safe[column] = [guarded(cell) for cell in safe[column]]
+    # with both signs in the line end, either is quoted where it stands in a cell
+    return safe.to_csv(index=False, lineterminator="\r\n").encode()
+
+
+def guarded(cell: Any) -> Any:
+    """Return a cell as it is, but text that a spreadsheet would run with ' in front."""
+    if isinstance(cell, str) and cell and cell[0] in _RUN_BY_SPREADSHEETS:
+        return f"'{cell}"
+    return cell

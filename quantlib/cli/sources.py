@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 from quantlib.analysis.workbench import Workbench
 from quantlib.cli.console import note
 from quantlib.core.config import QuantizationConfig
-from quantlib.data import MAX_DATA_BYTES, load_data, synthetic_data
-from quantlib.errors import ConfigurationError, DataLoadError, OptionsError
+from quantlib.data import load_data, synthetic_data
+from quantlib.errors import ConfigurationError, OptionsError
 from quantlib.graph.loader import load_model
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from quantlib.data import Dataset
-    from quantlib.graph.model import Graph
 
 MAX_CONFIG_BYTES = 16 * 2**20
 
@@ -37,7 +35,7 @@ def open_bench(
     if not synthetic and data is None:
         raise OptionsError("DATA is missing; give a .npz, .npy or .csv file, or --synthetic.")
     graph = load_model(model)
-    found = synthetic_data(graph) if data is None else _read_data(data, graph)
+    found = synthetic_data(graph) if data is None else load_data(data, graph)
     for line in graph.notes:
         note(f"{graph.name}: {line}")
     for line in found.notes:
@@ -69,13 +67,3 @@ def write_text(path: Path, text: str) -> None:
     """Write a file in UTF-8 and say so."""
     path.write_text(text, encoding="utf-8")
     note(f"wrote {path}")
-
-
-def _read_data(path: Path, graph: Graph) -> Dataset:
-    if not path.is_file():
-        raise DataLoadError(f"{path}: there is no such file; check the path.")
-    if path.stat().st_size > MAX_DATA_BYTES:
-        raise DataLoadError(
-            f"{path}: above the limit of {MAX_DATA_BYTES // 2**20} MiB; give fewer samples."
-        )
-    return load_data(path.read_bytes(), graph, name=path.name)

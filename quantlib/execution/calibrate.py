@@ -15,7 +15,13 @@ from quantlib.core.params import UniformQuantizationParameters
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.core.tensor import Tensor, Value
-from quantlib.errors import OptionsError, QuantlibError, TensorError, UnsupportedOpError
+from quantlib.errors import (
+    OptionsError,
+    QuantlibError,
+    TensorError,
+    UnsupportedOpError,
+    name_file,
+)
 from quantlib.execution.calls import calls, n_samples
 from quantlib.execution.deferred import OnGrid, regridded
 from quantlib.execution.input_grids import input_grid
@@ -27,6 +33,7 @@ from quantlib.execution.own_grids import runs_alone
 from quantlib.execution.pieces import in_memory, made_anew
 from quantlib.execution.treatments import NodePlan, plan
 from quantlib.execution.weights import layer_constants
+from quantlib.graph.faults import why
 from quantlib.ops.base import (
     FloatOp,
     IslandOp,
@@ -162,14 +169,18 @@ class Calibration:
         except OptionsError as error:
             raise OptionsError(f"layer {node.name!r}: {error}") from None
         except TensorError as error:
-            named = repr(node.name) in str(error)
-            raise TensorError(f"{error}" if named else f"layer {node.name!r}: {error}") from None
+            place = "" if repr(node.name) in str(error) else f"layer {node.name!r}: "
+            raise TensorError(f"{self.graph.name}: {place}{error}") from None
+        except UnsupportedOpError as error:
+            name_file(error, self.graph.name)
+            raise
         except QuantlibError:
             raise
         except (ValueError, IndexError, TypeError, MemoryError) as error:
+            held = {n: p[0].get().shape for n in node.inputs if (p := self.pieces.get(n))}
             raise UnsupportedOpError(
-                f"node {node.name!r}: operator {node.op_type!r} cannot be executed on this "
-                f"data ({error}); check the model and the shape of the data.",
+                f"{self.graph.name}: node {node.name!r} ({node.op_type}) cannot be computed: "
+                f"{why(error, held)}; check the model and the shape of the data.",
                 op_type=node.op_type,
                 node_name=node.name,
             ) from error

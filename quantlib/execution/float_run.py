@@ -10,10 +10,11 @@ import onnx
 from quantlib.errors import UnsupportedOpError
 from quantlib.execution.calls import calls, joined
 from quantlib.execution.inputs import in_model_precision
+from quantlib.graph.faults import failing, in_words, why
 from quantlib.graph.runtime import open_session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import onnxruntime as ort
 
@@ -72,18 +73,32 @@ def float_batches(
         ONNX Runtime fails on the data.
     """
     wanted = tuple(dict.fromkeys(tensors))
-    session = _session(graph.source, wanted)
+    try:
+        session = _session(graph.source, wanted)
+    except Exception as error:  # a model that no data ever ran
+        raise _failure(graph, {}, error) from error
     for call in calls(graph, inputs):
         names = (info.name for info in graph.inputs)
         feeds = dict(zip(names, in_model_precision(graph, call), strict=True))
         try:
             results = session.run(list(wanted), feeds)
         except Exception as error:  # ONNX Runtime's own kinds share no base class
-            raise UnsupportedOpError(
-                f"{graph.name}: ONNX Runtime cannot run the model on this data "
-                f"({' '.join(str(error).split())[:300]}); check its shape."
-            ) from error
+            raise _failure(graph, feeds, error) from error
         yield dict(zip(wanted, results, strict=True))
+
+
+def _failure(graph: Graph, feeds: Mapping[str, AnyArray], error: Exception) -> UnsupportedOpError:
+    """Return the error for data on which the model does not run, with the node at fault."""
+    nodes = onnx.ModelProto.FromString(graph.source).graph.node
+    node = failing(error, nodes)
+    what = in_words(node) if node is not None else "the model"
+    cause = why(error, {name: value.shape for name, value in feeds.items()})
+    return UnsupportedOpError(
+        f"{graph.name}: {what} cannot be computed: {cause}; check the model and the shape of the "
+        "data.",
+        op_type=node.op_type if node is not None else "",
+        node_name=node.name if node is not None else "",
+    )
 
 
 def float_tensors(

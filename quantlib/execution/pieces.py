@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from quantlib.core.tensor import Tensor
+from quantlib.errors import LimitError
 from quantlib.execution.deferred import OnGrid
+from quantlib.limits import MIB, above
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -49,17 +50,88 @@ def samples_per_piece(graph: Graph, n_samples: int, *, budget: int = PIECE_BYTES
     return max(1, min(n_samples, budget // max(1, largest)))
 
 
+class Spill:
+    """A file without a name for arrays that wait: gone with the process, however that ends.
+
+    Room that is released is written again, at the first place where an array fits.
+    """
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        self._free: list[tuple[int, int]] = []
+        self._end = 0
+
+    @property
+    def in_use(self) -> int:
+        """How many bytes wait."""
+        return self._end - sum(size for _, size in self._free)
+
+    def write(self, array: AnyArray) -> tuple[int, int]:
+        """Write an array; return where it starts and how many bytes it has.
+
+        Raises
+        ------
+        LimitError
+            More would wait than ``quantlib.limits`` allows, or than the disk takes.
+        """
+        size = array.nbytes
+        if too_much := above("spill_mb", (self.in_use + size) / MIB):
+            raise LimitError(
+                f"{(self.in_use + size) / MIB:.0f} MB of tensors would wait on disk, {too_much}; "
+                "give fewer samples, or a smaller model."
+            )
+        place = next((i for i, (_, room) in enumerate(self._free) if room >= size), None)
+        start = self._end if place is None else self._free[place][0]
+        try:
+            self._file.seek(start)
+            self._file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        except OSError as error:
+            raise LimitError(
+                f"tensors of {size / MIB:.0f} MB do not fit on the disk where they would wait; "
+                "give fewer samples, or make room."
+            ) from error
+        if place is None:
+            self._end += size
+        else:
+            room = self._free[place][1]
+            self._free[place : place + 1] = [(start + size, room - size)] if room > size else []
+        return start, size
+
+    def read(
+        self, place: tuple[int, int], dtype: np.dtype[Any], shape: tuple[int, ...]
+    ) -> AnyArray:
+        """Return an array that was written."""
+        self._file.seek(place[0])
+        return np.frombuffer(self._file.read(place[1]), dtype=dtype).reshape(shape)
+
+    def release(self, place: tuple[int, int]) -> None:
+        """Give the room of an array back; what lies side by side becomes one."""
+        merged: list[tuple[int, int]] = []
+        for start, size in sorted([*self._free, place]):
+            if merged and sum(merged[-1]) == start:
+                merged[-1] = merged[-1][0], merged[-1][1] + size
+            else:
+                merged.append((start, size))
+        if merged and sum(merged[-1]) == self._end:
+            self._end = merged.pop()[0]
+        self._free = merged
+
+    def close(self) -> None:
+        """Give everything back."""
+        self._file.close()
+
+
 class Shelf:
     """Keeps the pieces of tensors until they are read for the last time.
 
-    Use as a context manager: the folder on disk, if one was needed, goes with it.
+    Use as a context manager: what waits on disk goes with it. `disk` is None while memory was
+    enough.
     """
 
     def __init__(self, limit: int = KEEP_BYTES) -> None:
         self._limit = limit
         self._held = 0
-        self._files = 0
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self.disk: Spill | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -70,13 +142,8 @@ class Shelf:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
-
-    @property
-    def folder(self) -> str | None:
-        """Where pieces wait on disk; None while memory was enough."""
-        return self._folder.name if self._folder else None
+        if self.disk is not None:
+            self.disk.close()
 
     def put(self, value: Value) -> Kept:
         """Keep a value, in memory while there is room."""
@@ -84,12 +151,11 @@ class Shelf:
         if self._held + array.nbytes <= self._limit:
             self._held += array.nbytes
             return Kept(lambda: restored(array), lambda: self._release(array.nbytes))
-        if self._folder is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="quantlib-")
-        self._files += 1
-        file = Path(self._folder.name) / f"{self._files}.npy"
-        np.save(file, array, allow_pickle=False)
-        return Kept(lambda: restored(np.load(file, allow_pickle=False)), file.unlink)
+        if self.disk is None:
+            self.disk = Spill()
+        place = self.disk.write(array)
+        disk, dtype, shape = self.disk, array.dtype, array.shape
+        return Kept(lambda: restored(disk.read(place, dtype, shape)), lambda: disk.release(place))
 
     def _release(self, size: int) -> None:
         self._held -= size

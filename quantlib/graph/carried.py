@@ -28,6 +28,12 @@ QONNX_DOMAINS = frozenset({"qonnx.custom_op.general", "onnx.brevitas", "finn.cus
 QONNX_OPS = frozenset({"Quant", "IntQuant", "BipolarQuant", "Trunc"})
 """In these domains, and in ONNX's own in older files."""
 
+FLOAT_QUANT = "FloatQuant"
+"""QONNX's operator whose grid is that of small floating-point numbers: no integer grid."""
+
+FLOAT_QUANT_PARAMETERS = ("scale", "exponent width", "mantissa width", "bias", "largest value")
+"""What its inputs after the first are."""
+
 OWN_DOMAIN = "quantlib"
 PAIR = "QuantizeDequantize"
 """Our name for a QuantizeLinear that only DequantizeLinear reads, made one node."""
@@ -87,6 +93,12 @@ def carried_quantizer(node: Node, parameters: Sequence[AnyArray | None]) -> Unif
         return _linear(node, parameters)
     except OptionsError as error:
         raise _wrong(node, str(error)) from None
+
+
+def check_number(node: Node, parameter: AnyArray | None, what: str) -> None:
+    """Raise UnsupportedOpError when a constant parameter of a quantizer holds no finite numbers."""
+    if parameter is not None and not np.isfinite(np.asarray(parameter, dtype=np.float64)).all():
+        raise _wrong(node, f"its {what} is {np.ravel(parameter)[:3]}")
 
 
 def quantize_values(
@@ -237,8 +249,8 @@ def _given(node: Node, parameter: AnyArray | None) -> AnyArray:
 
 
 def _whole(node: Node, width: AnyArray, what: str) -> int:
-    number = float(np.max(width))
-    if np.size(width) != 1 or number != round(number):
+    number = float(np.max(width)) if np.size(width) == 1 else np.nan
+    if not np.isfinite(number) or number != round(number):
         raise _wrong(node, f"its {what} is {np.ravel(width)[:3]}, not one integer")
     return int(number)
 

@@ -8,15 +8,10 @@ import onnx.inliner
 
 from quantlib.errors import ModelLoadError
 from quantlib.graph.walking import all_nodes, bodies
+from quantlib.limits import above, limit, variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-MAX_NODES = 200_000
-"""Most nodes of a model, once its functions are written out."""
-
-MAX_DEPTH = 64
-"""Most functions that call one another in a row."""
 
 _Key: TypeAlias = tuple[str, str, str]
 
@@ -36,11 +31,10 @@ def inline(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
     for key in functions:
         _count(key, functions, sizes, label)
     total = _size(all_nodes(model.graph), sizes)
-    if total > MAX_NODES:
+    if too_much := above("nodes", total):
         spelled = " once its functions are written out" if functions else ""
         raise ModelLoadError(
-            f"{label}: the model has {total} nodes{spelled}, more than the limit of {MAX_NODES}; "
-            "give a part of it."
+            f"{label}: the model has {total} nodes{spelled}, {too_much}; give a part of it."
         )
     if not functions:
         return model
@@ -48,10 +42,10 @@ def inline(model: onnx.ModelProto, label: str) -> onnx.ModelProto:
         return onnx.inliner.inline_local_functions(model)
     except Exception as error:
         raise ModelLoadError(
-            f"{label}: the functions inside the model cannot be written out "
-            f"({' '.join(str(error).split())[:200]}); export it without functions of its own "
-            "(PyTorch: dynamo=False)."
-        ) from None
+            f"{label}: the functions inside the model cannot be written out: one is called with "
+            "inputs or attributes that it does not have; export the model without functions of "
+            "its own (PyTorch: dynamo=False)."
+        ) from error
 
 
 def _key(function: onnx.FunctionProto) -> _Key:
@@ -87,10 +81,11 @@ def _count(
                 f"{label}: function {missing[0][1]!r} calls itself, directly or through others; "
                 "such a model has no end: export it again."
             )
-        if len(path) >= MAX_DEPTH:
+        if above("function_depth", len(path) + 1):
             raise ModelLoadError(
-                f"{label}: more than {MAX_DEPTH} functions call one another in a row, down to "
-                f"{key[1]!r}; export the model without functions of its own."
+                f"{label}: more than {limit('function_depth')} functions call one another in a "
+                f"row, down to {key[1]!r}; export the model without functions of its own, or set "
+                f"{variable('function_depth')}."
             )
         path.append(missing[0])
 

@@ -55,7 +55,7 @@ def given_as(array: AnyArray, kind: int | None) -> AnyArray:
     Reals are computed in float64 on this side; the model has them in its own precision, which
     is float32 where nothing is known.
     """
-    array = plain(array)
+    array = plain(np.asarray(array))  # a sum of everything is a scalar, no array
     if array.dtype.kind != "f":
         return array
     wanted = plain_kind(kind) if kind is not None else TensorProto.FLOAT

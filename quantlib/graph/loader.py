@@ -14,32 +14,34 @@ import onnx
 from onnx import numpy_helper
 
 from quantlib.arrays import AnyArray, read_only
-from quantlib.errors import ModelLoadError, UnsupportedOpError
+from quantlib.errors import ModelLoadError, UnsupportedOpError, name_file
 from quantlib.graph import (
     channels_last,
+    faults,
     functions,
+    growth,
     lists,
     masks,
     mending,
     operators,
     passes,
+    rules,
     unfold,
+    weights,
 )
 from quantlib.graph.batch import settle_batch
 from quantlib.graph.islands import NUMBERS, plain, plain_name, with_plain_tensors
 from quantlib.graph.lowering import lower_quantizers
 from quantlib.graph.model import Batch, Graph, Node, TensorInfo
 from quantlib.graph.parsing import parse
-from quantlib.graph.runtime import open_session, reason
+from quantlib.graph.runtime import open_session
 from quantlib.graph.shapes import infer_shapes, shape_of, with_shapes
 from quantlib.graph.versions import check_versions, import_domains, modernize
 from quantlib.graph.walking import read_by
+from quantlib.limits import above
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-MAX_INPUT_VALUES = 2**28
-"""Most values of one sample of an input whose sizes are all fixed."""
 
 
 def load_model(
@@ -54,8 +56,8 @@ def load_model(
     Parameters
     ----------
     source : path, bytes or onnx.ModelProto
-        The model; at most 512 MiB, with all its tensors inside. A fixed batch size is freed
-        where samples that are run together give what each gives alone.
+        The model, with all its tensors inside, within `quantlib.limits`. A fixed batch size is
+        freed where samples that are run together give what each gives alone.
     name : str, optional
         What messages and downloads call it; the file's stem by default.
     batch_axes : mapping of str to int or None, optional
@@ -101,9 +103,13 @@ def load_model(
             raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
         data, stem, folder = path.read_bytes(), path.stem, path.parent
     label = name or stem
-    model = parse(data, label, folder)
     converted = trusted if convert is None else convert
-    return _loaded(model, data, label, convert=converted, batch_axes=batch_axes)
+    try:
+        model = parse(data, label, folder)
+        return _loaded(model, data, label, convert=converted, batch_axes=batch_axes)
+    except (ModelLoadError, UnsupportedOpError) as error:
+        name_file(error, label)
+        raise
 
 
 def _loaded(
@@ -117,6 +123,9 @@ def _loaded(
     """Return the graph of a parsed model."""
     check_versions(model, label)
     model = functions.inline(model, label)
+    growth.check_depth([model.graph], label)
+    rules.check_names(model, label)
+    rules.check_types(model, label)
     notes = mending.mend(model, label)
     import_domains(model, operators.runtime_domains())
     model, converted = modernize(model, label, convert=convert)
@@ -124,9 +133,11 @@ def _loaded(
     model = channels_last.to_channels_first(lowered)
     originals.update(unfold.expand(model))
     operators.refuse_unknown(model, label)
-    operators.check_nodes(model, label)
+    rules.check_nodes(model, label)
     lists.check_inputs(model, label)
     _check_sizes(model, label)
+    growth.check_loops(model, label)
+    growth.check_sizes(model, label)
     notes += [*converted, *_check(model, label)]
     words = _words(model, label)
     notes += lists.keep_number_outputs(model, words, label)
@@ -143,7 +154,7 @@ def _loaded(
     graph = dataclasses.replace(graph, nodes=nodes, notes=tuple(notes))
     graph = passes.simplify(lists.join(passes.drop_unused(graph), words))
     operators.refuse_random(graph)
-    return graph
+    return weights.with_notes(graph)
 
 
 def _check(model: onnx.ModelProto, label: str) -> list[str]:
@@ -155,20 +166,33 @@ def _check(model: onnx.ModelProto, label: str) -> list[str]:
     for last in (False, True):
         try:
             onnx.checker.check_model(_as_checker_wants(model), full_check=True)
-        except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        except Exception as error:  # onnx's own kinds, and ValueError for types that are none
             if not last and isinstance(error, onnx.shape_inference.InferenceError):
                 notes = mending.drop_contradictions(model)
                 if notes:
                     continue
-            raise ModelLoadError(
-                f"{label}: the model breaks a rule of ONNX: {reason(error)}. Export it again."
-            ) from None
-        except Exception as error:
-            raise ModelLoadError(
-                f"{label}: the model cannot be checked: {reason(error)}. Export it again."
-            ) from None
+            raise _broken_rule(model, label) from error
         break
     return notes
+
+
+def _broken_rule(model: onnx.ModelProto, label: str) -> ModelLoadError:
+    """Return the error for a model that onnx's checker refuses, with the node at fault."""
+    node = faults.first_refused(model, _infers)
+    if node is not None:
+        return ModelLoadError(
+            f"{label}: {faults.in_words(node, model)}, breaks a rule of its operator: shapes or "
+            "types do not fit each other or its settings. Correct it and export again."
+        )
+    outputs = ", ".join(repr(value.name) for value in model.graph.output[:4])
+    return ModelLoadError(
+        f"{label}: what the model declares of its inputs, outputs ({outputs}) or stored tensors "
+        "contradicts what its nodes make of them. Correct it and export again."
+    )
+
+
+def _infers(model: onnx.ModelProto) -> None:
+    onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
 
 
 def _as_checker_wants(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -216,10 +240,15 @@ def _check_sizes(model: onnx.ModelProto, label: str) -> None:
                 "shape into the model (sizes may stay free)."
             )
         sizes = [d.dim_value for d in tensor.shape.dim if d.HasField("dim_value")]
-        if math.prod(sizes) > MAX_INPUT_VALUES:
+        if too_much := above("tensor_values", math.prod(sizes)):
             raise ModelLoadError(
-                f"{label}: input {value.name!r} has the shape {' x '.join(map(str, sizes))}, more "
-                f"than {MAX_INPUT_VALUES} values; export the model for smaller data."
+                f"{label}: input {value.name!r} has the shape {' x '.join(map(str, sizes))}, "
+                f"{too_much}; export the model for smaller data."
+            )
+        if 0 in sizes:
+            raise ModelLoadError(
+                f"{label}: input {value.name!r} has the shape {' x '.join(map(str, sizes))} and "
+                "thus no values; write the right sizes into the model, or leave them free."
             )
 
 
@@ -250,14 +279,28 @@ def _words(model: onnx.ModelProto, label: str) -> dict[str, str]:
                 op_type=found["op"],
                 node_name=where,
             ) from None
-        raise ModelLoadError(
-            f"{label}: ONNX Runtime does not load the model: {reason(error)}. Export it again."
-        ) from None
+        raise _not_loaded(model, label) from error
     words = {v.name: v.type for v in (*session.get_inputs(), *session.get_outputs())}
     for tensor in model.graph.initializer:
         kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
         words[tensor.name] = f"tensor({kind})"
     return words
+
+
+def _not_loaded(model: onnx.ModelProto, label: str) -> ModelLoadError:
+    """Return the error for a model that ONNX Runtime refuses, with the node at fault."""
+    node = faults.first_refused(model, lambda part: open_session(part.SerializeToString()))
+    if node is not None:
+        return ModelLoadError(
+            f"{label}: ONNX Runtime refuses {faults.in_words(node, model)}: its settings do not "
+            "fit its inputs, or are none that it knows. Correct it and export again."
+        )
+    outputs = ", ".join(repr(value.name) for value in model.graph.output[:4])
+    return ModelLoadError(
+        f"{label}: ONNX Runtime refuses the model, though each of its nodes alone is right: what "
+        f"it declares of its outputs ({outputs}) contradicts what its nodes make. Correct it and "
+        "export again."
+    )
 
 
 def _graph_of(
@@ -302,8 +345,8 @@ def _weight(tensor: onnx.TensorProto, label: str) -> AnyArray:
     except (ValueError, TypeError) as error:
         raise ModelLoadError(
             f"{label}: weight {tensor.name!r} of shape {' x '.join(map(str, tensor.dims))} cannot "
-            f"be read ({reason(error)}); export or download it again."
-        ) from None
+            "be read; export or download it again."
+        ) from error
     return values if "int" in values.dtype.name else plain(values)
 
 

@@ -10,16 +10,13 @@ import onnx
 from onnx import helper, numpy_helper
 
 from quantlib.errors import UnsupportedOpError
-from quantlib.graph.carried import QONNX_DOMAINS, is_qonnx
+from quantlib.graph.carried import FLOAT_QUANT, QONNX_DOMAINS, is_qonnx
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 OLDEST_OPSET = 9
 """Sign and Where came with it."""
-
-FLOAT_QUANT = "FloatQuant"
-"""QONNX's operator whose grid is that of small floating-point numbers: no integer grid."""
 
 _FIRST_ROUND = 11
 """Operator set with which Round came."""
@@ -166,10 +163,21 @@ class _Group:
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, str | int]:
-    values = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-    return {
-        k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()
-    }
+    """Return a quantizer's attributes: whole numbers, and its rounding mode."""
+    values: dict[str, str | int] = {}
+    for attribute in node.attribute:
+        is_text = attribute.name == "rounding_mode"
+        if attribute.type != (attribute.STRING if is_text else attribute.INT):
+            raise UnsupportedOpError(
+                f"node {node.name!r} ({node.op_type}): attribute {attribute.name!r} is no "
+                f"{'text' if is_text else 'whole number'}; correct it and export again.",
+                op_type=node.op_type,
+                node_name=node.name,
+            )
+        values[attribute.name] = (
+            attribute.s.decode("utf-8", "replace") if is_text else int(attribute.i)
+        )
+    return values
 
 
 def _clip(group: _Group, codes: str, width: str, attributes: Mapping[str, str | int]) -> str:

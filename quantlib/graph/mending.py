@@ -23,14 +23,12 @@ from quantlib.graph.walking import (
     read_by,
     topological_order,
 )
+from quantlib.limits import above
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from quantlib.graph.model import Shape
-
-MAX_DENSE_VALUES = 2**27
-"""Values that a sparse tensor may take once its zeros are written out."""
 
 _AXES_AS_INPUT = 13
 """Operator set from which Squeeze has its axes as an input."""
@@ -164,8 +162,10 @@ def _dense(tensor: onnx.SparseTensorProto, label: str) -> onnx.TensorProto:
     name = tensor.values.name
     dims = list(tensor.dims)
     fault = ""
-    if min(dims, default=0) < 0 or math.prod(dims) > MAX_DENSE_VALUES:
-        fault = f"takes {' x '.join(map(str, dims))} values, more than {MAX_DENSE_VALUES}"
+    if min(dims, default=0) < 0:
+        fault = f"has the shape {' x '.join(map(str, dims))}, and no size is below 0"
+    elif too_much := above("tensor_values", math.prod(dims)):
+        fault = f"takes {' x '.join(map(str, dims))} numbers, {too_much}"
     else:
         try:
             values = numpy_helper.to_array(tensor.values).ravel()
@@ -176,8 +176,8 @@ def _dense(tensor: onnx.SparseTensorProto, label: str) -> onnx.TensorProto:
                 raise IndexError("negative indices")
             dense[places] = values
             return numpy_helper.from_array(dense, name)
-        except (ValueError, IndexError, TypeError) as error:
-            fault = f"has indices that do not fit its shape or its values ({error})"
+        except (ValueError, IndexError, TypeError):
+            fault = "has indices that do not fit its shape or its values"
     raise ModelLoadError(
         f"{label}: sparse tensor {name!r} {fault}; store it as an ordinary tensor."
     )

@@ -10,9 +10,10 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from quantlib.errors import UnsupportedOpError
+from quantlib.graph.faults import why
 from quantlib.graph.float_definitions import DEFINITIONS
 from quantlib.graph.islands import given_as, plain, single_node_model, with_plain_outputs
-from quantlib.graph.runtime import open_session, reason
+from quantlib.graph.runtime import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -157,10 +158,10 @@ class RuntimeFunction:
 
 
 def _failure(node: Node, feeds: Mapping[str, AnyArray], error: Exception) -> UnsupportedOpError:
-    shapes = ", ".join(str(np.shape(value)) for value in feeds.values())
+    cause = why(error, {name: np.shape(value) for name, value in feeds.items()})
     return UnsupportedOpError(
-        f"node {node.name!r}: operator {node.op_type!r} fails on inputs of shape {shapes} "
-        f"({reason(error)}); check the model and the shape of the data.",
+        f"node {node.name!r} ({node.op_type}) cannot be computed: {cause}; check the model and "
+        "the shape of the data.",
         op_type=node.op_type,
         node_name=node.name,
     )

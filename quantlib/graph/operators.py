@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 RUNTIME_DOMAIN = "com.microsoft"
 """ONNX Runtime's own domain."""
 
-_ANY = 2**31 - 1
-"""What schemas say of an input that may be repeated."""
-
-_POSITIVE = ("group", "strides", "dilations", "kernel_shape")
 _RANDOM = frozenset(
     ["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli",
      "Multinomial"]
@@ -126,62 +122,6 @@ def _first_version(domain: str, op_type: str) -> int:
 def _since(node: onnx.NodeProto) -> int:
     """Return the operator set with which an operator came."""
     return _first_version(node.domain, node.op_type)
-
-
-def check_nodes(model: onnx.ModelProto, label: str) -> None:
-    """Raise ModelLoadError for numbers and inputs that no operator can have.
-
-    Runtimes divide by a group of 0, and end the process for a missing input.
-    """
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
-    for node in all_nodes(model.graph):
-        where = f"{label}: node {node.name!r} ({node.op_type})"
-        for attribute in node.attribute:
-            if attribute.ref_attr_name:
-                raise ModelLoadError(
-                    f"{where}: attribute {attribute.name!r} refers to one of a function that is "
-                    "not there; export the model again."
-                )
-            numbers = [attribute.i] if attribute.HasField("i") else list(attribute.ints)
-            if attribute.name in _POSITIVE and min(numbers, default=1) < 1:
-                raise ModelLoadError(
-                    f"{where}: {attribute.name} is {', '.join(map(str, numbers))}; every such "
-                    "number is at least 1: correct it and export again."
-                )
-            if attribute.name == "keepdims" and attribute.i not in (0, 1):
-                raise ModelLoadError(
-                    f"{where}: keepdims is {attribute.i}; it is 0 or 1: correct it and export "
-                    "again."
-                )
-        _check_inputs(node, opsets, where)
-
-
-def _check_inputs(node: onnx.NodeProto, opsets: Mapping[str, int], where: str) -> None:
-    """Raise ModelLoadError when a node has too few or many inputs, or leaves one it needs blank."""
-    if is_extension(node, opsets):
-        return
-    try:
-        schema = onnx.defs.get_schema(node.op_type, opsets.get(node.domain, 1), node.domain)
-    except onnx.defs.SchemaError:
-        return
-    if not schema.min_input <= len(node.input) <= schema.max_input:
-        wanted = f"{schema.min_input} or more"
-        if schema.max_input == schema.min_input:
-            wanted = f"{schema.min_input}"
-        elif schema.max_input < _ANY:
-            wanted = f"{schema.min_input} to {schema.max_input}"
-        raise ModelLoadError(
-            f"{where}: it has {len(node.input)} inputs, the operator takes {wanted}; correct it "
-            "and export again."
-        )
-    optional = onnx.defs.OpSchema.FormalParameterOption.Optional
-    for i, name in enumerate(node.input):
-        formal = schema.inputs[min(i, len(schema.inputs) - 1)] if schema.inputs else None
-        if not name and (formal is None or formal.option != optional):
-            raise ModelLoadError(
-                f"{where}: input {i + 1} is left blank, and the operator needs it; connect it "
-                "and export again."
-            )
 
 
 def refuse_random(graph: Graph) -> None:

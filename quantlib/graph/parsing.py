@@ -9,14 +9,13 @@ import onnx
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from quantlib.errors import ModelLoadError
-from quantlib.graph.runtime import reason
-from quantlib.graph.walking import all_graphs, all_nodes, bodies
+from quantlib.graph import stored
+from quantlib.graph.growth import check_depth
+from quantlib.graph.walking import bodies, everything
+from quantlib.limits import MIB, above
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-MAX_MODEL_BYTES = 512 * 2**20
-"""Largest model that is read, bytes."""
 
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip archive (a PyTorch checkpoint or an .npz file)"),
@@ -30,6 +29,12 @@ _SIGNATURES = (
     (b"<", "a web page"),
     (b"\x89HDF", "an HDF5 file (Keras)"),
     (b"{", "a JSON document"),
+    (b"%PDF", "a PDF document"),
+    (b"\x89PNG", "an image"),
+    (b"\xff\xd8\xff", "an image"),
+    (b"GGUF", "a GGUF file"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7z archive"),
 )
 
 
@@ -47,11 +52,12 @@ def parse(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
     """
     if not data:
         raise ModelLoadError(f"{label}: the file is empty; export or download it again.")
-    if len(data) > MAX_MODEL_BYTES:
+    if too_much := above("model_mb", len(data) / MIB):
         raise ModelLoadError(
-            f"{label}: {len(data) / 2**20:.0f} MiB is above the limit of "
-            f"{MAX_MODEL_BYTES // 2**20} MiB; reduce the model."
+            f"{label}: the file has {len(data) / MIB:.1f} MB, {too_much}; give a smaller model."
         )
+    if data[4:8] == b"TFL3":
+        raise ModelLoadError(f"{label}: this is a TFLite model, not an ONNX model; convert it.")
     start = b"".join(data[:64].split(None)) if data[:64].lstrip()[:1] == b"<" else data[:64]
     for signature, what in _SIGNATURES:
         if start.lstrip().startswith(signature):
@@ -64,9 +70,15 @@ def parse(data: bytes, label: str, folder: Path | None) -> onnx.ModelProto:
         ) from None
     if not model.HasField("graph") or not model.graph.node:
         raise ModelLoadError(f"{label}: the model has no nodes; export it again.")
+    if too_much := above("nodes", len(model.graph.node)):
+        raise ModelLoadError(
+            f"{label}: the model has {len(model.graph.node)} nodes, {too_much}; give a part of it."
+        )
+    inner = (b for function in model.functions for node in function.node for b in bodies(node))
+    check_depth([model.graph, *inner], label)
     _check_text(model, label)
     _read_outside_tensors(model, label, folder)
-    _check_types(model, label)
+    stored.check(model, label)
     return model
 
 
@@ -82,17 +94,14 @@ def _check_text(model: onnx.ModelProto, label: str) -> None:
 
 def _words_of(model: onnx.ModelProto) -> Iterator[str | bytes]:
     """Yield every name in a model."""
-    graphs, nodes = list(all_graphs(model.graph)), list(all_nodes(model.graph))
+    graphs, nodes = everything(model)
     for entry in model.opset_import:
         yield entry.domain
     for function in model.functions:
         yield from (function.domain, function.name, function.overload)
         yield from (*function.input, *function.output, *function.attribute)
-        nodes += function.node
-        for node in function.node:
-            for body in bodies(node):
-                graphs += all_graphs(body)
-                nodes += all_nodes(body)
+        for entry in function.opset_import:
+            yield entry.domain
     for node in nodes:
         yield from (node.name, node.op_type, node.domain, node.overload)
         yield from (*node.input, *node.output)
@@ -112,7 +121,7 @@ def _words_of(model: onnx.ModelProto) -> Iterator[str | bytes]:
 
 def _read_outside_tensors(model: onnx.ModelProto, label: str, folder: Path | None) -> None:
     """Load tensors that lie in files beside the model; refuse all other places."""
-    outside = [t for t in _tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
+    outside = [t for t in stored.tensors(model) if t.data_location == onnx.TensorProto.EXTERNAL]
     for tensor in outside:
         place = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
         if folder is None:
@@ -132,43 +141,5 @@ def _read_outside_tensors(model: onnx.ModelProto, label: str, folder: Path | Non
             onnx.load_external_data_for_model(model, str(folder))
         except Exception as error:
             raise ModelLoadError(
-                f"{label}: the tensors beside the file cannot be read: {reason(error)}."
-            ) from None
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor of the model, those of subgraphs and local functions included."""
-    graphs = list(all_graphs(model.graph))
-    nodes = list(all_nodes(model.graph))
-    for function in model.functions:
-        nodes += function.node
-        for node in function.node:
-            for body in bodies(node):
-                graphs += all_graphs(body)
-                nodes += all_nodes(body)
-    for graph in graphs:
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            sparse_tensors = [*attribute.sparse_tensors]
-            if attribute.HasField("sparse_tensor"):
-                sparse_tensors.append(attribute.sparse_tensor)
-            for sparse in sparse_tensors:
-                yield from (sparse.values, sparse.indices)
-
-
-def _check_types(model: onnx.ModelProto, label: str) -> None:
-    """Raise ModelLoadError when a tensor has an element type that nobody defines."""
-    known = set(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
-    for tensor in _tensors(model):
-        empty = not tensor.ByteSize()  # the blank parts of a sparse tensor that is left out
-        if tensor.data_type not in known and not empty:
-            raise ModelLoadError(
-                f"{label}: tensor {tensor.name!r} has the element type number {tensor.data_type}, "
-                "which ONNX does not define; export or download the model again."
-            )
+                f"{label}: the tensors beside the file cannot be read; save the model as one file."
+            ) from error

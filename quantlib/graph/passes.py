@@ -10,11 +10,16 @@ import numpy as np
 
 from quantlib.arrays import read_only
 from quantlib.graph.carried import (
+    FLOAT_QUANT,
+    FLOAT_QUANT_PARAMETERS,
+    QONNX_DOMAINS,
     carried_quantizer,
+    check_number,
     is_carrier,
     is_qonnx,
     quantize_values,
 )
+from quantlib.graph.growth import check_constant
 from quantlib.graph.integers import spell_out_integers
 from quantlib.graph.islands import plain
 from quantlib.graph.mending import unique
@@ -32,7 +37,8 @@ def simplify(graph: Graph) -> Graph:
     """Fold constants, spell integers out, fuse MatMul + Add and Pad + Conv, drop the rest."""
     spelled = spell_out_integers(fold_constants(graph, quantizers=False))
     folded = check_quantizers(fold_constants(spelled))
-    fused = fuse_pad(fuse_matmul_add(fuse_layer_normalization(drop_unused(folded))))
+    whole = drop_empty_parts(drop_unused(folded))
+    fused = fuse_pad(fuse_matmul_add(fuse_layer_normalization(whole)))
     return fix_constants(plain_integers(drop_unused(fused)))
 
 
@@ -60,6 +66,7 @@ def fold_constants(graph: Graph, *, quantizers: bool = True) -> Graph:
         else:
             fixed = {n: constants[n] for n in node.inputs if n}
             alone = dataclasses.replace(node, fixed=fixed)
+            check_constant(node, fixed, graph.opsets)
             values = RuntimeFunction(alone, graph.opsets)(*arguments)
         for name, value in zip(node.outputs, values, strict=True):
             if name:
@@ -129,7 +136,23 @@ def check_quantizers(graph: Graph) -> Graph:
     for node in graph.nodes:
         if is_qonnx(node.domain, node.op_type):
             carried_quantizer(node, [graph.constants.get(name) for name in node.inputs[1:]])
+        elif node.op_type == FLOAT_QUANT and node.domain in QONNX_DOMAINS:
+            for name, what in zip(node.inputs[1:], FLOAT_QUANT_PARAMETERS, strict=True):
+                check_number(node, graph.constants.get(name), what)
     return graph
+
+
+def drop_empty_parts(graph: Graph) -> Graph:
+    """Take constants without elements out of each Concat: they add nothing, and have no range."""
+    nodes = []
+    for node in graph.nodes:
+        kept = tuple(n for n in node.inputs if n not in graph.constants or graph.constants[n].size)
+        if node.op_type != "Concat" or node.domain or not 0 < len(kept) < len(node.inputs):
+            nodes.append(node)
+            continue
+        proto = serialize_node("Concat", node.name, kept, node.outputs, node.attributes)
+        nodes.append(dataclasses.replace(node, inputs=kept, proto=proto))
+    return dataclasses.replace(graph, nodes=tuple(nodes))
 
 
 def _is_random(node: Node) -> bool:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import onnxruntime as ort
 
 _DISABLED = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -28,13 +26,3 @@ def optimized_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
     return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-_CODES = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
-_PLACES = re.compile(r"\S*/onnxruntime\S*/\S+\.(?:cc|h|cu):\d+ .*?\) (?:\[.*?\] )?(?=\S)")
-
-
-def reason(error: Exception) -> str:
-    """Return what a library says about a fault, on one line, without its codes and paths."""
-    text = _CODES.sub("", " ".join(str(error).split()))
-    return _PLACES.sub("", text)[:300].rstrip(". ")

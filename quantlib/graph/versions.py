@@ -31,8 +31,20 @@ def check_versions(model: onnx.ModelProto, label: str) -> None:
             f"{label}: the file has IR version {model.ir_version}, the newest that is read is "
             f"{onnx.IR_VERSION}; export it with an older exporter, or update onnx and onnxruntime."
         )
+    if model.ir_version < 1:
+        raise ModelLoadError(
+            f"{label}: the file has IR version {model.ir_version}, and the first one is 1; the "
+            "file is damaged, or no model: export or download it again."
+        )
     short = {"ai.onnx": ""}
-    versions = {short.get(e.domain, e.domain): e.version for e in model.opset_import}
+    versions: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = short.get(entry.domain, entry.domain)
+        if versions.setdefault(domain, entry.version) != entry.version:
+            raise ModelLoadError(
+                f"{label}: the model lists the operator set of {domain or 'ONNX'} twice, as "
+                f"{versions[domain]} and {entry.version}; leave one and export again."
+            )
     if model.ir_version < 3 and not versions:
         versions[""] = 1
         model.opset_import.append(onnx.helper.make_opsetid("", 1))
@@ -92,10 +104,9 @@ def modernize(
         converted = _converted(model)
     except Exception as error:
         raise ModelLoadError(
-            f"{label}: the model uses operator set {version}, older than {OLDEST}, and cannot be "
-            f"converted ({' '.join(str(error).split())[:200]}); export it for operator set "
-            f"{CONVERTED_TO} or newer."
-        ) from None
+            f"{label}: the model uses operator set {version}, older than {OLDEST}, and holds what "
+            f"cannot be converted; export it for operator set {CONVERTED_TO} or newer."
+        ) from error
     converted.ir_version = max(converted.ir_version, _IR_WITH_FREE_INITIALIZERS)
     return converted, [f"operator set {version} was converted to {CONVERTED_TO}."]
 

@@ -1,6 +1,6 @@
 """Walks over ONNX graphs that hold graphs.
 
-They recurse over bodies only: a serialized message nests 100 deep at most, graphs thus 33.
+They recurse over bodies only, whose depth `quantlib.graph.growth.check_depth` bounds before.
 """
 
 from __future__ import annotations
@@ -36,6 +36,18 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Yield every node of a graph and of the graphs inside it."""
     for found in all_graphs(graph):
         yield from found.node
+
+
+def everything(model: onnx.ModelProto) -> tuple[list[onnx.GraphProto], list[onnx.NodeProto]]:
+    """Return all graphs and all nodes of a model, those inside its functions included."""
+    graphs, nodes = list(all_graphs(model.graph)), list(all_nodes(model.graph))
+    for function in model.functions:
+        nodes += function.node
+        for node in function.node:
+            for body in bodies(node):
+                graphs += all_graphs(body)
+                nodes += all_nodes(body)
+    return graphs, nodes
 
 
 def given_in(graph: onnx.GraphProto) -> set[str]:

@@ -11,6 +11,7 @@ import numpy as np
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.outputs import check_labels_fit
 from quantlib.analysis.preflight import Preflight, inspect_model
+from quantlib.errors import TensorError, name_file
 from quantlib.execution.calls import n_samples, samples_of
 from quantlib.questions.registry import Question
 
@@ -115,7 +116,11 @@ def data_card(bench: Workbench) -> DataCard:
 def check(bench: Workbench) -> None:
     """Run the float model; raise what is wrong with it, its data or labels, or all together."""
     outputs = [bench.float_model.output(name) for name in bench.graph.output_names]
-    check_labels_fit(outputs, bench.data.labels)
+    try:
+        check_labels_fit(outputs, bench.data.labels)
+    except TensorError as error:
+        name_file(error, bench.data.name)
+        raise
 
 
 @Question

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.core.tensor import Tensor
 from quantlib.data import load_data
 from quantlib.execution.memo import Memo
-from quantlib.execution.pieces import Shelf, percentiles_of_pieces, samples_per_piece
+from quantlib.execution.pieces import Shelf, Spill, percentiles_of_pieces, samples_per_piece
 from tests.models import build, mlp, normal
 from tests.paths import SAMPLES
 from tests.sample_data import NAMES
@@ -83,16 +82,50 @@ def test_what_does_not_fit_in_memory_waits_on_disk_and_leaves_nothing_behind() -
         ql.QuantizationOptions(8), ql.MinMaxQuantizationStats.from_values(values)
     )
     with Shelf(limit=500_000) as shelf:
-        kept = [shelf.put(Tensor(grid, values=values)) for _ in range(3)]
-        folder = Path(shelf.folder or "")
-        assert len(list(folder.iterdir())) == 2
-        for value in (k.get() for k in kept):
+        kept = [shelf.put(Tensor(grid, values=values + i)) for i in range(4)]
+        assert shelf.disk is not None
+        assert shelf.disk.in_use == 3 * values.nbytes
+        for i, value in enumerate(k.get() for k in kept):
             assert isinstance(value, Tensor)
             assert value.quantizer == grid
-            assert np.array_equal(value.values, values)
-        kept[-1].drop()
-        assert len(list(folder.iterdir())) == 1
-    assert not folder.exists()
+            assert np.array_equal(value.values, values + i)
+        kept[2].drop()
+        assert shelf.disk.in_use == 2 * values.nbytes
+        again = shelf.put(values[:300])
+        assert shelf.disk.in_use == 2 * values.nbytes + values[:300].nbytes
+        assert np.array_equal(np.asarray(again.get()), values[:300])
+        last = kept[3].get()
+        assert isinstance(last, Tensor)
+        assert np.array_equal(last.values, values + 3)
+        for one in (kept[1], kept[3], again):
+            one.drop()
+        assert shelf.disk.in_use == 0
+
+
+def test_room_on_disk_is_used_again_and_arrays_stay_what_they_were() -> None:
+    rng = np.random.default_rng(3)
+    disk = Spill()
+    kept: dict[tuple[int, int], Any] = {}
+    for step in range(300):
+        if kept and rng.random() < 0.45:
+            place, _ = (
+                kept.popitem() if rng.random() < 0.5 else (k := next(iter(kept)), kept.pop(k))
+            )
+            disk.release(place)
+        array = rng.normal(size=rng.integers(1, 200)).astype("f4" if step % 2 else "f8")
+        kept[disk.write(array)] = array
+        assert disk.in_use == sum(a.nbytes for a in kept.values()), step
+        for place, expected in kept.items():
+            assert np.array_equal(disk.read(place, expected.dtype, expected.shape), expected)
+    disk.close()
+
+
+def test_what_waits_on_disk_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QUANTLIB_MAX_SPILL_MB", "1")
+    with Shelf(limit=0) as shelf:
+        shelf.put(np.zeros(2**17))
+        with pytest.raises(ql.LimitError, match="QUANTLIB_MAX_SPILL_MB"):
+            shelf.put(np.zeros(1))
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -361,7 +363,20 @@ HOSTILE = [
     "line\nbreak\ttab",
     "=1+1",
     "{name} %s %d {0}",
+    "https://example.org www.example.org a@b.example &lt;b&gt; &amp;",
 ]
+
+
+def assert_no_link(at: AppTest, stem: str) -> None:
+    """Demand that nothing drawn as Markdown holds a tag, a link or what becomes one."""
+    drawn = [*at.markdown, *at.caption, *at.info, *at.success, *at.warning, *at.error]
+    for text in [*(element.value for element in drawn), *(metric.label for metric in at.metric)]:
+        assert "](http" not in text, stem
+        assert "<b>" not in text, stem
+        plain = text.replace("\\", "")
+        for address in ("https://example.org", "www.example.org", "a@b.example"):
+            assert address not in plain, stem
+        assert not re.search(r"(?<!\\)&lt;b", text), stem
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:12]))
@@ -378,9 +393,7 @@ def test_hostile_node_names_are_shown_as_typed(
         # Plotly reads a few HTML tags in texts, and %{…} in templates.
         for chart in at.get("plotly_chart"):
             assert "<script>" not in chart.proto.spec, stem
-        for text in [*at.markdown, *at.caption]:
-            assert "](http" not in text.value, stem
-            assert "<b>" not in text.value, stem
+        assert_no_link(at, stem)
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=lambda name: ascii(name[:12]))
@@ -393,9 +406,7 @@ def test_hostile_file_names_are_shown_as_typed(
         go_to(at, stem)
         assert not at.exception, stem
         assert not at.error, stem
-        for text in [*at.markdown, *at.caption]:
-            assert "](http" not in text.value, stem
-            assert "<b>" not in text.value, stem
+        assert_no_link(at, stem)
 
 
 def test_equal_node_names_are_told_apart(
@@ -407,3 +418,42 @@ def test_equal_node_names_are_told_apart(
     assert not at.exception
     options = at.selectbox(key="bitwidths.layer").options
     assert len(set(options)) == len(options) == 2
+
+
+@pytest.mark.parametrize(("kind", "name"), [("model", "big.onnx"), ("data", "big.npz")])
+def test_an_upload_above_the_limit_is_refused_with_its_name(
+    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
+    variable = f"QUANTLIB_MAX_UPLOAD_{kind.upper()}_MB"
+    monkeypatch.setenv(variable, "1")
+    at = upload(open_screen(model="iris_linear"), kind, name, bytes(2**20 + 1))
+    assert_refused(at, name, "1.0 MB", "limit of 1 MB", variable)
+    assert at.session_state["config.model"] == "iris_linear"
+
+
+def test_a_server_of_samples_only_takes_no_files(
+    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTLIB_SAMPLES_ONLY", "1")
+    at = open_screen(model="iris_linear")
+    assert not at.exception
+    assert not at.get("file_uploader")
+    assert any("takes no files" in info.value for info in at.info)
+
+
+def test_a_fault_of_the_program_is_one_plain_message_and_the_file_is_forgotten(
+    open_screen: OpenScreen, build_model: BuildModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = open_screen(model="iris_linear")
+    figures, content = headline(at), build_model()
+
+    def fail(*_: object, **__: object) -> None:
+        raise KeyError("/secret/place")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("quantlib.graph.loader.parse", fail)
+        upload(at, "model", "mine.onnx", content)
+    assert_refused(at, "mine.onnx", "fault of this program", "forgotten")
+    assert "secret" not in at.error[0].value
+    assert hashlib.sha256(content).hexdigest() not in at.session_state["engine.bytes"]
+    assert headline(at) == figures
