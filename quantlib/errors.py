@@ -10,6 +10,7 @@
     ├── DataLoadError         (ValueError)           the bytes are no data that can be loaded
     ├── ConfigurationError    (ValueError)           a configuration document is wrong
     ├── SweepError            (RuntimeError)         a sweep ended before its last configuration
+    ├── WorkerError           (RuntimeError)         the process asked died or was stopped
     └── UnsupportedOpError    (NotImplementedError)  a node that nobody can execute
 
 A message says what was given, what is wanted and what to do. Anything else that escapes the
@@ -49,6 +50,10 @@ class ConfigurationError(QuantlibError, ValueError):
 
 class SweepError(QuantlibError, RuntimeError):
     """Workers are lost or configurations cannot be applied; finished results stay valid."""
+
+
+class WorkerError(QuantlibError, RuntimeError):
+    """The process that was asked died, passed a limit or was cancelled; the next question works."""
 
 
 class UnsupportedOpError(QuantlibError, NotImplementedError):
