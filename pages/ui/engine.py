@@ -18,7 +18,7 @@ from pages.ui.presence import Presence
 from pages.ui.waiting import Waiting, interruptible
 from quantlib.analysis.sweep.run import split_known
 from quantlib.questions import evaluations, sweep
-from quantlib.workers import Content, Session, Source
+from quantlib.workers import Content, Session, Source, sweeps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -178,7 +178,14 @@ def sweep_job(
 ) -> Job[SweepResult]:
     """Start a sweep in the background; what is `known` already is not computed again."""
     there, missing = split_known(configs, known)
-    return begin(source, sweep.sweep, ((missing,), {}), total=len(configs), known=there)
+    session, presence = _session(), Presence.here()
+
+    def work(go_on: Callable[[], bool], add: Callable[[SweepResult], None]) -> None:
+        wanted = presence.and_also(go_on)
+        for result in sweeps.sweep(session, source, missing, go_on=wanted):
+            add(result)
+
+    return Job.start(work, total=len(configs), source=source, known=there)
 
 
 def kept_results(source: Source, content: bytes, *, name: str) -> Job[SweepResult]:

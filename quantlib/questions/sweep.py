@@ -32,6 +32,12 @@ def sweep(
 
 
 @Question
+def measured(bench: Workbench, config: QuantizationConfig) -> SweepResult:
+    """Return the figures of one configuration, as a sweep has them."""
+    return measure(bench, config)
+
+
+@Question
 def seconds_each(bench: Workbench, config: QuantizationConfig) -> float:
     """Return how long one configuration takes, s."""
     return measure(bench, config)["elapsed_s"] or 0.0
