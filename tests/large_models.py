@@ -55,9 +55,7 @@ def detector() -> onnx.ModelProto:
         into = out
     scores, boxes = net.conv(x, into, 6, 3), net.conv(x, into, 12, 3)
     y = net.add("Concat", scores, boxes, axis=1)
-    return build(
-        net.nodes, inputs={"x": ["n", 3, 240, 320]}, outputs=[y], constants=net.weights
-    )
+    return build(net.nodes, inputs={"x": ["n", 3, 240, 320]}, outputs=[y], constants=net.weights)
 
 
 def resnet_50() -> onnx.ModelProto:
@@ -78,6 +76,4 @@ def resnet_50() -> onnx.ModelProto:
     x = net.add("Flatten", net.add("GlobalAveragePool", x))
     net.weights["w"] = np.random.default_rng(1).normal(size=(1000, into)).astype(np.float32) / 45
     y = net.add("Gemm", x, "w", transB=1)
-    return build(
-        net.nodes, inputs={"x": ["n", 3, 224, 224]}, outputs=[y], constants=net.weights
-    )
+    return build(net.nodes, inputs={"x": ["n", 3, 224, 224]}, outputs=[y], constants=net.weights)

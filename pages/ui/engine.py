@@ -19,6 +19,7 @@ from pages.ui.waiting import Waiting, interruptible
 from quantlib.analysis.sweep.run import split_known
 from quantlib.questions import evaluations, sweep
 from quantlib.workers import Content, Session, Source, sweeps
+from quantlib.workers.desk import Desk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -40,6 +41,9 @@ ANSWERS, ANSWER_BYTES = 512, 64 * 2**20
 
 AGAIN_S = 2.0
 """Longest first evaluation that is followed by a second one for its time."""
+
+
+Desk.here().warm()
 
 
 def _session() -> Session:
@@ -149,9 +153,17 @@ def begin(
     return Job.start(work, total=total, source=source if label is None else label, known=known)
 
 
-def check(source: Source) -> None:
-    """Load model and data once, raising what is wrong with either or with both together."""
-    _session().try_out(source, evaluations.check.name)
+def trial(source: Source) -> Job[None]:
+    """Load model and data for the first time, in a worker of their own, as a job.
+
+    It ends with an error that says what is wrong with either or with both together.
+    """
+    session, presence = _session(), Presence.here()
+
+    def work(go_on: Callable[[], bool], _: Callable[[None], None]) -> None:
+        session.try_out(source, evaluations.check.name, go_on=presence.and_also(go_on))
+
+    return Job.start(work, total=1, source=source)
 
 
 def model_card(source: Source) -> ModelCard:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, inputs, settings, state, text
+from pages.ui import engine, inputs, settings, state, text, uploads
 from pages.ui import headline as headlines
 from pages.ui.current import Current
 from quantlib.errors import QuantlibError
@@ -113,6 +113,7 @@ def headline(current: Current) -> None:
 
 def _sidebar() -> None:
     """Draw model, data and configuration."""
+    uploads.settle()
     settings.adopt_waiting()
     with st.sidebar:
         inputs.model_picker()
@@ -141,7 +142,9 @@ def _data_words(card: DataCard) -> str:
 
 
 def show_message(screen: str) -> None:
-    """Draw what an upload on this screen left to say."""
+    """Draw what an upload on this screen left to say, or that it is tried still."""
+    if screen == "home":
+        uploads.show()
     found = state.message(screen)
     if found is not None:
         done, words = found

@@ -33,7 +33,7 @@ from quantlib.graph.loader import load_model
 from quantlib.questions import QUESTIONS, Stream
 from quantlib.workers import limits as limiting
 from quantlib.workers import wire
-from quantlib.workers.crumbs import READING_DATA, TRACE, CrumbFile
+from quantlib.workers.crumbs import BEGUN, READING_DATA, TRACE, CrumbFile
 from quantlib.workers.tracing import trace
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ class Worker:
     def _answer(self, message: dict[str, Any]) -> None:
         number = self._current = message["id"]
         limiting.allow_seconds(message["seconds"])
+        breadcrumbs.leave(BEGUN)
         try:
             try:
                 self._may_leave = True

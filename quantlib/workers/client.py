@@ -95,6 +95,10 @@ class StoppedError(WorkerError):
         self.signal_number = signal_number
 
 
+class FaultError(WorkerError):
+    """A question ended with an error that is none of the library's own."""
+
+
 class Client:
     """A worker process.
 
@@ -231,9 +235,7 @@ class Client:
                 elif "memory" in message:
                     raise self._gone("memory")
                 elif "fault" in message:
-                    raise WorkerError(
-                        f"this question stopped at a fault of ours: {message['fault']}"
-                    )
+                    raise FaultError(str(message["fault"]))
                 return
         except (StoppedError, GeneratorExit):
             raise

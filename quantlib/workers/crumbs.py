@@ -15,6 +15,9 @@ CRUMB_BYTES = 512
 TRACE = "workers.trace"
 """Asked instead of a question: runs a model node by node, see `quantlib.workers.tracing`."""
 
+BEGUN = "the question"
+"""The first crumb of every question; a worker that ended without one was idle."""
+
 READING_DATA = "reading the data"
 
 NODE = "node "

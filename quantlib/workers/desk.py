@@ -116,6 +116,10 @@ class Desk:
                 cls._here = Desk()
             return cls._here
 
+    def warm(self) -> None:
+        """Start the parent of workers meanwhile, so that the first question need not wait."""
+        threading.Thread(target=self.parent.warm, daemon=True).start()
+
     def client(self) -> Client:
         """Start a worker."""
         return Client(self.parent, self.limits, self.slots)

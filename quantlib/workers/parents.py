@@ -62,6 +62,9 @@ class Born:
 class Parent(Protocol):
     """Makes workers and ends them."""
 
+    def warm(self) -> None:
+        """Get ready to start workers."""
+
     def bear(self, limits: Limits) -> Born:
         """Start a worker."""
 
@@ -100,6 +103,11 @@ class WarmParent:
         self._program: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._folder: Path | None = None
+
+    def warm(self) -> None:
+        """Start the parent; what keeps it from starting is said when a worker is wanted."""
+        with self._lock, contextlib.suppress(OSError):
+            self._started()
 
     def bear(self, limits: Limits) -> Born:
         """Start a worker, and the parent before it if there is none, or it is gone."""
@@ -210,6 +218,9 @@ class PlainParent:
 
     def __init__(self) -> None:
         self._programs: dict[int, subprocess.Popen[bytes]] = {}
+
+    def warm(self) -> None:
+        """Do nothing: every worker is a program of its own."""
 
     def bear(self, limits: Limits) -> Born:
         """Start a worker."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from quantlib.errors import QuantlibError, WorkerError
-from quantlib.workers.client import TICK_S, Asked, Client, Part, StoppedError
+from quantlib.workers.client import TICK_S, Asked, Client, FaultError, Part, StoppedError
 from quantlib.workers.crumbs import NODE, READING_DATA, TRACE
 from quantlib.workers.desk import Crew, Desk
 from quantlib.workers.slots import Urgency
@@ -48,6 +48,10 @@ class Content:
 
     name: str
     content: bytes
+
+
+class IdleDeathError(WorkerError):
+    """A worker had ended before it began with a question: it can be asked again."""
 
 
 class Session:
@@ -126,6 +130,12 @@ class Session:
             What the question raises.
         """
         asked = Asked(_triple(source), question, args, kwargs)
+        try:
+            return self._answer(source, asked, tick)
+        except IdleDeathError:  # it was gone before it was asked
+            return self._answer(source, asked, tick)
+
+    def _answer(self, source: Source, asked: Asked, tick: Callable[[int], None]) -> Part:
         with self._fronted(tick) as client:
             [answer] = self._told(client, source, asked, tick=tick)
         return answer
@@ -258,7 +268,14 @@ class Session:
         except StoppedError as error:
             if error.why == "left":
                 return
+            if error.why in ("died", "killed") and not error.crumb:
+                raise IdleDeathError(self._sentence(source, error, "")) from error
             raise WorkerError(self._sentence(source, error, self._place(source, error))) from error
+        except FaultError as error:
+            raise WorkerError(
+                f"{self._name(source)}: this cannot be computed, by a fault of ours ({error}); "
+                "use another model or other data. Everything else is as before."
+            ) from error
 
     def _place(self, source: Source, error: StoppedError) -> str:
         """Return what a worker computed when it ended: the node, where that can be found out.
@@ -303,7 +320,7 @@ class Session:
         seconds = f"{limits.seconds:.0f}" if limits.seconds >= 2 else f"{limits.seconds:g}"
         if crumb == READING_DATA and source.data in self._contents:
             name = self._contents[source.data].name
-        at = f" at {crumb}" if crumb.startswith(NODE) else f" ({crumb})" if crumb else ""
+        at = f" at {crumb}" if crumb.startswith(NODE) else ""
         what = {
             "died": "this model stopped the program that ran it (signal "
             f"{error.signal_number}){at}; export it without what is named here, or use another",

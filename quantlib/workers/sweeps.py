@@ -62,6 +62,4 @@ def sweep(
                 return found
             raise WorkerError("the sweep was cancelled.")
 
-        yield from collected(
-            configs, lambda config: threads.submit(compute, config), go_on=go_on
-        )
+        yield from collected(configs, lambda config: threads.submit(compute, config), go_on=go_on)
