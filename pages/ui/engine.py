@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import streamlit as st
@@ -17,7 +18,7 @@ from pages.ui.jobs import Job
 from pages.ui.presence import Presence
 from pages.ui.waiting import Waiting, interruptible
 from quantlib.analysis.sweep.run import split_known
-from quantlib.questions import evaluations, sweep
+from quantlib.questions import bitwidths, evaluations, sweep
 from quantlib.workers import Content, Session, Source, sweeps
 from quantlib.workers.desk import Desk
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from quantlib.core.config import QuantizationConfig
     from quantlib.questions import Question, Stream
     from quantlib.questions.evaluations import DataCard, ModelCard
+    from quantlib.workers.client import Part
 
 __all__ = ["Source"]
 
@@ -143,6 +145,7 @@ def begin(
 ) -> Job[_T]:
     """Start a stream as a job that knows its `total`, what it is for, and what was known before."""
     session, presence = _session(), Presence.here()
+    source = replace(source, preview=False)
     args, kwargs = arguments
 
     def work(go_on: Callable[[], bool], add: Callable[[_T], None]) -> None:
@@ -159,9 +162,10 @@ def trial(source: Source) -> Job[None]:
     It ends with an error that says what is wrong with either or with both together.
     """
     session, presence = _session(), Presence.here()
+    first = replace(source, preview=True)
 
     def work(go_on: Callable[[], bool], _: Callable[[None], None]) -> None:
-        session.try_out(source, evaluations.check.name, go_on=presence.and_also(go_on))
+        session.try_out(first, evaluations.check.name, go_on=presence.and_also(go_on))
 
     return Job.start(work, total=1, source=source)
 
@@ -185,11 +189,59 @@ def evaluation(source: Source, config: QuantizationConfig) -> Evaluation:
     return found.evaluation
 
 
+def settled(source: Source, config: QuantizationConfig) -> Source:
+    """Return the source to ask about now: all samples, or a preview while they take long.
+
+    The figures of all samples are then computed in the background.
+    """
+    answers = _answers()
+    key = _key(source, evaluations.evaluation, (config,), {})
+    if key in answers or not _is_large(source):
+        return source
+    job = refinement()
+    if job is None or job.source != (source, config):
+        if job is not None:
+            job.cancel()
+        job = st.session_state["engine.refinement"] = _refined(source, config)
+    if job.running or len(job.results) < len(_FIGURES):
+        return replace(source, preview=True)
+    for question, part in zip(_FIGURES, job.results, strict=True):
+        answers.keep(_key(source, question, (config,), {}), part.value, part.n_bytes)
+    return source
+
+
+def refinement() -> Job[Part] | None:
+    """Return what computes the figures of all samples, started last."""
+    return st.session_state.get("engine.refinement")
+
+
+_FIGURES: tuple[Question[Any, Any], ...] = (evaluations.evaluation, bitwidths.budget)
+"""What every screen shows of a configuration."""
+
+
+def _refined(source: Source, config: QuantizationConfig) -> Job[Part]:
+    session, presence = _session(), Presence.here()
+    asked = [(question.name, (config,)) for question in _FIGURES]
+
+    def work(go_on: Callable[[], bool], add: Callable[[Part], None]) -> None:
+        for part in session.refine(source, asked, go_on=presence.and_also(go_on)):
+            add(part)
+
+    return Job.start(work, total=len(asked), source=(source, config))
+
+
+def _is_large(source: Source) -> bool:
+    """Tell whether all samples of a model take so long that a preview comes first."""
+    first = data_card(replace(source, preview=True))
+    return first.n_evaluation < data_card(source).n_evaluation
+
+
 def sweep_job(
     source: Source, configs: Sequence[QuantizationConfig], known: Iterable[SweepResult] = ()
 ) -> Job[SweepResult]:
     """Start a sweep in the background; what is `known` already is not computed again."""
     there, missing = split_known(configs, known)
+    source = replace(source, preview=False)
     session, presence = _session(), Presence.here()
 
     def work(go_on: Callable[[], bool], add: Callable[[SweepResult], None]) -> None:
@@ -267,4 +319,4 @@ def _answers() -> Answers:
 def _key(
     source: Source, question: Question[_P, _T], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[object, ...]:
-    return (source, question.name, args, tuple(sorted(kwargs.items())))
+    return (source, source.preview, question.name, args, tuple(sorted(kwargs.items())))

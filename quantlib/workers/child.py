@@ -26,8 +26,9 @@ from typing import IO, TYPE_CHECKING, Any
 
 from quantlib import breadcrumbs
 from quantlib.analysis.workbench import Workbench
-from quantlib.data import load_data, synthetic_data
+from quantlib.data import beginning, load_data, seconds_per_sample, synthetic_data
 from quantlib.errors import OptionsError, QuantlibError, WorkerError
+from quantlib.execution.calls import n_samples
 from quantlib.execution.threads import one_thread_each
 from quantlib.graph.loader import load_model
 from quantlib.questions import QUESTIONS, Stream
@@ -41,7 +42,13 @@ if TYPE_CHECKING:
 
     from quantlib.graph.model import Graph
 
-BENCHES = 3
+QUICK_S = 0.5
+"""Longest pass over one set of samples, as estimated, that needs no preview, s."""
+
+PREVIEW_S = 0.25
+"""Longest pass of a preview, s: first figures take a handful of passes."""
+
+BENCHES = 4
 """Models on data that a worker holds."""
 
 INTERRUPT = getattr(signal, "SIGUSR1", signal.SIGINT)
@@ -69,7 +76,7 @@ class Worker:
         self._asked: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._contents: dict[str, tuple[str, bytes]] = {}
         self._graphs: OrderedDict[str, Graph] = OrderedDict()
-        self._benches: OrderedDict[tuple[str, str, str], Workbench] = OrderedDict()
+        self._benches: OrderedDict[tuple[str, str, str, bool], Workbench] = OrderedDict()
         self._current = -1
         self._unwanted: set[int] = set()
         self._may_leave = False
@@ -163,18 +170,20 @@ class Worker:
             self._writer.write(part)
         self._writer.flush()
 
-    def _bench(self, model: str, data: str, output: str) -> Workbench:
-        """Return a model on its data, loaded when it is new."""
-        key = (model, data, output)
+    def _bench(self, model: str, data: str, output: str, preview: bool) -> Workbench:
+        """Return a model on its data, or on the beginning of them, loaded when it is new."""
+        key = (model, data, output, preview)
         if key not in self._benches:
             graph = self._graph(model)
-            if data:
+            if preview:
+                self._benches[key] = _preview(self._bench(model, data, output, False))
+            elif data:
                 name, content = self._contents[data]
                 breadcrumbs.leave(READING_DATA)
                 found = load_data(content, graph, name=name)
+                self._benches[key] = Workbench(graph, found, output=output or None)
             else:
-                found = synthetic_data(graph)
-            self._benches[key] = Workbench(graph, found, output=output or None)
+                self._benches[key] = Workbench(graph, synthetic_data(graph), output=output or None)
         self._benches.move_to_end(key)
         while len(self._benches) > BENCHES:
             self._benches.popitem(last=False)
@@ -195,6 +204,20 @@ class Worker:
         self._graphs.pop(digest, None)
         for key in [key for key in self._benches if digest in key[:2]]:
             del self._benches[key]
+
+
+def _preview(bench: Workbench) -> Workbench:
+    """Return a workbench on as many samples as are quick; the same where all are."""
+    count = max(
+        n_samples(bench.graph, arrays) for arrays in (bench.data.calibration, bench.data.evaluation)
+    )
+    each = seconds_per_sample(bench.graph)
+    if count * each <= QUICK_S:
+        return bench
+    few = beginning(bench.graph, bench.data, int(PREVIEW_S / each))
+    if few is bench.data:
+        return bench
+    return Workbench(bench.graph, few, memo=bench.memo, output=bench.output)
 
 
 def _is_memory(error: BaseException | None) -> bool:

@@ -42,8 +42,8 @@ class Asked:
 
     Parameters
     ----------
-    source : (str, str, str)
-        Digests of model and data, and the output that leads.
+    source : (str, str, str, bool)
+        Digests of model and data, the output that leads, and whether a preview is enough.
     question : str
         Its name in `quantlib.questions.QUESTIONS`.
     args : tuple
@@ -57,7 +57,7 @@ class Asked:
         Longest computation, in place of what the limits say.
     """
 
-    source: tuple[str, str, str]
+    source: tuple[str, str, str, bool]
     question: str
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] | None = None

@@ -52,6 +52,16 @@ class Crew:
             if not client.gone:
                 self._spare.append(client)
 
+    def promote(self, client: Client) -> None:
+        """Let a worker of the background be the first, and the first wait in its place."""
+        with self._lock:
+            if client not in self._spare or client.gone:
+                return
+            self._spare.remove(client)
+            if self.front is not None:
+                self._spare.append(self.front)
+            self.front = client
+
     def retire(self, client: Client) -> None:
         """Let a worker end soon."""
         with self._lock:

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import weakref
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from quantlib.errors import QuantlibError, WorkerError
@@ -16,7 +16,7 @@ from quantlib.workers.desk import Crew, Desk
 from quantlib.workers.slots import Urgency
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 TRACE_S = 1.2
 """How long is looked for the node at which a worker ended, s."""
@@ -35,11 +35,15 @@ class Source:
         SHA-256 digests; ``data`` is ``""`` for generated data.
     output : str
         The model output that figures are of; ``""`` for the worst.
+    preview : bool
+        Whether the first samples are enough, where all take long. It is how to answer, not what
+        about, and no part of what a source is equal to.
     """
 
     model: str
     data: str
     output: str = ""
+    preview: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,7 @@ class Session:
         QuantlibError
             What the question raises.
         """
-        asked = Asked(_triple(source), question, args, kwargs)
+        asked = Asked(_named(source), question, args, kwargs)
         try:
             return self._answer(source, asked, tick)
         except IdleDeathError:  # it was gone before it was asked
@@ -150,7 +154,7 @@ class Session:
         tick: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Any]:
         """Yield the parts of a growing answer of this session's worker; see `ask`."""
-        asked = Asked(_triple(source), question, args, kwargs, grows=True)
+        asked = Asked(_named(source), question, args, kwargs, grows=True)
         with self._fronted(tick) as client:
             for part in self._told(client, source, asked, tick=tick):
                 yield part.value
@@ -168,7 +172,7 @@ class Session:
         """
         client = self.desk.client()
         try:
-            asked = Asked(_triple(source), question)
+            asked = Asked(_named(source), question)
             for _ in self._told(client, source, asked, go_on=go_on):
                 break
             else:
@@ -202,10 +206,27 @@ class Session:
         go_on : callable
             Asked several times a second; after False the work ends within a second.
         """
-        asked = Asked(_triple(source), question, args, kwargs, grows=grows, urgency=Urgency.LATER)
+        asked = Asked(_named(source), question, args, kwargs, grows=grows, urgency=Urgency.LATER)
         with self.helper() as client:
             for part in self._told(client, source, asked, go_on=go_on):
                 yield part.value
+
+    def refine(
+        self,
+        source: Source,
+        asked: Sequence[tuple[str, tuple[Any, ...]]],
+        *,
+        go_on: Callable[[], bool] = lambda: True,
+    ) -> Iterator[Part]:
+        """Yield the answers to several questions of a worker that then becomes the first one.
+
+        What it found out while it answered is then at hand for the questions that come after.
+        """
+        with self.helper() as client:
+            for question, args in asked:
+                wanted = Asked(_named(source), question, args, urgency=Urgency.LATER)
+                yield from self._told(client, source, wanted, go_on=go_on)
+        self._crew.promote(client)
 
     @contextlib.contextmanager
     def helper(self) -> Iterator[Client]:
@@ -230,7 +251,7 @@ class Session:
         go_on: Callable[[], bool],
     ) -> Iterator[Any]:
         """Yield the answer of a worker that was lent by `helper`."""
-        asked = Asked(_triple(source), question, args, urgency=Urgency.LATER)
+        asked = Asked(_named(source), question, args, urgency=Urgency.LATER)
         for part in self._told(client, source, asked, go_on=go_on):
             yield part.value
 
@@ -287,7 +308,7 @@ class Session:
         client = self.desk.client()
         try:
             self._supply(client, Source(source.model, ""))
-            for _ in client.answers(Asked((source.model, "", ""), TRACE, seconds=TRACE_S)):
+            for _ in client.answers(Asked((source.model, "", "", False), TRACE, seconds=TRACE_S)):
                 pass
         except StoppedError as found:
             return found.crumb if found.crumb.startswith(NODE) else error.crumb
@@ -345,5 +366,5 @@ class Session:
         self.desk.dismiss(self._crew)
 
 
-def _triple(source: Source) -> tuple[str, str, str]:
-    return source.model, source.data, source.output
+def _named(source: Source) -> tuple[str, str, str, bool]:
+    return source.model, source.data, source.output, source.preview

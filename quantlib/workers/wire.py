@@ -28,6 +28,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from onnx import TensorProto, helper
 
+import quantlib.questions  # noqa: F401 - the classes of its answers are those that travel
 from quantlib import errors
 from quantlib.errors import QuantlibError, UnsupportedOpError, WorkerError
 

@@ -167,7 +167,7 @@ def test_the_node_at_which_onnx_runtime_dies_is_found(session: Session) -> None:
     client = session.desk.client()
     client.give("bad", "bad.onnx", blank_sum().SerializeToString())
     with pytest.raises(StoppedError) as caught:
-        list(client.answers(Asked(("bad", "", ""), TRACE)))
+        list(client.answers(Asked(("bad", "", "", False), TRACE)))
     assert (caught.value.why, caught.value.signal_number) == ("died", 11)
     assert caught.value.crumb == "node 2 'sum' (Sum)"
 
