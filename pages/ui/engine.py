@@ -298,6 +298,10 @@ class Answers:
         self._held.move_to_end(key)
         return self._held[key][0]
 
+    def items(self) -> list[tuple[object, object]]:
+        """Return keys and answers."""
+        return [(key, value) for key, (value, _) in self._held.items()]
+
     def keep(self, key: object, value: object, n_bytes: int) -> None:
         """Remember an answer."""
         if key in self._held:
