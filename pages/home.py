@@ -1,40 +1,17 @@
 """Home: choose a model and data."""
 
-import logging
-
 import streamlit as st
 
-from pages.ui import engine, frame, settings, state, tables, text
+from pages.ui import engine, frame, settings, state, tables, text, uploads
 from pages.ui.charts import theme
 from pages.ui.home import samples
 from pages.ui.home import tables as preflight_tables
 from quantlib import wording
-from quantlib.errors import QuantlibError
 from quantlib.limits import samples_only
 
 current = frame.begin_without_model("home", "Choose a model; every other screen follows it.")
 
 COLUMNS = 4
-
-
-def upload(kind: str) -> None:
-    """Take an uploaded file; what was there before stays if it is refused."""
-    file = st.session_state[f"home.{kind}"]
-    if file is None:
-        return
-    try:
-        (state.add_model if kind == "model" else state.add_data)(file.getvalue(), file.name)
-        state.say("home", done=True, words=f"{file.name} is loaded.")
-    except QuantlibError as error:
-        state.say("home", done=False, words=str(error))
-    except Exception:  # a fault of this program; the log has it
-        logging.getLogger(__name__).exception("an upload ended in a fault")
-        state.say(
-            "home",
-            done=False,
-            words=f"{file.name}: it cannot be loaded, by a fault of this program and not of yours. "
-            "The file was forgotten; what was here before stays.",
-        )
 
 
 st.subheader("Samples", anchor=False)
@@ -60,7 +37,7 @@ else:
     left.file_uploader(
         "Model (.onnx)",
         key="home.model",
-        on_change=upload,
+        on_change=uploads.take,
         args=("model",),
         type="onnx",
         help="One file with all weights inside. Without data, normal random values are generated "
@@ -69,11 +46,11 @@ else:
     right.file_uploader(
         "Data for the current model (.npz, .npy, .csv)",
         key="home.data",
-        on_change=upload,
+        on_change=uploads.take,
         args=("data",),
         type=["npz", "npy", "csv"],
-        help="An .npz with arrays calibration, evaluation and labels; or one array or table, of "
-        "which one half calibrates and the other evaluates. A last extra .csv column is the label.",
+        help="An .npz with arrays calibration, evaluation and labels; or one array or table, of which "
+        "one half calibrates and the other evaluates. A last extra .csv column is the label.",
     )
 frame.show_message("home")
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import math
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -222,12 +222,45 @@ def affordable_samples(graph: Graph) -> int:
 
     Estimated from the sizes of tensors and weights: the same on every machine.
     """
+    values, seconds = values_per_sample(graph), seconds_per_sample(graph)
+    fitting = min(SYNTHETIC_BYTES / max(1, 4 * values), SYNTHETIC_SECONDS / max(1e-9, seconds))
+    return int(max(1, min(SYNTHETIC_SAMPLES, fitting)))
+
+
+def seconds_per_sample(graph: Graph) -> float:
+    """Return about how long one sample takes, s, from the sizes of tensors and weights."""
     values, products = values_per_sample(graph), _products_per_sample(graph)
     seconds = products / _PRODUCTS_PER_SECOND + values / _VALUES_PER_SECOND
     if graph.batch.size is not None:  # every call visits every node
         seconds += _SECONDS_PER_NODE * len(graph.nodes) / graph.batch.size
-    fitting = min(SYNTHETIC_BYTES / max(1, 4 * values), SYNTHETIC_SECONDS / max(1e-9, seconds))
-    return int(max(1, min(SYNTHETIC_SAMPLES, fitting)))
+    return seconds
+
+
+def beginning(graph: Graph, data: Dataset, samples: int) -> Dataset:
+    """Return the first samples of each set, in whole calls of the model; all where there are few.
+
+    Parameters
+    ----------
+    graph : Graph
+        The model.
+    data : Dataset
+        Its data.
+    samples : int
+        How many for calibration, and again for evaluation.
+
+    Returns
+    -------
+    Dataset
+        `data` itself where it holds no more.
+    """
+    size = graph.batch.size or 1
+    part = slice(0, max(1, -(-samples // size)) * size)
+    every = (data.calibration, data.evaluation)
+    if all(n_samples(graph, arrays) <= part.stop for arrays in every):
+        return data
+    calibration, evaluation = (samples_of(graph, arrays, part) for arrays in every)
+    labels = None if data.labels is None else data.labels[part]
+    return replace(data, calibration=calibration, evaluation=evaluation, labels=labels)
 
 
 def _products_per_sample(graph: Graph) -> int:

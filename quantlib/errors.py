@@ -11,6 +11,7 @@
     ├── ConfigurationError    (ValueError)           a configuration document is wrong
     ├── SweepError            (RuntimeError)         a sweep ended before its last configuration
     ├── LimitError            (RuntimeError)         a run would take more than a limit allows
+    ├── WorkerError           (RuntimeError)         the process asked died or was stopped
     └── UnsupportedOpError    (NotImplementedError)  a node that nobody can execute
 
 A message says what was given, what is wanted and what to do. Anything else that escapes the
@@ -54,6 +55,10 @@ class SweepError(QuantlibError, RuntimeError):
 
 class LimitError(QuantlibError, RuntimeError):
     """A run would take more than one of `quantlib.limits` allows."""
+
+
+class WorkerError(QuantlibError, RuntimeError):
+    """The process that was asked died, passed a limit or was cancelled; the next question works."""
 
 
 class UnsupportedOpError(QuantlibError, NotImplementedError):

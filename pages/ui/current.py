@@ -27,6 +27,10 @@ class Current:
         """Return the answer to a question about the current model and data."""
         return engine.ask(self.source, question, *args, **kwargs)
 
+    def whole(self) -> engine.Source:
+        """Return the source with all its samples, where the present one is a preview."""
+        return replace(self.source, preview=False)
+
     def led(self) -> engine.Source:
         """Return the source whose first output is the one that the headline is of."""
         found = self.evaluation()

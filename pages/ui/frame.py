@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, inputs, settings, state, text
+from pages.ui import engine, inputs, previews, settings, state, text, uploads
 from pages.ui import headline as headlines
 from pages.ui.current import Current
 from quantlib.errors import QuantlibError
@@ -98,7 +98,9 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
         _ask_for_upload()
         return None
     with shown_errors():
-        current = Current(found, settings.config())
+        config = settings.config()
+        current = Current(engine.settled(found, config), config)
+        previews.show(current)
         card = engine.data_card(found)
         if headline:
             headlines.draw(current, card)
@@ -113,6 +115,7 @@ def headline(current: Current) -> None:
 
 def _sidebar() -> None:
     """Draw model, data and configuration."""
+    uploads.settle()
     settings.adopt_waiting()
     with st.sidebar:
         inputs.model_picker()
@@ -141,7 +144,9 @@ def _data_words(card: DataCard) -> str:
 
 
 def show_message(screen: str) -> None:
-    """Draw what an upload on this screen left to say."""
+    """Draw what an upload on this screen left to say, or that it is tried still."""
+    if screen == "home":
+        uploads.show()
     found = state.message(screen)
     if found is not None:
         done, words = found

@@ -100,6 +100,11 @@ class Job(Generic[_T]):
         pace = self.seconds_each
         return None if pace is None else pace * max(0, self.total - self.done)
 
+    def wait(self, seconds: float) -> None:
+        """Wait for the end, at most so long."""
+        if self._thread is not None:
+            self._thread.join(seconds)
+
     def cancel(self) -> None:
         """Ask the work to stop; what is done stays."""
         self._cancelled.set()

@@ -8,8 +8,6 @@ import streamlit as st
 
 from pages.ui import engine, settings
 from pages.ui.home import samples
-from quantlib.errors import DataLoadError, ModelLoadError
-from quantlib.limits import MIB, above
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
@@ -36,41 +34,23 @@ def uploads() -> dict[str, dict[str, str]]:
     return found
 
 
-def add_model(data: bytes, file_name: str) -> str:
-    """Check and keep an uploaded model; make it current. Raises what is wrong with it."""
-    if too_much := above("upload_model_mb", len(data) / MIB):
-        raise ModelLoadError(
-            f"{file_name}: the file has {len(data) / MIB:.1f} MB, {too_much}; give a smaller model."
-        )
-    digest = engine.register(data, name=file_name)
-    _check(engine.Source(digest, ""), digest)
+def adopt_model(digest: str, file_name: str) -> None:
+    """Make an uploaded model current."""
     option = f"{file_name} #{digest[:8]}"
     uploads()[option] = {"digest": digest, "name": file_name}
     st.session_state[settings.KEYS["model"]] = option
-    return option
 
 
-def add_data(data: bytes, file_name: str) -> None:
-    """Check and keep uploaded data for the current model. Raises what is wrong with it."""
-    if too_much := above("upload_data_mb", len(data) / MIB):
-        raise DataLoadError(
-            f"{file_name}: the file has {len(data) / MIB:.1f} MB, {too_much}; give fewer samples."
-        )
-    current = source()
-    if current is None:
-        raise DataLoadError(f"{file_name}: there is no model yet; upload or choose one first.")
-    digest = engine.register(data, name=file_name)
-    _check(engine.Source(current.model, digest), digest)
-    st.session_state.setdefault("state.data", {})[model_name()] = digest
+def adopt_data(digest: str, option: str) -> None:
+    """Let a model run on uploaded data from now on."""
+    st.session_state.setdefault("state.data", {})[option] = digest
 
 
-def _check(candidate: engine.Source, digest: str) -> None:
-    """Load what was uploaded; forget its bytes if it is refused."""
-    try:
-        engine.check(candidate)
-    except Exception:  # whatever it was, the file is not kept
+def drop(digest: str) -> None:
+    """Forget bytes that were refused, unless something here runs on them."""
+    models = {entry["digest"] for entry in uploads().values()}
+    if digest not in {*models, *st.session_state.get("state.data", {}).values()}:
         engine.forget(digest)
-        raise
 
 
 def model_name() -> str:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from quantlib.analysis.preflight import Preflight
     from quantlib.analysis.reports import Evaluation, LayerSummary, OutputSummary
     from quantlib.analysis.search.search import Candidate, SearchResult
     from quantlib.analysis.widths.budget import Budget
     from quantlib.analysis.widths.criterion import Criterion
     from quantlib.core.config import QuantizationConfig
     from quantlib.core.quantizer import UniformQuantizer
-    from quantlib.graph.model import Graph, TensorInfo
+    from quantlib.graph.model import TensorInfo
+    from quantlib.questions.evaluations import Inspected
 
 
 def number(value: float | None) -> float | str | None:
@@ -30,19 +30,19 @@ def config_document(chosen: QuantizationConfig) -> dict[str, Any]:
     return document
 
 
-def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
+def model_document(model: Inspected) -> dict[str, Any]:
     """Return a model before anything runs."""
     return {
-        "model": graph.name,
-        "digest": graph.digest,
-        "opsets": dict(graph.opsets),
-        "inputs": [_tensor(info) for info in graph.inputs],
-        "outputs": [_tensor(info) for info in graph.outputs],
-        "samples_per_call": graph.batch.size,
-        "mixes_samples": graph.batch.mixes,
-        "n_parameters": graph.n_parameters,
-        "notes": list(graph.notes),
-        "refusal": found.refusal,
+        "model": model.name,
+        "digest": model.digest,
+        "opsets": dict(model.opsets),
+        "inputs": [_tensor(info) for info in model.inputs],
+        "outputs": [_tensor(info) for info in model.outputs],
+        "samples_per_call": model.samples_per_call,
+        "mixes_samples": model.mixes_samples,
+        "n_parameters": model.n_parameters,
+        "notes": list(model.notes),
+        "refusal": model.preflight.refusal,
         "nodes": [
             {
                 "name": node.name,
@@ -57,7 +57,7 @@ def model_document(graph: Graph, found: Preflight) -> dict[str, Any]:
                 "unseen": node.unseen,
                 "convention": node.convention,
             }
-            for node in found.nodes
+            for node in model.preflight.nodes
         ],
     }
 

@@ -1,32 +1,52 @@
 """``quantlib inspect``: a model before anything runs."""
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from quantlib import wording
-from quantlib.analysis.preflight import Preflight, inspect_model
+from quantlib.analysis.preflight import Preflight
 from quantlib.cli import options
 from quantlib.cli.console import say, show_table, write_json
 from quantlib.cli.documents import model_document
+from quantlib.errors import ModelLoadError
 from quantlib.graph.loader import load_model
 from quantlib.graph.model import TensorInfo
+from quantlib.questions.evaluations import Inspected, inspected
+from quantlib.workers import Content, Session, Source
+from quantlib.workers.desk import Desk
+
+Isolated = Annotated[
+    bool,
+    typer.Option(
+        "--isolated",
+        help="Read the model in a process of its own with limits of memory and time, as the app "
+        "does: for files that nobody vouches for.",
+    ),
+]
 
 
-def inspect(model: options.Model, as_json: options.Json = False) -> None:
+def inspect(
+    model: options.Model, isolated: Isolated = False, as_json: options.Json = False
+) -> None:
     """Show what happens to each node of MODEL.
 
     Treatment, fused table look-up, fan-in, multiply-accumulates per sample, bits of a grid that
     came with the model, whether products inside are looked into, and why Concrete ML would refuse
     the node; then what is done as Concrete ML does it and costs accuracy.
     """
-    graph = load_model(model)
-    found = inspect_model(graph)
+    read = _isolated(model) if isolated else Inspected.of(load_model(model))
+    found = read.preflight
     if as_json:
-        write_json(model_document(graph, found))
+        write_json(model_document(read))
         return
-    say(f"{graph.name}: {graph.n_parameters} parameters, {len(graph.nodes)} nodes")
-    say(f"inputs   {', '.join(map(_tensor, graph.inputs))}")
-    say(f"outputs  {', '.join(map(_tensor, graph.outputs))}")
-    if graph.batch.words:
-        say(f"samples  {graph.batch.words}")
-    for note in graph.notes:
+    say(f"{read.name}: {read.n_parameters} parameters, {read.n_nodes} nodes")
+    say(f"inputs   {', '.join(map(_tensor, read.inputs))}")
+    say(f"outputs  {', '.join(map(_tensor, read.outputs))}")
+    if read.samples_words:
+        say(f"samples  {read.samples_words}")
+    for note in read.notes:
         say(f"note     {note}")
     say()
     columns: dict[str, list[str]] = {
@@ -57,6 +77,20 @@ def inspect(model: options.Model, as_json: options.Json = False) -> None:
         rule = "it is done so here" if said else node.convention
         say(f"{node.op_type} {node.name}: {rule}; --conventions onnx does not do it.")
     say(_verdict(found))
+
+
+def _isolated(path: Path) -> Inspected:
+    """Ask a worker that may be lost."""
+    if not path.is_file():
+        raise ModelLoadError(f"{path.name}: there is no such file; check the path.")
+    desk = Desk()
+    try:
+        session = Session(desk)
+        session.keep("model", Content(path.stem, path.read_bytes()))
+        found: Inspected = session.ask(Source("model", ""), inspected.name).value
+    finally:
+        desk.close()
+    return found
 
 
 def _tensor(info: TensorInfo) -> str:

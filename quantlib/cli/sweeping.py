@@ -95,7 +95,7 @@ def sweep(
     criterion: options.CountedOption = options.Counted.SEEN,
     output: options.Output = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Threads.", show_default="one per processor")
+        int | None, typer.Option(min=1, help="Processes.", show_default="one per processor")
     ] = None,
     scheduler: Annotated[
         str | None,
@@ -161,7 +161,7 @@ def sweep(
                 file.add(result)
 
         try:
-            with open_executor(scheduler, workers=workers) as executor:
+            with open_executor(scheduler, workers=workers, processes=True) as executor:
                 finished = _compute(bench, missing, executor=executor, add=add)
         except SweepError:
             _show(results, criterion.criterion, bench=bench, total=len(configs), top=top)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib import breadcrumbs
 from quantlib.arrays import digest_of
 from quantlib.calibration.statistics import measure
 from quantlib.core.options import QuantizationOptions
@@ -226,6 +227,7 @@ class Calibration:
         measured = Measured(layer, self.float_ranges, estimates=self.estimates)
         results: list[tuple[Kept | None, ...]] = []
         for i, values in enumerate(self._inputs(node)):
+            breadcrumbs.node(layer.node.name, layer.node.op_type)
             found = layer.op.float_results(*real_values(layer.arguments(values)))
             cut_here = self.n_pieces > 1 and self.graph.batch.is_free
             if cut_here and layer.treatment is not Treatment.RAW:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import onnx
 
+from quantlib import breadcrumbs
 from quantlib.errors import UnsupportedOpError
 from quantlib.execution.calls import calls, joined
 from quantlib.execution.inputs import in_model_precision
@@ -80,6 +81,7 @@ def float_batches(
     for call in calls(graph, inputs):
         names = (info.name for info in graph.inputs)
         feeds = dict(zip(names, in_model_precision(graph, call), strict=True))
+        breadcrumbs.leave("ONNX Runtime")
         try:
             results = session.run(list(wanted), feeds)
         except Exception as error:  # ONNX Runtime's own kinds share no base class

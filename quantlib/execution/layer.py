@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from quantlib import breadcrumbs
 from quantlib.core.quantizer import UniformQuantizer
 from quantlib.core.tensor import Tensor
 from quantlib.execution.deferred import Deferred, Lines, Origin
@@ -151,6 +152,7 @@ class QuantizedLayer:
 
     def run(self, values: Mapping[str, Value]) -> LayerRun:
         """Compute the layer's outputs from the tensors by name."""
+        breadcrumbs.node(self.node.name, self.node.op_type)
         arguments = self.arguments(values)
         if isinstance(self.op, MixingOp):
             operands = self.on_grid(arguments)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import onnxruntime as ort
 
+from quantlib import breadcrumbs
+
 _DISABLED = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
 
 
 def open_session(model: bytes, *, threads: int = 1) -> ort.InferenceSession:
     """Open a CPU session without graph optimizations, memory arena or spinning threads."""
+    breadcrumbs.leave("ONNX Runtime")
     options = ort.SessionOptions()
     options.graph_optimization_level = _DISABLED
     options.intra_op_num_threads = threads

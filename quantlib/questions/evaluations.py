@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray
     from quantlib.core.config import QuantizationConfig
+    from quantlib.graph.model import Graph, TensorInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,63 @@ class ModelCard:
     size_bytes: int
     preflight: Preflight
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A model before anything runs, whole.
+
+    Parameters
+    ----------
+    name, digest : str
+        What messages call it; SHA-256 of its file.
+    opsets : tuple of (str, int)
+        Domains and versions of operators.
+    inputs, outputs : tuple of TensorInfo
+    samples_per_call : int or None
+        How many samples a call takes, None for any number.
+    mixes_samples : bool
+        Whether samples of a call change each other's outputs.
+    samples_words : str
+        What was found about samples, in words.
+    n_parameters, n_nodes : int
+        Numbers in floating-point constants; nodes as they are run.
+    notes : tuple of str
+        What was mended or decided while reading, in words.
+    preflight : Preflight
+        How each node will be treated.
+    """
+
+    name: str
+    digest: str
+    opsets: tuple[tuple[str, int], ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    samples_per_call: int | None
+    mixes_samples: bool
+    samples_words: str
+    n_parameters: int
+    n_nodes: int
+    notes: tuple[str, ...]
+    preflight: Preflight
+
+    @classmethod
+    def of(cls, graph: Graph) -> Inspected:
+        """Inspect a loaded model."""
+        return cls(
+            name=graph.name,
+            digest=graph.digest,
+            opsets=tuple(dict(graph.opsets).items()),
+            inputs=tuple(graph.inputs),
+            outputs=tuple(graph.outputs),
+            samples_per_call=graph.batch.size,
+            mixes_samples=graph.batch.mixes,
+            samples_words=graph.batch.words,
+            n_parameters=graph.n_parameters,
+            n_nodes=len(graph.nodes),
+            notes=tuple(graph.notes),
+            preflight=inspect_model(graph),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +154,12 @@ def model_card(bench: Workbench) -> ModelCard:
         preflight=inspect_model(graph),
         notes=graph.notes,
     )
+
+
+@Question
+def inspected(bench: Workbench) -> Inspected:
+    """Return the model before anything runs, whole."""
+    return Inspected.of(bench.graph)
 
 
 @Question

@@ -11,14 +11,16 @@ from quantlib.export.formats import Subject
 from quantlib.export.interchange import remarks
 from quantlib.export.offers import FORMATS
 from quantlib.export.onnx_files import operator_counts
+from quantlib.export.report_content import configuration_report
 from quantlib.questions.registry import Question, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
     from quantlib.export.formats import Proof, Refusal
+    from quantlib.export.report import Figure
     from quantlib.questions.registry import GoOn
 
 PREVIEW_CHARACTERS = 4000
@@ -119,6 +121,18 @@ def concrete_ml_script(
         refused=refused,
     )
     return script, refused
+
+
+@Question
+def report(
+    bench: Workbench,
+    config: QuantizationConfig,
+    *,
+    figures: Mapping[str, Figure],
+    scripts: Sequence[str],
+) -> str:
+    """Return the report on a configuration as one HTML document, with drawn figures by slot."""
+    return configuration_report(bench, config, figures=figures, scripts=scripts)
 
 
 @Question

@@ -8,7 +8,8 @@ from onnx import helper
 
 import quantlib as ql
 from tests import models
-from tests.cli.running import document, run
+from tests.bad_models import endless_loop
+from tests.cli.running import document, refused, run
 from tests.paths import ROOT, SAMPLES
 
 
@@ -87,3 +88,18 @@ def test_what_was_mended_on_loading_is_said() -> None:
     text = " ".join(run("inspect", path).stdout.split())
     assert "'Relu_0' stands before what it reads" in text
     assert "stands before" in " ".join(run("quantize", path, "--synthetic").stderr.split())
+
+
+def test_an_isolated_inspection_says_the_same() -> None:
+    path = SAMPLES / "digits_cnn.onnx"
+    assert document("inspect", path, "--json", "--isolated") == document("inspect", path, "--json")
+
+
+def test_what_never_ends_is_refused_in_isolation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("QUANTLIB_WORKER_SECONDS", "1")
+    onnx.save(endless_loop(), tmp_path / "m.onnx")
+    assert "m: this took more than 1 seconds at node 1 'forever' (Loop)" in refused(
+        "inspect", tmp_path / "m.onnx", "--isolated"
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import onnx
@@ -12,12 +12,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from streamlit.testing.v1 import AppTest
 
+from quantlib.workers import Session, Source
+from quantlib.workers.client import Part
 from tests.paths import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import numpy.typing as npt
+
+    from quantlib.questions import Question
 
 
 class OpenScreen(Protocol):
@@ -44,6 +48,29 @@ class SaveArrays(Protocol):
     """Writes arrays as .npz."""
 
     def __call__(self, **arrays: npt.NDArray[np.generic]) -> bytes: ...
+
+
+class Answering(Protocol):
+    """Lets a question have a given answer, whatever is asked about."""
+
+    def __call__(self, question: Question[Any, Any], value: object) -> None: ...
+
+
+@pytest.fixture
+def answer(monkeypatch: pytest.MonkeyPatch) -> Answering:
+    given: dict[str, object] = {}
+    real = Session.ask
+
+    def ask(session: Session, source: Source, name: str, *args: Any, **kwargs: Any) -> Part:
+        if name in given:
+            return Part(given[name], 0)
+        return real(session, source, name, *args, **kwargs)
+
+    def give(question: Question[Any, Any], value: object) -> None:
+        given[question.name] = value
+
+    monkeypatch.setattr(Session, "ask", ask)
+    return give
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,7 @@ from pages.ui.compare import tables as comparison_tables
 from pages.ui.compare.views import reading_layer
 from quantlib import wording
 from quantlib.analysis.attribution.ledger import ErrorSource, error_ledger
+from quantlib.analysis.attribution.partial_run import MAX_BATCH
 from quantlib.analysis.comparison import MarginBin
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import Evaluation, Flip
@@ -26,7 +27,7 @@ from quantlib.analysis.ties import count_ties
 from quantlib.data import Dataset
 from quantlib.questions.compare import Decisions
 from tests.models import build, normal
-from tests.pages.conftest import OpenScreen
+from tests.pages.conftest import GoTo, OpenScreen, SaveArrays
 from tests.sample_data import sample
 
 COMPARE = "pages/compare.py"
@@ -117,38 +118,58 @@ def ended(at: AppTest) -> None:
     at.run()
 
 
+def many_samples(open_screen: OpenScreen, go_to: GoTo, save_npz: SaveArrays) -> tuple[AppTest, Any]:
+    """Open the ledger of data that take several batches, with the workbench it is of."""
+    data = MADE.data
+    content = save_npz(
+        calibration=data.calibration[0],
+        evaluation=np.concatenate([data.evaluation[0]] * 3),
+        labels=np.concatenate([data.labels] * 3),
+    )
+    at = open_screen("app.py", model="digits_cnn")
+    at.file_uploader(key="home.data").upload("many.npz", content).run()
+    assert "loaded" in at.success[0].value
+    at = go_to(at, "compare")
+    return show(at, "error ledger"), ql.load_data(content, MADE.graph, name="many.npz")
+
+
 def test_a_large_models_ledger_waits_for_a_button_and_grows_in_the_background(
-    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
+    open_screen: OpenScreen,
+    go_to: GoTo,
+    save_npz: SaveArrays,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("quantlib.questions.compare.AT_ONCE", 0.0)
-    monkeypatch.setattr("quantlib.analysis.attribution.partial_run.MAX_BATCH", 200)
-    at = show(open_screen(COMPARE), "error ledger")
+    at, data = many_samples(open_screen, go_to, save_npz)
     assert not figures(at)
     assert "This model is large" in " ".join(c.value for c in at.caption)
     at.button(key="compare.A.start").click().run()
     ended(at)
     assert not at.exception
     assert [found.n_samples for found in at.session_state["state.ledger_job"].results] == [
-        200, 400, 497,
+        MAX_BATCH, 3 * 497,
     ]  # fmt: skip
     (figure,) = figures(at)
     (running,) = [t for t in figure["data"] if t["name"] == "running sum"]
-    assert running["x"][-1] == pytest.approx(evaluation().mse, rel=1e-6)
+    expected = ql.evaluate(ql.Workbench(MADE.graph, data), CONFIG)
+    assert running["x"][-1] == pytest.approx(expected.mse, rel=1e-6)
     at.slider(key="config.weight_bits").set_value(8).run()
     assert not figures(at)
 
 
 def test_a_ledger_can_be_cancelled(
-    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
+    open_screen: OpenScreen,
+    go_to: GoTo,
+    save_npz: SaveArrays,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("quantlib.questions.compare.AT_ONCE", 0.0)
-    monkeypatch.setattr("quantlib.analysis.attribution.partial_run.MAX_BATCH", 1)
-    at = show(open_screen(COMPARE), "error ledger")
+    at, _ = many_samples(open_screen, go_to, save_npz)
     at.button(key="compare.A.start").click().run()
     at.button(key="compare.A.cancel").click().run()
     ended(at)
     job = at.session_state["state.ledger_job"]
-    assert len(job.results) < 497
+    assert not job.results or job.results[-1].n_samples < 3 * 497
     assert "Cancelled after" in at.warning[0].value
     assert not at.exception
 

@@ -13,15 +13,18 @@ from streamlit.testing.v1 import AppTest
 import quantlib as ql
 from pages.ui import engine
 from pages.ui.export.report_figures import report
+from quantlib.export.formats import Refusal
 from quantlib.export.offers import FORMATS
 from quantlib.export.report import fetches
 from quantlib.questions import export as questions
+from quantlib.workers import Session
+from tests.paths import ROOT
 from tests.sample_data import sample
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.pages.conftest import OpenScreen
+    from tests.pages.conftest import Answering, OpenScreen
 
 BENCH = sample("iris_linear").bench
 CONFIG = ql.QuantizationConfig.from_n_bits(8)
@@ -60,16 +63,10 @@ def test_each_format_says_who_reads_it_and_proves_itself(
 
 
 def test_what_a_format_cannot_carry_is_said_and_nothing_is_offered(
-    open_screen: OpenScreen, monkeypatch: pytest.MonkeyPatch
+    open_screen: OpenScreen, answer: Answering
 ) -> None:
-    from dataclasses import replace
-
-    from quantlib.export.formats import Refusal
-
-    refused = replace(
-        FORMATS["qdq"], refusals=lambda _: (Refusal("/f/Gemm", "17 bits", "use fewer"),)
-    )
-    monkeypatch.setitem(FORMATS, "qdq", refused)
+    refusal = Refusal("/f/Gemm", "17 bits", "use fewer")
+    answer(questions.offer, questions.Offer((refusal,), (), (), (), ""))
     at = show(open_screen, "qdq")
     [error] = at.error
     assert "17 bits; use fewer" in error.value
@@ -94,12 +91,16 @@ def taken(make: Callable[[], bytes]) -> bytes:
 
 
 def test_downloads_are_made_without_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    source = engine.Source("model", "data")
-    monkeypatch.setattr(engine, "_bench", lambda asked: {source: BENCH}[asked])
+    session = Session()
+    monkeypatch.setattr(engine, "_session", lambda: session)
+    source = engine.Source(
+        engine.register((ROOT / "sample_models/iris_linear.onnx").read_bytes(), name="iris_linear"),
+        engine.register((ROOT / "sample_models/iris_linear.npz").read_bytes(), name="iris.npz"),
+    )
     content = taken(engine.deferred(bytes, source, questions.data_archive))
     arrays = np.load(io.BytesIO(content))
     assert np.array_equal(arrays["evaluation"], BENCH.data.evaluation[0])
-    document = taken(engine.deferred_with(source, lambda bench: report(bench, CONFIG))).decode()
+    document = taken(engine.deferred_with(source, lambda ask: report(ask, CONFIG))).decode()
     assert "iris_linear" in document
     assert fetches(document) == ()
 

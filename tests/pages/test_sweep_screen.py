@@ -192,8 +192,8 @@ def results_file(at: AppTest) -> bytes:
 
     job = at.session_state["state.job"]
     assert isinstance(job.source, engine.Source)
-    data = at.session_state["engine.bench"][job.source].data
-    return json_lines(job.results, Origin(job.source.model, data.digest)).encode()
+    assert job.source.data
+    return json_lines(job.results, Origin(job.source.model, job.source.data)).encode()
 
 
 def upload(at: AppTest, content: bytes, name: str = "found.jsonl") -> AppTest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
@@ -13,24 +13,32 @@ from pages.ui.graph import painting
 from pages.ui.graph.painting import Measure
 from pages.ui.graph.picture import FOLDED_FROM, lay, picture
 from quantlib.analysis.blocks import folded
-from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.widths.criterion import Criterion
 from quantlib.export.report import Figure
-from quantlib.export.report_content import configuration_report
-from quantlib.questions import bitwidths, graph
+from quantlib.questions import bitwidths, evaluations, export, graph
 
 if TYPE_CHECKING:
     from quantlib.analysis.workbench import Workbench
     from quantlib.core.config import QuantizationConfig
+    from quantlib.questions import Question
+
+
+class Ask(Protocol):
+    """Asks a question about a model on its data that is settled already."""
+
+    def __call__(self, question: Question[Any, Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Return the answer."""
+
 
 ROW_HEIGHT, MAX_GRAPH_HEIGHT = 58, 4000
 """Pixels of one layer of the graph, and at most of all."""
 
 
-def report(bench: Workbench, config: QuantizationConfig) -> bytes:
+def report(ask: Ask, config: QuantizationConfig) -> bytes:
     """Return the report on a configuration with its figures, one HTML file in UTF-8."""
-    figures = report_figures(bench, config)
-    return configuration_report(bench, config, figures=figures, scripts=report_scripts()).encode()
+    figures = _figures(ask, config)
+    document: str = ask(export.report, config, figures=figures, scripts=report_scripts())
+    return document.encode()
 
 
 def report_figures(bench: Workbench, config: QuantizationConfig) -> dict[str, Figure]:
@@ -39,17 +47,21 @@ def report_figures(bench: Workbench, config: QuantizationConfig) -> dict[str, Fi
     The charts are those of Bit widths, Compare, Graph and Layers; plotly.js, which they need, comes
     once from `report_scripts`.
     """
-    found = evaluate(bench, config)
+    return _figures(lambda question, *args, **kwargs: question(bench, *args, **kwargs), config)
+
+
+def _figures(ask: Ask, config: QuantizationConfig) -> dict[str, Figure]:
+    found = ask(evaluations.evaluation, config).evaluation
     places = text.places(found)
     charts: dict[str, tuple[go.Figure, str]] = {
         "outputs": (outputs.scatter(found.scatter), "Float against dequantized outputs."),
         "errors": (outputs.error_histogram(found), "Errors of the outputs."),
         "sqnr": (layers.sqnr_along_graph(found), "SQNR of each operator's output."),
-        "graph": _model_graph(bench, config),
+        "graph": _model_graph(ask, config),
     }
-    budget = bitwidths.budget(bench, config)
+    budget = ask(bitwidths.budget, config)
     if budget.layers:
-        cost = bitwidths.cost(bench, config)
+        cost = ask(bitwidths.cost, config)
         charts["widths"] = (
             budgets.budget_bars(budget, places),
             "Width of each accumulator: seen, allowed by the weights, allowed by the types.",
@@ -61,15 +73,15 @@ def report_figures(bench: Workbench, config: QuantizationConfig) -> dict[str, Fi
     }
 
 
-def _model_graph(bench: Workbench, config: QuantizationConfig) -> tuple[go.Figure, str]:
+def _model_graph(ask: Ask, config: QuantizationConfig) -> tuple[go.Figure, str]:
     """Return the whole model as a graph, and what it shows; large ones with folded blocks."""
-    structure = graph.structure(bench)
+    structure = ask(graph.structure)
     diagram = structure.diagram
     caption = "The model; framed is what can leave the limit for some input."
     if len(diagram.vertices) >= FOLDED_FROM:
         diagram = folded(diagram, structure.blocks)
         caption += " Blocks that repeat are folded."
-    figures = graph.figures(bench, config, Criterion.ANY_INPUT)
+    figures = ask(graph.figures, config, Criterion.ANY_INPUT)
     paint = painting.paint(diagram, Measure.TREATMENT, structure, figures)
     layout = lay(diagram)
     rows = int(layout.y.max(initial=0.0)) + 1

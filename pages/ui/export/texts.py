@@ -102,7 +102,7 @@ def report_page(current: Current, stem: str) -> None:
     )
     st.download_button(
         REPORT,
-        engine.deferred_with(current.source, lambda bench: report(bench, current.config)),
+        engine.deferred_with(current.source, lambda ask: report(ask, current.config)),
         file_name=f"{stem}-report.html",
         mime="text/html",
         key="export.report",

@@ -1,14 +1,27 @@
-"""Where a sweep runs: threads of this process, or the workers of a Dask cluster."""
+"""Where a sweep runs: threads of this process, other processes, or a Dask cluster."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import pickle
 import re
-from concurrent.futures import BrokenExecutor, CancelledError, Executor, ThreadPoolExecutor
+import signal
+import tempfile
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+)
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from quantlib.errors import OptionsError, SweepError
+from quantlib.execution.threads import one_thread_each
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,16 +36,19 @@ CONNECT_S = 10
 
 @contextmanager
 def open_executor(
-    scheduler: str | None = None, *, workers: int | None = None
+    scheduler: str | None = None, *, workers: int | None = None, processes: bool = False
 ) -> Iterator[Executor]:
     """Open an executor and close it again; what is queued then is dropped.
 
     Parameters
     ----------
     scheduler : str, optional
-        Address of a Dask scheduler, ``"tcp://host:8786"``; threads without it.
+        Address of a Dask scheduler, ``"tcp://host:8786"``; workers of this machine without it.
     workers : int, optional
-        Threads; one per processor by default. A cluster has the workers that it has.
+        Threads or processes; one per processor by default. A cluster has the workers that it has.
+    processes : bool
+        Processes, where there are several workers. They gain what there are processors; threads
+        share the interpreter and gain little, but begin at once.
 
     Yields
     ------
@@ -46,7 +62,15 @@ def open_executor(
         No scheduler answers at this address.
     """
     if scheduler is None:
-        threads = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+        count = workers or os.cpu_count() or 1
+        if processes and count > 1:
+            with Processes(count) as pool:
+                try:
+                    yield pool
+                finally:
+                    pool.shutdown(cancel_futures=True)
+            return
+        threads = ThreadPoolExecutor(count)
         try:
             yield threads
         finally:
@@ -77,6 +101,57 @@ def open_executor(
         client.close(timeout=CONNECT_S)
 
 
+class Processes(ProcessPoolExecutor):
+    """Processes of this machine, forked from one that has imported everything; one thread each.
+
+    Parameters
+    ----------
+    count : int
+        How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        methods = multiprocessing.get_all_start_methods()
+        method = "forkserver" if "forkserver" in methods else "spawn"
+        context = multiprocessing.get_context(method)
+        if method == "forkserver":
+            context.set_forkserver_preload(["quantlib.questions"])
+        super().__init__(count, mp_context=context, initializer=_begin)
+        self._folder = tempfile.TemporaryDirectory(prefix="quantlib-sweep-")
+
+    def lend(self, value: object) -> Any:
+        """Write a value down once; return what stands for it on the way to a process."""
+        path = Path(self._folder.name) / "lent"
+        path.write_bytes(pickle.dumps(value, protocol=5))
+        return _Lent(str(path))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes; what they were lent is removed."""
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        self._folder.cleanup()
+
+
+class _Lent:
+    """Stands for a value that processes read from a file; becomes that value where it arrives."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _read, (self._path,)
+
+
+@lru_cache(maxsize=2)
+def _read(path: str) -> Any:
+    """Return a lent value; this process's own file, so that it may be a pickle."""
+    return pickle.loads(Path(path).read_bytes())
+
+
+def _begin() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever handed the work out decides
+    one_thread_each()
+
+
 def shared(executor: Executor, value: _T) -> _T:
     """Bring a value to all workers once; return what to hand to `submit` in its place.
 
@@ -85,6 +160,9 @@ def shared(executor: Executor, value: _T) -> _T:
     SweepError
         The cluster has no worker to bring it to.
     """
+    if isinstance(executor, Processes):
+        lent: _T = executor.lend(value)
+        return lent
     client = _client(executor)
     if client is None:
         return value

@@ -93,14 +93,50 @@ def sweep(
         with open_executor() as threads:
             yield from sweep(bench, configs, executor=threads, go_on=go_on)
         return
+    sent: list[Workbench] = []
+
+    def submit(config: QuantizationConfig) -> Future[SweepResult]:
+        if not sent:
+            sent.append(shared(executor, bench))
+        return executor.submit(measure, sent[0], config)
+
+    yield from collected(configs, submit, go_on=go_on, is_gone=lambda: is_lost(executor))
+
+
+def collected(
+    configs: Sequence[QuantizationConfig],
+    submit: Callable[[QuantizationConfig], Future[SweepResult]],
+    *,
+    go_on: Callable[[], bool] = lambda: True,
+    is_gone: Callable[[], bool] = lambda: False,
+) -> Iterator[SweepResult]:
+    """Yield the results of configurations that somebody computes; see `sweep`.
+
+    Parameters
+    ----------
+    configs : sequence of QuantizationConfig
+        What to compute; those of the same numbers once.
+    submit : callable
+        Starts the computation of a configuration.
+    go_on : callable
+        After False nothing new starts; what then fails is not told.
+    is_gone : callable
+        Whether nobody is left to compute; asked after a long silence.
+
+    Raises
+    ------
+    SweepError
+        As `sweep`.
+    """
     wanted: dict[QuantizationConfig, list[QuantizationConfig]] = {}
     for config in configs:
         wanted.setdefault(same_numbers(config), []).append(config)
     refused: list[tuple[QuantizationConfig, QuantlibError]] = []
     done = 0
-    for config, outcome in _outcomes(bench, list(wanted), executor, go_on):
+    for config, outcome in _outcomes(list(wanted), submit, go_on, is_gone):
         if isinstance(outcome, QuantlibError):
-            refused.append((config, outcome))
+            if go_on():
+                refused.append((config, outcome))
             continue
         for same in wanted[config]:
             done += 1
@@ -115,31 +151,30 @@ def sweep(
 
 
 def _outcomes(
-    bench: Workbench,
     configs: Sequence[QuantizationConfig],
-    executor: Executor,
+    submit: Callable[[QuantizationConfig], Future[SweepResult]],
     go_on: Callable[[], bool],
+    is_gone: Callable[[], bool],
 ) -> Iterator[tuple[QuantizationConfig, SweepResult | QuantlibError]]:
     """Yield each configuration with its result, or with what is wrong with it."""
     at_work: dict[Future[SweepResult], QuantizationConfig] = {}
     queue = iter(configs)
     silence_s = 0.0
     try:
-        sent = shared(executor, bench)
         while True:
             if not go_on():
                 # cancel() is False for what runs already
                 at_work = {future: c for future, c in at_work.items() if not future.cancel()}
                 queue = iter(())
             for config in itertools.islice(queue, WINDOW - len(at_work)):
-                at_work[executor.submit(measure, sent, config)] = config
+                at_work[submit(config)] = config
             if not at_work:
                 return
             ready, _ = wait(at_work, timeout=POLL_S, return_when=FIRST_COMPLETED)
             silence_s = 0.0 if ready else silence_s + POLL_S
             if silence_s > PATIENCE_S:
                 silence_s = 0.0
-                if is_lost(executor):
+                if is_gone():
                     raise SweepError(_LOST)
             for future in ready:
                 config = at_work.pop(future)
