@@ -35,10 +35,12 @@ _HELP = {
 
 def controls(part: str) -> None:
     """Draw both choices for ``"weights"`` or ``"activations"``."""
-    _agree(part)
+    _changed(part, "symmetric")  # a link may have asked for what nobody can have
     signed, symmetric = _HELP[part]
     _row(part, "signed", signed)
     _row(part, "symmetric", symmetric)
+    if _contradict(part):  # a link says so, and is known only now; the next run sets it right
+        st.rerun()
     slots = _slots.get() or {}
     slots[part] = st.empty()
     _slots.set(slots)
@@ -69,19 +71,18 @@ def _row(part: str, member: str, explanation: str) -> None:
 
 def _changed(part: str, member: str) -> None:
     """Let the other choice follow the one that a person made: symmetric grids are signed."""
-    signed, symmetric = settings.KEYS[f"{part}_signed"], settings.KEYS[f"{part}_symmetric"]
-    chosen = st.session_state
-    if chosen.get(symmetric) == "yes" and chosen.get(signed) == "no":
+    if _contradict(part):
         if member == "symmetric":
-            chosen[signed] = "yes"
+            st.session_state[settings.KEYS[f"{part}_signed"]] = "yes"
         else:
-            chosen[symmetric] = settings.AUTO
+            st.session_state[settings.KEYS[f"{part}_symmetric"]] = settings.AUTO
 
 
-def _agree(part: str) -> None:
-    """Switch Signed on where a link or a file asks for symmetric codes without a sign."""
-    if settings.KEYS[f"{part}_symmetric"] in st.session_state:
-        _changed(part, "symmetric")
+def _contradict(part: str) -> bool:
+    """Tell whether symmetric codes without a sign are asked for."""
+    chosen = st.session_state.get
+    signed, symmetric = (settings.KEYS[f"{part}_{member}"] for member in ("signed", "symmetric"))
+    return chosen(signed) == "no" and chosen(symmetric) == "yes"
 
 
 def show_decided(found: Evaluation) -> None:
