@@ -69,13 +69,19 @@ kbd { color: inherit !important; opacity: 1 !important; }
 .token.property, .token.keyword, .token.boolean, .token.number, .token.function,
 .token.builtin, .token.class-name { color: VAR_BLUE !important; }
 .token.string, .token.comment { color: VAR_GREEN !important; }
+.js-plotly-plot .xtick > text, .js-plotly-plot .ytick > text,
+.js-plotly-plot .xtitle, .js-plotly-plot .ytitle { fill: VAR_QUIET !important; }
+/* Code is read without scrolling sideways, which no key can do. */
+[data-testid="stCode"] pre, [data-testid="stCode"] code {
+  white-space: pre-wrap !important; overflow-wrap: anywhere;
+}
 /* The focus is visible, in the menu too. */
 a:focus-visible, button:focus-visible, summary:focus-visible, [role="tab"]:focus-visible,
 [data-testid="stSidebarNavLink"]:focus-visible {
   outline: 3px solid VAR_FOCUS !important; outline-offset: 1px; border-radius: 0.3rem;
 }
 [data-testid="stSlider"]:has(input:focus-visible) {
-  outline: 3px solid VAR_FOCUS; border-radius: 0.3rem;
+  outline: 3px solid VAR_FOCUS; outline-offset: 0.4rem; border-radius: 0.1rem;
 }
 """
 

@@ -202,17 +202,18 @@ def _shown_output(bench: Workbench) -> tuple[str, AnyArray | None]:
     """Return which output is shown, and what the float model says there if it has classes.
 
     The chosen output; else the first with classes that the labels fit, the first with classes,
-    the first.
+    the first; rows of scores before class numbers, which are made of them.
     """
     graph, count = bench.graph, n_samples(bench.graph, bench.data.evaluation)
     names = (graph.lead_output,) if bench.output else graph.output_names
     with_classes = {
         name: y for name in names if _has_classes(y := bench.float_model.output(name), count)
     }
-    for name, y in with_classes.items():
+    ordered = sorted(with_classes.items(), key=lambda entry: entry[1].dtype.kind != "f")
+    for name, y in ordered:
         if _labels_of(bench, y) is not None:
             return name, y
-    return next(iter(with_classes.items()), (names[0], None))
+    return ordered[0] if ordered else (names[0], None)
 
 
 def _has_classes(y: AnyArray, count: int) -> bool:

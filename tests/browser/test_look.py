@@ -56,9 +56,7 @@ def _is_streamlit_s(page: Page, rule: str, target: str) -> bool:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("stem", screens.TITLES)
 def test_axe_finds_nothing_serious(browser: Browser, app_url: str, stem: str, scheme: Any) -> None:
-    context = browser.new_context(
-        viewport={"width": 1280, "height": 1200}, color_scheme=scheme, reduced_motion="reduce"
-    )
+    context = browser.new_context(viewport={"width": 1280, "height": 1200}, color_scheme=scheme)
     try:
         page = context.new_page()
         open_screen(page, f"{app_url}/{stem}", screens.TITLES[stem])

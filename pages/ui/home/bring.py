@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -14,6 +15,16 @@ from quantlib.errors import QuantlibError
 
 if TYPE_CHECKING:
     from pages.ui.current import Current
+
+FOLDER = Path(__file__).parent / "snippets"
+
+SNIPPETS = {
+    "PyTorch": "with_pytorch.py",
+    "scikit-learn": "with_scikit_learn.py",
+    "Keras": "with_keras.py",
+    "Brevitas": "with_brevitas.py",
+}
+"""Framework to file; each file runs by itself and writes ``model.onnx`` and ``data.npz``."""
 
 _DOORS = (
     ("compare", "See it quantized"),
@@ -57,6 +68,7 @@ def show(current: Current | None) -> None:
         "which one half calibrates and the other evaluates. A last extra .csv column is the label.",
     )
     frame.show_message("home")
+    _snippets()
     if not state.is_sample_data():
         st.button(
             "Back to the sample" if state.sample() is None else "Back to sample data",
@@ -67,6 +79,13 @@ def show(current: Current | None) -> None:
     if current is not None:
         with frame.shown_errors():
             _understood(current)
+
+
+def _snippets() -> None:
+    """Draw how models of four frameworks become the two files."""
+    with st.expander("From PyTorch, scikit-learn, Keras or Brevitas: both files in a few lines"):
+        for tab, name in zip(st.tabs(list(SNIPPETS)), SNIPPETS.values(), strict=True):
+            tab.code((FOLDER / name).read_text(encoding="utf-8"), language="python")
 
 
 def _take(kind: str) -> None:
@@ -111,7 +130,7 @@ def _understood(current: Current) -> None:
     st.markdown(preflight_tables.verdict(model.preflight))
     if words := wording.unseen([node.name for node in model.preflight.unseen]):
         st.warning(text.plain(words, 600))
-    with st.expander(f"Each of the {len(model.preflight.nodes)} nodes"):
+    with st.expander("Every node, and how it is treated"):
         table = preflight_tables.preflight_table(model.preflight)
         st.dataframe(
             theme.coloured(table, "treatment"),
