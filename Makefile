@@ -1,4 +1,4 @@
-.PHONY: fix check test browser benchmarks app models
+.PHONY: fix check test browser benchmarks app models screenshots
 UV = uv run
 
 fix:
@@ -25,3 +25,6 @@ app:
 
 models:
 	$(UV) --group models python sample_models/build.py
+
+screenshots:
+	$(UV) --group browser python -m tests.screenshots

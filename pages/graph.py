@@ -29,7 +29,7 @@ if not engine.is_known(current.source, graph.figures, current.config, settings.c
     with card_place.container():
         card.before_run(structure, node)
 with head:
-    frame.headline(current)
+    frame.figures(current)
 with frame.shown_errors():
     figures = current.ask(graph.figures, current.config, settings.criterion())
     sensitivity = graph_views.sensitivity(current, measure, left)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import engine, inputs, previews, settings, state, text, uploads
+from pages.ui import engine, inputs, links, previews, settings, signs, state, style, text, uploads
 from pages.ui import headline as headlines
 from pages.ui.current import Current
 from quantlib.errors import QuantlibError
@@ -89,10 +89,14 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
         if state.first_run():  # the next run goes through app.py: draw the controls only there
             st.rerun()
         _sidebar()
+    style.show()
     state.forget_message(stem)
     title = next(name for key, name, *_ in _MENU if key == stem)
-    st.header(title, anchor=False)
-    st.caption(sentence)
+    with st.container(key="frame-title", horizontal=True, vertical_alignment="bottom"):
+        st.header(title, anchor=False, width="content")
+        st.caption(sentence, width="content")
+    for words in links.unsaid():
+        st.warning(text.plain(words, 300), icon=":material/link_off:")
     found = state.source()
     if found is None:
         _ask_for_upload()
@@ -101,22 +105,24 @@ def begin_without_model(stem: str, sentence: str, *, headline: bool = True) -> C
         config = settings.config()
         current = Current(engine.settled(found, config), config)
         previews.show(current)
-        card = engine.data_card(found)
+        engine.data_card(found)  # model and data are readable
         if headline:
-            headlines.draw(current, card)
+            figures(current)
         return current
     return None
 
 
-def headline(current: Current) -> None:
-    """Draw the headline figures, for a screen that has something to show before they are known."""
+def figures(current: Current) -> None:
+    """Draw the headline figures, and beside the controls what ``auto`` came to."""
     headlines.draw(current, engine.data_card(current.source))
+    signs.show_decided(current.evaluation())
 
 
 def _sidebar() -> None:
     """Draw model, data and configuration."""
     uploads.settle()
     settings.adopt_waiting()
+    links.remember()
     with st.sidebar:
         inputs.model_picker()
         found = state.source()
@@ -127,6 +133,7 @@ def _sidebar() -> None:
                 st.caption(_data_words(engine.data_card(whole)))
         inputs.configuration()
         inputs.pin_controls()
+    links.compare()
 
 
 def _ask_for_upload() -> None:

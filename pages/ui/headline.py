@@ -24,10 +24,10 @@ def draw(current: Current, card: DataCard) -> None:
     found = current.evaluation()
     kept = state.pinned()
     other = engine.evaluation(current.source, kept) if kept else None
-    columns = st.columns(4, gap="small")
+    columns = _places()
     several = len(found.outputs) > 1
     columns[0].metric(
-        f"SQNR of {text.plain(found.output, 24)}" if several else "SQNR",
+        f"SQNR of {text.plain(found.output, 24)}" if several else "Output SQNR",
         wording.decibel(found.sqnr_db),
         delta=wording.decibel_difference(found.sqnr_db, other.sqnr_db) if other else None,
         help="Output signal over quantization noise, 10 log10(Σy² / Σ(y − ŷ)²), in decibel. "
@@ -49,7 +49,15 @@ def draw(current: Current, card: DataCard) -> None:
         help="Quantized weights at their widths against float32; biases keep 32 bits, as in "
         "Concrete ML.",
     )
-    st.caption(_basis(found, card))
+    with st.container(key="headline-basis"):
+        st.caption(_basis(found, card))
+
+
+def _places() -> list[st.delta_generator.DeltaGenerator]:
+    """Return places for four figures: one strip, or two pairs where it is narrow."""
+    strip = st.container(key="headline")
+    pairs = [strip.container(key=f"headline-{i}") for i in range(2)]
+    return [pair for pair in pairs for _ in range(2)]
 
 
 def _widest(column: st.delta_generator.DeltaGenerator, current: Current) -> None:
@@ -107,18 +115,19 @@ def _score(
     is_share = found.score.name == "accuracy"
     same = abs(difference) < NEGLIGIBLE
     shown = f"{100 * difference:+.1f} points" if is_share else f"{difference:+.3f}"
-    whom = "B" if other else "float"
+    whom = " to B" if other else ""
     name = found.score.name
     column.metric(
         name.capitalize() if is_share else name,
         wording.score(found.score.quantized_value, name=name),
-        delta=f"as {whom}" if same else f"{shown} from {whom}",
+        delta=("as B" if other else "as float") if same else f"{shown}{whom}",
         delta_color="off" if same else "normal",
         delta_arrow="off" if same else "auto",
         border=True,
         height="stretch",
         help="On the evaluation labels; the float model has "
-        f"{wording.score(found.score.float_value, name=name)}.",
+        f"{wording.score(found.score.float_value, name=name)}. The difference is to "
+        f"{'B' if other else 'the float model'}.",
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import settings, state, text
+from pages.ui import settings, signs, state, text
 from pages.ui.home import samples
 from quantlib import wording
 from quantlib.analysis.widths.criterion import Criterion
@@ -70,6 +70,7 @@ def configuration() -> None:
         bind="query-params",
         help="n_bits of constants: the grid of every weight tensor has 2^n codes.",
     )
+    signs.controls("weights")
     st.slider(
         "Activation bits",
         *settings.BITS,
@@ -79,24 +80,7 @@ def configuration() -> None:
         help="n_bits of the inputs of integer operators. Inputs and outputs follow as "
         "max(5, n) unless set below.",
     )
-    with st.expander("Signed and symmetric"):
-        _tristate("Weights signed", keys["weights_signed"], "Codes below 0 for weights.")
-        _tristate(
-            "Weights symmetric",
-            keys["weights_symmetric"],
-            "Zero point 0: removes the input-sum term from accumulators. Auto looks at the 3rd "
-            "and 97th percentile of each tensor.",
-        )
-        _tristate(
-            "Activations signed",
-            keys["activations_signed"],
-            "Codes below 0 for activations. Auto: if any calibration value is negative.",
-        )
-        _tristate(
-            "Activations symmetric",
-            keys["activations_symmetric"],
-            "Zero point 0 for activations. Auto: no.",
-        )
+    signs.controls("activations")
     with st.expander("Ranges"):
         _ranges()
     with st.expander("Model edges, rounding, limit"):
@@ -249,18 +233,6 @@ def _estimator(label: str, key: str) -> None:
         accept_new_options=True,
         help="Min-max clips nothing and is Concrete ML's. Type another parameter behind a colon, "
         "as in percentile:99.5. Calibration shows all of them on a tensor.",
-    )
-
-
-def _tristate(label: str, key: str, explanation: str) -> None:
-    st.segmented_control(
-        label,
-        list(settings.TRISTATE),
-        default=settings.AUTO,
-        required=True,
-        key=key,
-        bind="query-params",
-        help=f"{explanation} Auto is Concrete ML's rule.",
     )
 
 

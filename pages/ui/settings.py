@@ -74,8 +74,13 @@ def output() -> str:
     return "" if chosen == WORST else chosen
 
 
-def config() -> QuantizationConfig:
+def config(n_bits: int | None = None) -> QuantizationConfig:
     """Return the configuration that the sidebar shows.
+
+    Parameters
+    ----------
+    n_bits : int, optional
+        Width of weights and activations instead of those that it shows.
 
     Raises
     ------
@@ -84,8 +89,8 @@ def config() -> QuantizationConfig:
     """
     value = st.session_state
     weights, activations = (
-        _scheme("weights", "weight_bits"),
-        _scheme("activations", "activation_bits"),
+        _scheme("weights", n_bits or int(value[KEYS["weight_bits"]])),
+        _scheme("activations", n_bits or int(value[KEYS["activation_bits"]])),
     )
     default_bits = max(5, activations.n_bits)
     return QuantizationConfig(
@@ -102,11 +107,11 @@ def config() -> QuantizationConfig:
     )
 
 
-def _scheme(part: str, bits: str) -> Scheme:
+def _scheme(part: str, n_bits: int) -> Scheme:
     """Return what the controls of weights or activations say."""
     value = st.session_state
     return Scheme(
-        int(value[KEYS[bits]]),
+        n_bits,
         TRISTATE[value[KEYS[f"{part}_signed"]] or AUTO],
         TRISTATE[value[KEYS[f"{part}_symmetric"]] or AUTO],
         narrow=bool(value[KEYS[f"{part}_narrow"]]),
@@ -145,6 +150,21 @@ def adopt_waiting() -> None:
     waiting = st.session_state.pop("state.later", None)
     if waiting is not None:
         adopt(waiting)
+    n_bits = st.session_state.pop("state.bits_later", None)
+    if n_bits is not None:
+        for member in ("weight_bits", "activation_bits"):
+            st.session_state[KEYS[member]] = n_bits
+
+
+def set_bits_later(n_bits: int) -> None:
+    """Set both widths when the script runs next, before its controls are drawn."""
+    st.session_state["state.bits_later"] = n_bits
+
+
+def bits_later() -> int | None:
+    """Return what `set_bits_later` left and no control shows yet."""
+    found: int | None = st.session_state.get("state.bits_later")
+    return found
 
 
 def adopt(chosen: QuantizationConfig) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from quantlib.analysis.sweep.result import SweepResult
     from quantlib.core.config import QuantizationConfig
     from quantlib.export.formats import Proof
+    from quantlib.questions.first_minute import Answers
 
 DEFAULT_MODEL = "digits_cnn"
 
@@ -118,6 +119,32 @@ def pinned() -> QuantizationConfig | None:
 def pin(chosen: QuantizationConfig | None) -> None:
     """Keep a configuration as B, or forget it."""
     st.session_state["state.pinned"] = chosen
+
+
+def is_sample_data() -> bool:
+    """Tell whether the current model runs on data that came with a sample."""
+    return sample() is not None and model_name() not in st.session_state.get("state.data", {})
+
+
+def back_to_sample() -> None:
+    """Leave uploaded data, or an uploaded model, for the sample; for use in callbacks."""
+    if sample() is None:
+        st.session_state[settings.KEYS["model"]] = DEFAULT_MODEL
+    else:
+        st.session_state.get("state.data", {}).pop(model_name(), None)
+
+
+def ahead_job() -> Job[Answers] | None:
+    """Return the answers that Home computes ahead."""
+    return st.session_state.get("state.ahead")
+
+
+def keep_ahead(started: Job[Answers]) -> None:
+    """Remember such answers; earlier ones are cancelled."""
+    previous = ahead_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.ahead"] = started
 
 
 def search_job() -> Job[Progress | SearchResult] | None:

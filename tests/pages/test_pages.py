@@ -20,7 +20,7 @@ CHARTS = {
 }  # fmt: skip
 SCREENS = [pytest.param(stem, id=stem) for stem in TITLES]
 WITH_CHARTS = [pytest.param(stem, id=stem) for stem in ("calibration", "bitwidths", "compare")]
-HEADLINE = ["SQNR", "Accuracy", "Widest accumulator", "Weights"]
+HEADLINE = ["Output SQNR", "Accuracy", "Widest accumulator", "Weights"]
 DEFAULTS = {
     "model": "digits_cnn", "weight_bits": 4, "activation_bits": 4, "input_bits": "auto",
     "output_bits": "auto", "weights_signed": "auto", "weights_symmetric": "auto",
@@ -268,14 +268,37 @@ def test_contradicting_controls_are_one_error_with_a_remedy(
 ) -> None:
     at = open_screen(f"pages/{stem}.py")
     figures = headline(at)
-    set_controls(at, weights_signed="no", weights_symmetric="yes")
+    set_controls(at, activation_bits=8, output_bits="4")
     assert not at.exception
     [error] = at.error
-    assert "symmetric" in error.value
-    assert "set signed to auto or yes" in error.value
-    set_controls(at, weights_signed="auto", weights_symmetric="auto")
+    assert "raise the output bits" in error.value
+    set_controls(at, activation_bits=4, output_bits="auto")
     assert_works(at, stem)
     assert headline(at) == figures
+
+
+@pytest.mark.parametrize("part", ["weights", "activations"])
+def test_symmetric_switches_signed_on_and_unsigned_leaves_symmetry_open(
+    open_screen: OpenScreen, part: str
+) -> None:
+    signed, symmetric = f"{part}_signed", f"{part}_symmetric"
+    at = set_controls(open_screen(), **{signed: "no"})
+    set_controls(at, **{symmetric: "yes"})
+    assert_works(at, "home")
+    assert (controls(at)[signed], controls(at)[symmetric]) == ("yes", "yes")
+    set_controls(at, **{signed: "no"})
+    assert_works(at, "home")
+    assert (controls(at)[signed], controls(at)[symmetric]) == ("no", "auto")
+
+
+def test_a_link_to_symmetric_codes_without_a_sign_is_shown_and_said(
+    open_screen: OpenScreen,
+) -> None:
+    at = open_screen(weights_signed="no", weights_symmetric="yes")
+    assert_works(at, "home")
+    assert controls(at)["weights_signed"] == "yes"
+    [warning] = at.warning
+    assert "weights\\_signed\\=no" in warning.value or "weights\\_signed=no" in warning.value
 
 
 def test_outputs_narrower_than_activations_are_one_error_with_a_remedy(
@@ -290,11 +313,11 @@ def test_outputs_narrower_than_activations_are_one_error_with_a_remedy(
 
 
 def test_pinning_contradicting_controls_does_no_harm(open_screen: OpenScreen) -> None:
-    at = set_controls(open_screen(), weights_signed="no", weights_symmetric="yes")
+    at = set_controls(open_screen(), activation_bits=8, output_bits="4")
     at.button(key="config.pin").click().run()
     assert not at.exception
     assert len(at.error) == 1
-    set_controls(at, weights_signed="auto", weights_symmetric="auto")
+    set_controls(at, activation_bits=4, output_bits="auto")
     assert_works(at, "home")
 
 

@@ -63,8 +63,13 @@ def numbered(places: Mapping[str, int], name: str, limit: int = 28) -> str:
 
 
 def coloured(table: pd.DataFrame, column: str) -> Styler:
-    """Return a table whose treatment column carries the treatments' colours."""
-    return table.style.map(lambda value: f"color: {TREATMENTS.get(value, FLOAT)}", subset=[column])
+    """Return a table whose treatment column lies on a tint of the treatments' colours.
+
+    The text keeps its own colour: none of the treatments' is readable on light and dark ground.
+    """
+    return table.style.map(
+        lambda value: f"background-color: {TREATMENTS.get(value, FLOAT)}40", subset=[column]
+    )
 
 
 def plain(name: str, limit: int = 28) -> str:

@@ -66,4 +66,5 @@ def verdict(found: Preflight) -> str:
         )
     if found.refusal:
         return f"Concrete ML would take each node, but {text.plain(found.refusal, 120)}."
-    return f"Concrete ML takes all {len(found.nodes)} nodes."
+    count = len(found.nodes)
+    return f"Concrete ML takes {f'all {count} nodes' if count > 1 else 'its one node'}."
