@@ -7,8 +7,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -17,6 +15,7 @@ import quantlib as ql
 from pages.ui.graph.painting import Measure
 from quantlib.core.metrics import sqnr_db
 from quantlib.core.tensor import Tensor
+from tests.float_tensors import float_tensors
 from tests.models import residual
 from tests.paths import ROOT
 from tests.sample_data import sample
@@ -92,18 +91,9 @@ def test_sqnr_is_that_of_each_output_against_the_float_model() -> None:
         outputs[layer.name] = np.asarray(value.values if isinstance(value, Tensor) else value)
 
     bench.module(config).run(*bench.data.evaluation, observe=note)
-    model = onnx.load_from_string(bench.graph.source)
     made = {node.name: node.outputs[0] for node in bench.graph.nodes}
-    names = [made[name] for name in outputs]
-    known = {info.name for info in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    fed = dict(zip([i.name for i in session.get_inputs()], bench.data.evaluation, strict=True))
-    exact = session.run(names, {name: array.astype(np.float32) for name, array in fed.items()})
-    expected = {
-        name: sqnr_db(real, value)
-        for real, (name, value) in zip(exact, outputs.items(), strict=True)
-    }
+    real = float_tensors(bench.graph, bench.data.evaluation, made.values())
+    expected = {name: sqnr_db(real[made[name]], value) for name, value in outputs.items()}
     at = AppTest.from_file(str(ROOT / GRAPH), default_timeout=60)
     at.query_params["config.model"] = "digits_mlp"
     at.query_params["graph.paint"] = "SQNR"
