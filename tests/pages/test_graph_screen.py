@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pytest
+from onnx import numpy_helper
 from streamlit.testing.v1 import AppTest
 
 import quantlib as ql
@@ -205,3 +206,20 @@ def test_a_large_model_is_folded_and_the_chosen_node_is_shown(open_screen: OpenS
     assert any(trace["name"] == "selected" for trace in chart(at)["data"])
     at.segmented_control(key="graph.blocks").set_value("open").run()
     assert (table(at)["what it is"] == "repeated block").sum() == 0
+
+
+def test_a_model_without_figures_is_drawn_all_the_same(open_screen: OpenScreen) -> None:
+    model = residual(8)
+    for constant in model.graph.initializer:
+        huge = np.full((8, 8), 1e20, dtype=np.float32)
+        constant.CopyFrom(numpy_helper.from_array(huge, constant.name))
+    at = open_screen("app.py")
+    at.switch_page("pages/home.py").run()
+    at.file_uploader[0].upload("huge.onnx", model.SerializeToString(), "application/octet-stream")
+    at.run()
+    at.switch_page("pages/graph.py").run()
+    at = at.run()
+    assert not at.exception
+    assert len(at.error) == 1
+    assert "NaN or infinite" in at.error[0].value
+    assert len(at.get("plotly_chart")) == 1
