@@ -58,7 +58,7 @@ shown = shown[:limit]
 names = [view.title for view in views]
 st.plotly_chart(
     distributions.small_multiples(
-        [(" · ".join([view.title, *view.badges]), view.measured, view.grid) for view in shown],
+        [(view.title, " · ".join(view.badges), view.measured, view.grid) for view in shown],
         log=log,
     ),
     key="calibration.multiples",

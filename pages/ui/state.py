@@ -8,7 +8,8 @@ import streamlit as st
 
 from pages.ui import engine, settings
 from pages.ui.home import samples
-from quantlib.errors import DataLoadError, QuantlibError
+from quantlib.core.config_code import config_code, read_config_code
+from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
     from pages.ui.jobs import Job
@@ -121,14 +122,27 @@ def forget_message(screen: str) -> None:
         st.session_state.pop("state.message", None)
 
 
+PINNED = "config.b"
+"""Key of configuration B's code, and its name in a link."""
+
+
 def pinned() -> QuantizationConfig | None:
-    """Return configuration B."""
-    return st.session_state.get("state.pinned")
+    """Return configuration B; None without one, or when a link holds no code of one."""
+    try:
+        return pinned_or_raise()
+    except ConfigurationError:
+        return None
+
+
+def pinned_or_raise() -> QuantizationConfig | None:
+    """Return configuration B; raises what is wrong with its code."""
+    code = str(st.session_state.get(PINNED) or "").strip()
+    return read_config_code(code) if code else None
 
 
 def pin(chosen: QuantizationConfig | None) -> None:
-    """Keep a configuration as B, or forget it."""
-    st.session_state["state.pinned"] = chosen
+    """Keep a configuration as B, or forget it, for use in callbacks."""
+    st.session_state[PINNED] = "" if chosen is None else config_code(chosen)
 
 
 def search_job() -> Job[Progress | SearchResult] | None:

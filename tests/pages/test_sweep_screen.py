@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quantlib.analysis.sweep.grid import MAX_COMBINATIONS
+from quantlib.core.config_code import read_config_code
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -180,7 +181,8 @@ def test_a_selection_says_what_it_changes(iris: AppTest) -> None:
     row = iris.dataframe[0].value.iloc[3]
     assert f"weight bits 4 → {row['weight bits']}" in words(iris).replace("\\", "")
     iris.button(key="sweep.pin").click().run()
-    assert iris.session_state["state.pinned"].weights.n_bits == row["weight bits"]
+    kept = read_config_code(iris.session_state["config.b"])
+    assert kept.weights.n_bits == row["weight bits"]
     tab(iris, "Pareto")
     assert "**Selected:**" in words(iris)
     assert "selected" in [trace.get("name") for trace in figure(iris)["data"]]

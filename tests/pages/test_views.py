@@ -428,7 +428,7 @@ def test_all_layers_follow_the_sidebar_again_and_that_can_be_undone() -> None:
 def test_a_large_model_s_layers_run_when_asked_and_are_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quantlib.questions.compare.AT_ONCE", 0)
+    monkeypatch.setattr("pages.ui.layers.asking.AT_ONCE_S", 0)
     at = open_view("layers", {})
     assert not at.exception
     assert charts(at) == []

@@ -141,20 +141,24 @@ def _ends(grid: UniformQuantizer) -> tuple[float, float]:
 
 
 def small_multiples(
-    items: Sequence[tuple[str, Distribution, UniformQuantizer | None]], *, log: bool
+    items: Sequence[tuple[str, str, Distribution, UniformQuantizer | None]], *, log: bool
 ) -> go.Figure:
     """One small histogram per tensor, in the given order, each with its range and clipped bins.
 
-    Custom data of the bars is the tensor's place in that order.
+    An item is a title that begins with the layer's number, what is suspicious, what the tensor
+    holds, and its grid. Custom data of the bars is the tensor's place in that order.
     """
     rows = -(-len(items) // COLUMNS)
     figure = make_subplots(
         rows=rows,
         cols=COLUMNS,
-        subplot_titles=[theme.plain(name, 38) for name, *_ in items],
+        subplot_titles=[
+            theme.titled_by_number(title, 24) + (f" · {theme.plain(said, 40)}" if said else "")
+            for title, said, *_ in items
+        ],
         vertical_spacing=min(0.25, 0.6 / max(1, rows)),
     )
-    for i, (_, measured, grid) in enumerate(items):
+    for i, (_, _, measured, grid) in enumerate(items):
         quantizer = _of_tensor(grid)
         row, column = i // COLUMNS + 1, i % COLUMNS + 1
         for trace in _bars(measured, quantizer, bins=SMALL_BINS):

@@ -10,7 +10,7 @@ from pages.ui import settings, state, tables, text
 from pages.ui.charts import searches, theme
 from pages.ui.layers import asking, editing
 from pages.ui.layers import tables as layer_tables
-from quantlib.analysis.attribution.sensitivity import Part
+from quantlib.analysis.attribution.sensitivity import Direction, Part
 from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
     from pages.ui.current import Current
     from quantlib.core.config import QuantizationConfig
+
+MAX_BARS = 15
+"""Layers that are drawn unless all are asked for."""
 
 
 def sensitivity(current: Current) -> None:
@@ -36,8 +39,17 @@ def sensitivity(current: Current) -> None:
     found = asking.sensitivity(current, key="layers.run")
     if found is None:
         return
-    st.plotly_chart(
-        searches.tornado(found, part, text.places(current.evaluation())),
+    ranked = found.ranked(Direction.QUANTIZED_ALONE, part)
+    places = text.places(current.evaluation())
+    everything = len(ranked) <= MAX_BARS or st.toggle(
+        f"Show all {len(ranked)}",
+        key="layers.all",
+        bind="query-params",
+        help=f"The {MAX_BARS} that matter most are drawn; the table holds all.",
+    )
+    few = len(ranked) <= MAX_BARS or not everything
+    st.container(height="content" if few else 700).plotly_chart(
+        searches.tornado(found, part, places, most=None if everything else MAX_BARS),
         key="layers.tornado",
         config=theme.CONFIG,
         alt="Error of each layer alone, and error that leaving it in float removes",

@@ -99,9 +99,11 @@ def test_every_estimator_has_a_bar_with_both_ends_and_the_compared_ones_have_lin
 
 
 def test_small_multiples_keep_the_order_that_is_given() -> None:
-    items = [(name, weights()[0], given(-0.5, 0.5).quantizer) for name in ("b", "a", "c", "d")]
+    names = ("7 b", "1 a", "3 " + "c" * 60, "4 d")
+    items = [(name, "", weights()[0], given(-0.5, 0.5).quantizer) for name in names]
     figure = distributions.small_multiples(items, log=False)
-    assert [note.text for note in figure.layout.annotations] == ["b", "a", "c", "d"]
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["7 b", "1 a", f"3 …{'c' * 23}", "4 d"]
     assert len(figure.layout.shapes) == 2 * len(items)
 
 
