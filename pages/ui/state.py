@@ -12,6 +12,8 @@ from quantlib.core.config_code import config_code, read_config_code
 from quantlib.errors import ConfigurationError, DataLoadError, QuantlibError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pages.ui.jobs import Job
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.search.fitting import Fit
@@ -169,6 +171,18 @@ def keep_job(started: Job[SweepResult]) -> None:
     if previous is not None:
         previous.cancel()
     st.session_state["state.job"] = started
+
+
+def planned() -> frozenset[tuple[int, int]]:
+    """Return the widths of weights and activations that the last sweep was started for."""
+    found: frozenset[tuple[int, int]] = st.session_state.get("state.planned", frozenset())
+    return found
+
+
+def plan(configs: Sequence[QuantizationConfig]) -> None:
+    """Remember which widths a sweep is started for: its map is whole from the start."""
+    widths = ((c.weights.n_bits, c.activations.n_bits) for c in configs)
+    st.session_state["state.planned"] = frozenset(widths)
 
 
 def fit_job() -> Job[Progress | Fit] | None:

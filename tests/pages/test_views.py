@@ -436,3 +436,10 @@ def test_a_large_model_s_layers_run_when_asked_and_are_remembered(
     assert len(charts(at)) == 1
     at.segmented_control(key="layers.part").set_value("weights").run()
     assert len(charts(at)) == 1
+
+
+def test_layers_of_a_model_with_its_own_grids_say_so_before_the_figures() -> None:
+    at = open_view("layers", {}, model="digits_qat")
+    assert_fine(at)
+    assert any("Quantized already" in info.value for info in at.info)
+    assert any("No layer loses anything" in said.value for said in at.success)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import settings, state, tables, text
+from pages.ui import engine, settings, state, tables, text
 from pages.ui.charts import searches, theme
+from pages.ui.home import tables as preflight_tables
 from pages.ui.layers import asking, editing
 from pages.ui.layers import tables as layer_tables
 from quantlib.analysis.attribution.sensitivity import Direction, Part
@@ -39,6 +40,10 @@ def sensitivity(current: Current) -> None:
     found = asking.sensitivity(current, key="layers.run")
     if found is None:
         return
+    if words := preflight_tables.carried(engine.model_card(current.source).preflight):
+        st.info(words)
+    if found.mse == 0:
+        st.success("No layer loses anything: on these samples the output is the float model's.")
     ranked = found.ranked(Direction.QUANTIZED_ALONE, part)
     places = text.places(current.evaluation())
     everything = len(ranked) <= MAX_BARS or st.toggle(
