@@ -41,6 +41,8 @@ st.caption(
 if over:
     remedies.of_all(current)
 
+if st.session_state.pop(remedies.GO_ON, False):
+    st.session_state["bitwidths.layer"] = names[worst]
 layer_column, view_column = st.columns([3, 2], vertical_alignment="bottom")
 name = layer_column.selectbox(
     "Layer",

@@ -174,6 +174,7 @@ def test_doors_carry_the_node_to_other_screens(open_screen: OpenScreen, go_to: G
     at.selectbox(key="graph.node").select("8 /AveragePool_1").run()
     assert go_to(at, "bitwidths").selectbox(key="bitwidths.layer").value == "8 /AveragePool_1"
     assert go_to(at, "calibration").selectbox(key="calibration.layer").value == "8 /AveragePool_1"
+    assert go_to(at, "layers").selectbox(key="layers.find").value == "8 /AveragePool_1"
 
 
 def test_every_sample_is_drawn_whole(open_screen: OpenScreen) -> None:
