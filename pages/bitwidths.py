@@ -20,35 +20,39 @@ if not found.layers:
 
 places = text.places(current.evaluation())
 names = [f"{places[layer.name]} {layer.name}" for layer in found.layers]
-widest = max(range(len(names)), key=lambda i: found.layers[i].weights.needed_bits)
-st.plotly_chart(
-    budgets.budget_bars(found, places, settings.criterion()),
-    key="bitwidths.bars",
-    config=theme.CONFIG,
-    on_select=lambda: width_views.pick(names),
-    selection_mode="points",
-    alt="Accumulator width of each integer operator against the limit",
-)
 criterion = settings.criterion()
 over = found.over_limit_by(criterion)
+worst = width_views.worst(found, criterion)
+st.markdown(width_views.verdict(found, names, criterion))
+shown = width_views.shown(found, criterion)
+with st.container(height="content" if len(shown.layers) <= width_views.MAX_BARS else 700):
+    st.plotly_chart(
+        budgets.budget_bars(shown, places, criterion),
+        key="bitwidths.bars",
+        config=theme.CONFIG,
+        on_select=lambda: width_views.pick(names),
+        selection_mode="points",
+        alt="Accumulator width of each integer operator against the limit",
+    )
 st.caption(
-    f"{len(over)} of {len(names)} accumulators exceed {limit} bits by “{criterion}”. "
     "At the right the headroom to the limit, for any input on the grid; one bit doubles the "
-    "largest integer."
+    "largest integer. A click on a bar chooses its layer."
 )
 if over:
     remedies.of_all(current)
 
+if st.session_state.pop(remedies.GO_ON, False):
+    st.session_state["bitwidths.layer"] = names[worst]
 layer_column, view_column = st.columns([3, 2], vertical_alignment="bottom")
 name = layer_column.selectbox(
     "Layer",
     names,
-    index=widest,
+    index=worst,
     key="bitwidths.layer",
     bind="query-params",
-    help="Its width taken apart. At first the widest; a click on a bar chooses.",
+    help="Its width taken apart. At first the tightest; a click on a bar chooses.",
 )
-layer = found.layers[names.index(name) if name in names else widest]
+layer = found.layers[names.index(name) if name in names else worst]
 shows = {
     "width": lambda: width_views.width(current, layer),
     "what fits": lambda: width_views.fits(current, layer),

@@ -10,7 +10,7 @@ from pages.ui.charts import distributions, theme
 
 current = frame.begin("calibration", "Is each range right, and is there enough data to know?")
 found = current.evaluation()
-MAX_SHOWN = 24
+MAX_SHOWN, MORE = 9, 48
 
 kind_column, order_column, log_column = st.columns([2, 2, 1], vertical_alignment="bottom")
 kind = kind_column.segmented_control(
@@ -24,52 +24,65 @@ kind = kind_column.segmented_control(
 )
 order = order_column.segmented_control(
     "Order",
-    ["graph", "worst first"],
-    default="graph",
+    ["worst first", "graph"],
+    default="worst first",
     required=True,
     key="calibration.order",
     bind="query-params",
-    help="Worst first: by the SQNR of the tensor alone on its grid.",
+    help="Worst first: those with something suspicious, then by the SQNR of the tensor alone on "
+    "its grid.",
 )
 log = log_column.toggle(
     "Logarithmic",
+    value=True,
     key="calibration.log",
     bind="query-params",
-    help="Counts on a logarithmic axis show rare values.",
+    help="Counts on a logarithmic axis show rare values; one spike at 0 hides them else.",
 )
 views = tensors.tensors(current, found, str(kind))
 if not views:
     st.info(f"No integer operator of this model has {kind}. Choose the other kind, or a sample.")
     st.stop()
-shown = sorted(views, key=lambda v: v.fit.sqnr_db) if order == "worst first" else views
-
+st.markdown(tensors.verdict(views, str(kind)))
+worst_first = sorted(views, key=lambda view: view.badness)
+shown = worst_first if order == "worst first" else views
+limit = MAX_SHOWN
+if len(views) > MAX_SHOWN and st.toggle(
+    f"Show {min(len(views), MORE)} of {len(views)}",
+    key="calibration.all",
+    bind="query-params",
+    help="The first ones of the order are shown; any can be chosen by name below.",
+):
+    limit = MORE
+shown = shown[:limit]
+names = [view.title for view in views]
 st.plotly_chart(
     distributions.small_multiples(
-        [
-            (" · ".join([view.title, *view.badges]), view.measured, view.grid)
-            for view in shown[:MAX_SHOWN]
-        ],
+        [(view.title, " · ".join(view.badges), view.measured, view.grid) for view in shown],
         log=log,
     ),
     key="calibration.multiples",
     config=theme.CONFIG,
+    on_select=lambda: calibration_views.pick([view.title for view in shown]),
+    selection_mode="points",
     alt=f"Small histograms of {kind}, one per integer operator",
 )
-counted = (
-    f"the first {MAX_SHOWN} of {len(views)}" if len(views) > MAX_SHOWN else f"all {len(views)}"
-)
+counted = f"{len(shown)} of {len(views)}" if len(shown) < len(views) else f"all {len(views)}"
 what = "Inputs" if kind == "activations" else "Weights"
-st.caption(f"{what} of integer operators ({counted}); dashed lines are the ends of the grid.")
+st.caption(
+    f"{what} of integer operators ({counted}); dashed lines are the ends of the grid. Click one to "
+    "see it large."
+)
 
-names = [view.title for view in views]
 name = st.selectbox(
     "Layer",
     names,
+    index=names.index(worst_first[0].title),
     key="calibration.layer",
     bind="query-params",
-    help="Shown large below, with every code of the grid.",
+    help="Shown large below, with every code of the grid. At first the worst.",
 )
-view = views[names.index(name) if name in names else 0]
+view = views[names.index(name) if name in names else names.index(worst_first[0].title)]
 shows = {
     "ranges": lambda: calibration_views.ranges(current, view, log=log),
     "channels": lambda: calibration_views.channels(view),
@@ -87,10 +100,11 @@ chosen = st.segmented_control(
 shows.get(str(chosen), shows["ranges"])()
 
 table = calibration_tables.layer_table(found)
-tables.show(table, alt="Treatment, grids and SQNR of each node")
-tables.download(
-    table,
-    key="calibration.csv",
-    label="Layers",
-    content=f"layers-{text.file_tag(current.config)}",
-)
+with st.expander("Table: all layers"):
+    tables.show(table, alt="Treatment, grids and SQNR of each node")
+    tables.download(
+        table,
+        key="calibration.csv",
+        label="Layers",
+        content=f"layers-{text.file_tag(current.config)}",
+    )

@@ -28,10 +28,14 @@ if not engine.is_known(current.source, graph.figures, current.config, settings.c
     graph_views.draw(map_place, diagram, paint, node, key="graph.before")
     with card_place.container():
         card.before_run(structure, node)
-with head:
+figures = None
+with head, frame.shown_errors():
     frame.figures(current)
-with frame.shown_errors():
     figures = current.ask(graph.figures, current.config, settings.criterion())
+if figures is None:
+    card_place.empty()
+    st.stop()
+with frame.shown_errors():
     sensitivity = graph_views.sensitivity(current, measure, left)
     paint = painting.paint(diagram, measure, structure, figures, sensitivity)
     verdict.markdown(graph_views.verdict(structure, diagram, paint, current.config.limit_bits))

@@ -62,8 +62,9 @@ def residual(layers: int, *, width: int = 8, seed: int = RNG_SEED) -> onnx.Model
     rng = np.random.default_rng(seed)
     nodes, constants, last = [], {}, "x"
     for i in range(layers // 2):
-        constants[f"u{i}"] = (0.7 * rng.normal(size=(width, width))).astype(np.float32)
-        constants[f"v{i}"] = (0.4 * rng.normal(size=(width, width))).astype(np.float32)
+        # a branch adds little to its block, so that hundreds of them stay finite
+        constants[f"u{i}"] = (rng.normal(size=(width, width)) / width**0.5).astype(np.float32)
+        constants[f"v{i}"] = (0.2 * rng.normal(size=(width, width)) / width**0.5).astype(np.float32)
         result = "y" if i == layers // 2 - 1 else f"h{i}"
         nodes += [
             helper.make_node("Gemm", [last, f"u{i}"], [f"a{i}"], f"/layer.{i}/fc1/Gemm"),

@@ -243,8 +243,9 @@ def _pin() -> None:
 
 
 def pin_controls() -> None:
-    """Draw pin and unpin."""
-    if state.pinned() is None:
+    """Draw pin and unpin; B's code is a member of the link, as all that is chosen."""
+    kept = state.pinned()
+    if kept is None:
         st.button(
             "Pin as B",
             key="config.pin",
@@ -252,8 +253,18 @@ def pin_controls() -> None:
             help="Keeps this configuration; SQNR and accuracy then show their difference to B.",
             width="stretch",
         )
-        return
-    kept = state.pinned()
-    assert kept is not None
-    st.caption(f"B: {wording.config(kept)}")
-    st.button("Unpin B", key="config.unpin", on_click=lambda: state.pin(None), width="stretch")
+    else:
+        st.caption(f"B: {wording.config(kept)}")
+        st.button("Unpin B", key="config.unpin", on_click=lambda: state.pin(None), width="stretch")
+    with st.expander("B as a code"):
+        st.text_input(
+            "Code of B",
+            key=state.PINNED,
+            bind="query-params",
+            placeholder="none pinned",
+            help="The link carries it; paste a code to compare with the configuration of another.",
+        )
+    try:
+        state.pinned_or_raise()
+    except QuantlibError as error:
+        st.warning(f"B is not taken from the link: {text.plain(str(error), 200)}")

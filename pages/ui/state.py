@@ -8,8 +8,12 @@ import streamlit as st
 
 from pages.ui import engine, settings
 from pages.ui.home import samples
+from quantlib.core.config_code import config_code, read_config_code
+from quantlib.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pages.ui.jobs import Job
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.analysis.search.fitting import Fit
@@ -111,14 +115,27 @@ def forget_message(screen: str) -> None:
         st.session_state.pop("state.message", None)
 
 
+PINNED = "config.b"
+"""Key of configuration B's code, and its name in a link."""
+
+
 def pinned() -> QuantizationConfig | None:
-    """Return configuration B."""
-    return st.session_state.get("state.pinned")
+    """Return configuration B; None without one, or when a link holds no code of one."""
+    try:
+        return pinned_or_raise()
+    except ConfigurationError:
+        return None
+
+
+def pinned_or_raise() -> QuantizationConfig | None:
+    """Return configuration B; raises what is wrong with its code."""
+    code = str(st.session_state.get(PINNED) or "").strip()
+    return read_config_code(code) if code else None
 
 
 def pin(chosen: QuantizationConfig | None) -> None:
-    """Keep a configuration as B, or forget it."""
-    st.session_state["state.pinned"] = chosen
+    """Keep a configuration as B, or forget it, for use in callbacks."""
+    st.session_state[PINNED] = "" if chosen is None else config_code(chosen)
 
 
 def is_sample_data() -> bool:
@@ -171,6 +188,18 @@ def keep_job(started: Job[SweepResult]) -> None:
     if previous is not None:
         previous.cancel()
     st.session_state["state.job"] = started
+
+
+def planned() -> frozenset[tuple[int, int]]:
+    """Return the widths of weights and activations that the last sweep was started for."""
+    found: frozenset[tuple[int, int]] = st.session_state.get("state.planned", frozenset())
+    return found
+
+
+def plan(configs: Sequence[QuantizationConfig]) -> None:
+    """Remember which widths a sweep is started for: its map is whole from the start."""
+    widths = ((c.weights.n_bits, c.activations.n_bits) for c in configs)
+    st.session_state["state.planned"] = frozenset(widths)
 
 
 def fit_job() -> Job[Progress | Fit] | None:

@@ -24,6 +24,7 @@ from quantlib.analysis.comparison import MarginBin
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.reports import Evaluation, Flip
 from quantlib.analysis.ties import count_ties
+from quantlib.core.config_code import config_code, read_config_code
 from quantlib.data import Dataset
 from quantlib.questions.compare import Decisions
 from tests.models import build, normal
@@ -373,3 +374,33 @@ def test_ties_have_a_line_for_each_side(open_screen: OpenScreen) -> None:
         assert line.value == f"{side}: {wording.ties(found)}"
         assert "Another processor" in line.help
     assert lines[0].value[3:] != lines[1].value[3:]
+
+
+def test_b_comes_back_from_a_link(open_screen: OpenScreen) -> None:
+    b = ql.QuantizationConfig.from_n_bits(6)
+    at = open_screen(COMPARE, b=config_code(b))
+    assert not at.exception and not at.error
+    assert [h.value for h in at.subheader] == ["A, current", "B, pinned"]
+    bench = sample("digits_cnn").bench
+    expected = f"{ql.evaluate(bench, b).sqnr_db:.4g}"
+    measures = next(f.value for f in at.dataframe if "how to read it" in f.value)
+    row = measures.set_index("measure").loc["SQNR (dB)"]
+    assert row["B, pinned"] == expected
+
+
+def test_a_pinned_configuration_is_in_the_link(open_screen: OpenScreen) -> None:
+    at = open_screen(COMPARE, weight_bits="5")
+    at.button(key="config.pin").click().run()
+    kept = read_config_code(at.session_state["config.b"])
+    assert kept.weights.n_bits == 5
+    at.button(key="config.unpin").click().run()
+    assert at.session_state["config.b"] == ""
+
+
+@pytest.mark.parametrize("code", ["nonsense", "A" * 20_000])
+def test_a_link_with_a_wrong_b_says_so_and_shows_the_rest(
+    open_screen: OpenScreen, code: str
+) -> None:
+    at = open_screen(COMPARE, b=code)
+    assert not at.exception and not at.error
+    assert any("B is not taken from the link" in warning.value for warning in at.warning)

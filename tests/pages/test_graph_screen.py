@@ -7,16 +7,16 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
-import onnxruntime
 import pandas as pd
 import pytest
+from onnx import numpy_helper
 from streamlit.testing.v1 import AppTest
 
 import quantlib as ql
 from pages.ui.graph.painting import Measure
 from quantlib.core.metrics import sqnr_db
 from quantlib.core.tensor import Tensor
+from tests.float_tensors import float_tensors
 from tests.models import residual
 from tests.paths import ROOT
 from tests.sample_data import sample
@@ -92,18 +92,9 @@ def test_sqnr_is_that_of_each_output_against_the_float_model() -> None:
         outputs[layer.name] = np.asarray(value.values if isinstance(value, Tensor) else value)
 
     bench.module(config).run(*bench.data.evaluation, observe=note)
-    model = onnx.load_from_string(bench.graph.source)
     made = {node.name: node.outputs[0] for node in bench.graph.nodes}
-    names = [made[name] for name in outputs]
-    known = {info.name for info in model.graph.output}
-    model.graph.output.extend(onnx.ValueInfoProto(name=n) for n in names if n not in known)
-    session = onnxruntime.InferenceSession(model.SerializeToString())
-    fed = dict(zip([i.name for i in session.get_inputs()], bench.data.evaluation, strict=True))
-    exact = session.run(names, {name: array.astype(np.float32) for name, array in fed.items()})
-    expected = {
-        name: sqnr_db(real, value)
-        for real, (name, value) in zip(exact, outputs.items(), strict=True)
-    }
+    real = float_tensors(bench.graph, bench.data.evaluation, made.values())
+    expected = {name: sqnr_db(real[made[name]], value) for name, value in outputs.items()}
     at = AppTest.from_file(str(ROOT / GRAPH), default_timeout=60)
     at.query_params["config.model"] = "digits_mlp"
     at.query_params["graph.paint"] = "SQNR"
@@ -183,6 +174,7 @@ def test_doors_carry_the_node_to_other_screens(open_screen: OpenScreen, go_to: G
     at.selectbox(key="graph.node").select("8 /AveragePool_1").run()
     assert go_to(at, "bitwidths").selectbox(key="bitwidths.layer").value == "8 /AveragePool_1"
     assert go_to(at, "calibration").selectbox(key="calibration.layer").value == "8 /AveragePool_1"
+    assert go_to(at, "layers").selectbox(key="layers.find").value == "8 /AveragePool_1"
 
 
 def test_every_sample_is_drawn_whole(open_screen: OpenScreen) -> None:
@@ -215,3 +207,20 @@ def test_a_large_model_is_folded_and_the_chosen_node_is_shown(open_screen: OpenS
     assert any(trace["name"] == "selected" for trace in chart(at)["data"])
     at.segmented_control(key="graph.blocks").set_value("open").run()
     assert (table(at)["what it is"] == "repeated block").sum() == 0
+
+
+def test_a_model_without_figures_is_drawn_all_the_same(open_screen: OpenScreen) -> None:
+    model = residual(8)
+    for constant in model.graph.initializer:
+        huge = np.full((8, 8), 1e20, dtype=np.float32)
+        constant.CopyFrom(numpy_helper.from_array(huge, constant.name))
+    at = open_screen("app.py")
+    at.switch_page("pages/home.py").run()
+    at.file_uploader[0].upload("huge.onnx", model.SerializeToString(), "application/octet-stream")
+    at.run()
+    at.switch_page("pages/graph.py").run()
+    at = at.run()
+    assert not at.exception
+    assert len(at.error) == 1
+    assert "NaN or infinite" in at.error[0].value
+    assert len(at.get("plotly_chart")) == 1

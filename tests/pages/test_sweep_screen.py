@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from quantlib.analysis.sweep.grid import MAX_COMBINATIONS
+from quantlib.core.config_code import read_config_code
 
 if TYPE_CHECKING:
     from streamlit.testing.v1 import AppTest
@@ -180,7 +181,8 @@ def test_a_selection_says_what_it_changes(iris: AppTest) -> None:
     row = iris.dataframe[0].value.iloc[3]
     assert f"weight bits 4 → {row['weight bits']}" in words(iris).replace("\\", "")
     iris.button(key="sweep.pin").click().run()
-    assert iris.session_state["state.pinned"].weights.n_bits == row["weight bits"]
+    kept = read_config_code(iris.session_state["config.b"])
+    assert kept.weights.n_bits == row["weight bits"]
     tab(iris, "Pareto")
     assert "**Selected:**" in words(iris)
     assert "selected" in [trace.get("name") for trace in figure(iris)["data"]]
@@ -246,3 +248,27 @@ def test_what_is_known_is_not_computed_again(iris: AppTest) -> None:
     swept(iris, weight_bits=[3, 6, 7])
     job = iris.session_state["state.job"]
     assert (job.total, job.n_known, job.done) == (6, 4, 6)
+
+
+class Running:
+    """A job of another model that goes on for ever."""
+
+    source = "another"
+    running = True
+    done, total, left_s, error, cancelled = 3, 9, 12.0, "", False
+    results: tuple[()] = ()
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+def test_a_sweep_of_another_model_says_how_far_it_is_and_can_be_cancelled(iris: AppTest) -> None:
+    job = Running()
+    iris.session_state["state.job"] = job
+    iris.run()
+    assert not iris.exception
+    assert iris.button(key="sweep.start").disabled
+    assert any("is running. Cancel it" in info.value for info in iris.info)
+    assert "Press Start" not in " ".join(info.value for info in iris.info)
+    iris.button(key="sweep.cancel").click().run()
+    assert job.cancelled

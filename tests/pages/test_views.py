@@ -11,11 +11,14 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+import quantlib as ql
+from quantlib.analysis.attribution.sensitivity import Direction, Part
 from quantlib.analysis.widths.criterion import Criterion
 from quantlib.core.config_json import read_overrides
 from quantlib.core.estimator import ESTIMATORS
+from quantlib.questions.layers import sensitivity
 from tests.paths import ROOT
-from tests.sample_data import NAMES
+from tests.sample_data import NAMES, sample
 
 if TYPE_CHECKING:
     from tests.pages.conftest import GoTo, OpenScreen
@@ -428,7 +431,7 @@ def test_all_layers_follow_the_sidebar_again_and_that_can_be_undone() -> None:
 def test_a_large_model_s_layers_run_when_asked_and_are_remembered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("quantlib.questions.compare.AT_ONCE", 0)
+    monkeypatch.setattr("pages.ui.layers.asking.AT_ONCE_S", 0)
     at = open_view("layers", {})
     assert not at.exception
     assert charts(at) == []
@@ -436,3 +439,51 @@ def test_a_large_model_s_layers_run_when_asked_and_are_remembered(
     assert len(charts(at)) == 1
     at.segmented_control(key="layers.part").set_value("weights").run()
     assert len(charts(at)) == 1
+
+
+def test_layers_of_a_model_with_its_own_grids_say_so_before_the_figures() -> None:
+    at = open_view("layers", {}, model="digits_qat")
+    assert_fine(at)
+    assert any("Quantized already" in info.value for info in at.info)
+    assert any("No layer loses anything" in said.value for said in at.success)
+
+
+def test_a_layer_is_found_by_name_with_its_effects() -> None:
+    """Against the module run with everything else exact, by the library's own measure."""
+    bench, config = sample("digits_cnn").bench, ql.QuantizationConfig.from_n_bits(4)
+    found = sensitivity(bench, config)
+    alone = [e for e in found.effects if e.direction is Direction.QUANTIZED_ALONE]
+    whole = {e.layer: e.sqnr_db for e in alone if e.part is Part.BOTH}
+    place = 1 + sum(value < whole["/c2/Conv"] for value in whole.values())
+    at = open_view("layers", {"find": "5 /c2/Conv"})
+    assert_fine(at)
+    said = next(text.value for text in at.markdown if "quantized alone" in text.value)
+    assert f"number {place} of {len(whole)}" in said
+    assert f"{whole['/c2/Conv']:.1f} dB" in said
+
+
+def test_after_a_remedy_the_next_layer_over_the_limit_is_shown() -> None:
+    at = open_view("bitwidths", {"layer": "10 /f/Gemm"}, limit="8")
+    table = at.dataframe[1].value
+    row = next(
+        i for i, (fits, change) in enumerate(zip(table["fits"], table["change"], strict=True))
+        if fits and "layer" in change
+    )  # fmt: skip
+    select_remedy(at, "/f/Gemm", row).button(key="bitwidths.apply").click().run()
+    assert_fine(at)
+    budget = at.dataframe[-1].value.set_index("layer")["seen (bits)"]
+    assert budget["/f/Gemm"] <= 8
+    assert budget.max() > 8
+    shown = str(at.selectbox(key="bitwidths.layer").value).split(" ", 1)[1]
+    assert budget[shown] == budget.max()
+
+
+def test_what_concrete_ml_carries_is_offered_before_overrides() -> None:
+    at = open_view("bitwidths", {"layer": "5 /c2/Conv"}, limit="8")
+    table = at.dataframe[1].value
+    order = [
+        (not fits, "Concrete ML" not in carried)
+        for fits, carried in zip(table["fits"], table["carried by"], strict=True)
+    ]
+    assert order == sorted(order)
+    assert (False, False) in order and len(set(order)) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
     from pages.ui.current import Current
     from pages.ui.jobs import Job
     from quantlib.analysis.widths.budget import LayerBudget
+    from quantlib.analysis.widths.remedies import Remedy, RemedyStudy
     from quantlib.core.config import QuantizationConfig
 
 EVERY_S = 0.5
 """How often a running search is drawn again, s."""
 
 ANYWHERE = "anywhere"
+
+GO_ON = "bitwidths.go_on"
+"""Set when a remedy was applied: the next layer is shown, not the one that is mended."""
 
 
 def of_layer(current: Current, layer: LayerBudget) -> None:
@@ -34,6 +39,7 @@ def of_layer(current: Current, layer: LayerBudget) -> None:
     study = current.ask_of_output(bitwidths.remedies, config, layer.name, criterion)
     if study is None or not study.proposed:
         return
+    study = everywhere_first(study)
     st.subheader("What would narrow it", anchor=False)
     if study.measured is None:
         seconds = study.evaluation_s * len(study.proposed)
@@ -43,7 +49,9 @@ def of_layer(current: Current, layer: LayerBudget) -> None:
         )
         if st.toggle("Measure each", key="bitwidths.verify", bind="query-params"):
             with st.spinner(f"Running {len(study.proposed)} configurations"):
-                study = current.ask_of_output(bitwidths.verified, config, layer.name, criterion)
+                study = everywhere_first(
+                    current.ask_of_output(bitwidths.verified, config, layer.name, criterion)
+                )
     remedies = (
         study.proposed
         if study.measured is None
@@ -71,6 +79,22 @@ def of_layer(current: Current, layer: LayerBudget) -> None:
         tables.download(table, key="bitwidths.remedies.csv", label="Remedies", content="remedies")
 
 
+def everywhere_first(study: RemedyStudy) -> RemedyStudy:
+    """Return a study that begins with what fits and Concrete ML carries too.
+
+    That are widths of all layers and rounding: an override of one layer ends at its export.
+    """
+
+    def is_narrow(remedy: Remedy) -> bool:
+        return Target.CONCRETE_ML not in remedy.targets
+
+    proposed = sorted(study.proposed, key=lambda r: (not r.predicted_to_fit, is_narrow(r)))
+    measured = study.measured and tuple(
+        sorted(study.measured, key=lambda e: (not e.fits_by(study.criterion), is_narrow(e.remedy)))
+    )
+    return dataclasses.replace(study, proposed=tuple(proposed), measured=measured)
+
+
 def adoption(
     column: st.delta_generator.DeltaGenerator, label: str, config: QuantizationConfig, *, key: str
 ) -> bool:
@@ -91,9 +115,9 @@ def adoption(
 
 
 def _apply(config: QuantizationConfig) -> None:
-    """Adopt a configuration, and let the screen choose the layer anew: the widest."""
+    """Adopt a configuration, and let the screen go on to the layer that is then the tightest."""
     settings.adopt(config)
-    st.session_state.pop("bitwidths.layer", None)
+    st.session_state[GO_ON] = True
 
 
 def of_all(current: Current) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pages.ui.current import Current
     from quantlib.analysis.reports import LayerSummary
-    from quantlib.analysis.widths.budget import LayerBudget
+    from quantlib.analysis.widths.budget import Budget, LayerBudget
     from quantlib.questions.bitwidths import Function, LayerTable
 
 
@@ -34,6 +34,48 @@ def pick(names: Sequence[str]) -> None:
     chosen = next((name for name in names if name.split(" ", 1)[0] == number), None)
     if chosen is not None:
         st.session_state["bitwidths.layer"] = chosen
+
+
+MAX_BARS = 15
+"""Bars that are drawn unless all are asked for."""
+
+
+def shown(found: Budget, criterion: Criterion) -> Budget:
+    """Let choose between the layers with the least headroom and all; few are all drawn."""
+    if len(found.layers) <= MAX_BARS:
+        return found
+    ordered = sorted(found.layers, key=lambda layer: _headroom(layer, criterion))
+    everything = st.toggle(
+        f"Show all {len(ordered)}",
+        key="bitwidths.all",
+        bind="query-params",
+        help=f"The {MAX_BARS} with the least headroom are drawn; any layer can be chosen by name "
+        "below.",
+    )
+    return dataclasses.replace(found, layers=tuple(ordered if everything else ordered[:MAX_BARS]))
+
+
+def _headroom(layer: LayerBudget, criterion: Criterion) -> float:
+    counted = layer.headroom_by(criterion)
+    return layer.headroom_bits if counted is None else counted
+
+
+def worst(found: Budget, criterion: Criterion) -> int:
+    """Return the place of the layer with the least headroom, the first of equal ones."""
+    return min(range(len(found.layers)), key=lambda i: _headroom(found.layers[i], criterion))
+
+
+def verdict(found: Budget, names: Sequence[str], criterion: Criterion) -> str:
+    """Return in a sentence how many accumulators do not fit, and which is worst."""
+    over = found.over_limit_by(criterion)
+    place = worst(found, criterion)
+    bits = found.layers[place].counted_bits(criterion)
+    said = f"{text.plain(names[place], 60)} needs {bits} bits, {criterion}"
+    if over:
+        return (
+            f"**{len(over)} of {len(names)} accumulators exceed {found.limit_bits} bits**; {said}."
+        )
+    return f"**All {len(names)} accumulators fit {found.limit_bits} bits**; the widest, {said}."
 
 
 def width(current: Current, layer: LayerBudget) -> None:

@@ -39,8 +39,8 @@ def layer_table(found: Evaluation) -> pd.DataFrame:
     )
 
 
-def range_table(choices: Sequence[RangeChoice]) -> pd.DataFrame:
-    """Return one row per range: ends, scale, and how its grid fits."""
+def range_table(choices: Sequence[RangeChoice], best: int | None = None) -> pd.DataFrame:
+    """Return one row per range: ends, scale, and how its grid fits; the best is marked."""
     stats = [choice.quantizer.quant_stats for choice in choices]
     return pd.DataFrame(
         {
@@ -48,6 +48,7 @@ def range_table(choices: Sequence[RangeChoice]) -> pd.DataFrame:
                 choice.estimator.kind.label if choice.estimator else str(choice.origin)
                 for choice in choices
             ],
+            "best": ["best" if i == best else "" for i in range(len(choices))],
             "low": [float(s.rmin) if s else None for s in stats],
             "high": [float(s.rmax) if s else None for s in stats],
             "scale": [float(np.mean(choice.quantizer.scale)) for choice in choices],

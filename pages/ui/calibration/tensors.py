@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pages.ui import text
 from quantlib.analysis.distributions import RangeChoice, RangeOrigin, given_choice, grid_fit
 from quantlib.core.options import QuantizationOptions
 from quantlib.core.stats import MinMaxQuantizationStats
 from quantlib.questions import calibration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pages.ui.current import Current
     from quantlib.analysis.distributions import Distribution, GridFit
     from quantlib.analysis.reports import Evaluation, LayerSummary
     from quantlib.calibration.sufficiency import Sufficiency
+    from quantlib.core.config import QuantizationConfig
+    from quantlib.core.estimator import Estimator
     from quantlib.core.quantizer import UniformQuantizer
     from quantlib.core.scheme import Scheme
+
+
+MAX_CLIPPED = 1e-3
+"""Share of values beyond the grid that is not worth a word: what percentile ranges give up."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +73,14 @@ class TensorView:
             found.append("one sample sets the range")
         if channels is not None and channels.dead:
             found.append(f"{len(channels.dead)} dead")
-        if self.fit.clipped_share > 0.01:
-            found.append(f"{100 * self.fit.clipped_share:.0f} % clipped")
+        if self.fit.clipped_share > MAX_CLIPPED:
+            found.append(f"clips {100 * self.fit.clipped_share:.2g} %")
         return tuple(found)
+
+    @property
+    def badness(self) -> tuple[int, float]:
+        """What the worst tensor is first by: suspicious ones, then by falling noise."""
+        return -len(self.badges), self.fit.sqnr_db
 
 
 def tensors(current: Current, found: Evaluation, kind: str) -> list[TensorView]:
@@ -135,3 +149,55 @@ def range_sufficiency(current: Current, view: TensorView) -> Sufficiency:
     """Assess the calibration set by a tensor's extremes per sample."""
     step = abs(view.grid.quant_params.mean_scale)
     return current.ask(calibration.range_sufficiency, view.tensor, view.options, step)
+
+
+def best_of(found: Sequence[RangeChoice]) -> int | None:
+    """Return the place of the range with the highest SQNR, the first of equal ones."""
+    return max(range(len(found)), key=lambda i: found[i].fit.sqnr_db, default=None)
+
+
+def axis_ends(view: TensorView, found: Sequence[RangeChoice]) -> tuple[float, float]:
+    """Return where the axis of a tensor's values ends: around them, and around all ranges."""
+    low, high = float(view.measured.extremes.rmin), float(view.measured.extremes.rmax)
+    ends = np.array([c.quantizer.dequant(np.array([c.quantizer.qmin, c.quantizer.qmax]))
+                     for c in found if not c.quantizer.is_per_channel]).ravel()  # fmt: skip
+    if ends.size and (ends.min() < low or ends.max() > high):
+        # symmetric grids: half as much again holds the step that they reach further
+        reach = 1.5 * max(abs(low), abs(high))
+        return (-reach if ends.min() < low else low), (reach if ends.max() > high else high)
+    return low, high
+
+
+def adopted(
+    config: QuantizationConfig, view: TensorView, estimator: Estimator
+) -> QuantizationConfig:
+    """Return the configuration in which only this tensor's range comes from an estimator."""
+    override = config.override(view.layer)
+    if view.kind == "weights":
+        scheme = config.weights_of(view.layer).replace(estimator=estimator)
+        return config.with_override(view.layer, override.replace(weights=scheme))
+    scheme = config.activations_of(view.layer).replace(estimator=estimator)
+    return config.with_override(view.layer, override.replace(activations=scheme))
+
+
+def verdict(views: Sequence[TensorView], kind: str) -> str:
+    """Return in a sentence how many ranges are fine, and what is wrong with the others."""
+    bad = sorted((view for view in views if view.badges), key=lambda view: view.badness)
+    fine = len(views) - len(bad)
+    said = f"**{fine} of {len(views)} ranges of {kind} fine**"
+    if not bad:
+        return f"{said}: none clips more than {100 * MAX_CLIPPED:g} %, none hangs on one sample."
+    told = [f"{text.plain(view.title, 40)} {_fault(view)}" for view in bad[:MAX_TOLD]]
+    more = f"; and {len(bad) - MAX_TOLD} more" if len(bad) > MAX_TOLD else ""
+    return f"{said}; {'; '.join(told)}{more}."
+
+
+MAX_TOLD = 3
+"""Tensors of a verdict that are named."""
+
+
+def _fault(view: TensorView) -> str:
+    words = ", ".join(view.badges)
+    return words.replace("one sample sets", "has one sample that sets").replace(
+        " dead", " dead channels"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -14,52 +15,66 @@ from quantlib import wording
 from quantlib.questions import calibration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pages.ui.calibration.tensors import TensorView
     from pages.ui.current import Current
     from quantlib.analysis.distributions import RangeChoice
     from quantlib.calibration.sufficiency import Sufficiency
 
 
+def pick(titles: Sequence[str]) -> None:
+    """Make the tensor of the clicked small histogram the chosen one."""
+    points = st.session_state["calibration.multiples"].selection.points
+    places = [int(point["customdata"][0]) for point in points if point.get("customdata")]
+    if places and places[0] < len(titles):
+        st.session_state["calibration.layer"] = titles[places[0]]
+
+
 def ranges(current: Current, view: TensorView, *, log: bool) -> None:
     """Draw the tensor large with its grid, all estimators' ranges, and what each makes of it."""
     scheme = current.config.weights if view.kind == "weights" else current.config.activations
     found = list(tensors.choices(current, view, scheme))
-    low, high = float(view.measured.extremes.rmin), float(view.measured.extremes.rmax)
-    own = None
-    if high > low:
-        chosen = st.slider(
-            "Own range",
-            low,
-            high,
-            (low, high),
-            key=f"calibration.own.{view.kind}.{view.tensor}",
-            format="%.4g",
-            help="Move the ends: the last row of the table judges them.",
-        )
-        own = tensors.by_hand(view, *chosen) if chosen != (low, high) else None
+    best = tensors.best_of(found)
+    labels = [choice.estimator.kind.label if choice.estimator else "" for choice in found]
+    compared = st.multiselect(
+        "Compare",
+        labels,
+        default=[] if best is None else [labels[best]],
+        max_selections=2,
+        key=f"calibration.compare.{view.kind}",
+        bind="query-params",
+        help="The ends of these ranges stand as lines in the histogram; two are told apart.",
+    )
     picture, figures = st.columns([3, 1])
+    ends = tensors.axis_ends(view, found)
     with picture:
-        st.plotly_chart(
+        place = st.container()
+        own = _own_range(view, ends)
+        place.plotly_chart(
             distributions.tensor_histogram(
                 view.measured,
                 view.grid,
                 log=log,
                 unit=f"value of the {view.kind}",
                 choices=[*found, *([own] if own else [])],
+                compared=[labels.index(label) for label in compared if label in labels],
+                best=best,
+                ends=ends,
             ),
             key="calibration.large",
-            height=440,
             config=theme.CONFIG,
-            alt="Histogram of the chosen tensor with the quantization grid",
+            alt="Histogram of the chosen tensor with the quantization grid and every range",
         )
-        st.caption("Click an estimator in the legend to see the ends of its range.")
+        _told_apart([found[labels.index(label)] for label in compared if label in labels])
     with figures:
         _figures(current, view)
     rows = [*found, tensors.running(view), *([own] if own else [])]
-    table = calibration_tables.range_table(rows)
+    table = calibration_tables.range_table(rows, best)
     event = st.dataframe(
         table,
         hide_index=True,
+        height=250,
         key=f"calibration.ranges.{view.kind}",
         on_select="rerun",
         column_config=tables.formats(table),
@@ -67,28 +82,95 @@ def ranges(current: Current, view: TensorView, *, log: bool) -> None:
         alt="What each range estimator makes of this tensor",
     )
     picked = [found[row] for row in event.selection.rows if row < len(found)]
-    left, right = st.columns(2)
-    if picked:
-        _adopt(left, view.kind, picked[0])
-    else:
-        left.caption("Select a row to use its estimator.")
-    with right:
-        tables.download(
-            table, key="calibration.ranges.csv", label="Ranges", content=f"ranges-{view.kind}"
-        )
+    chosen = picked[0] if picked else None if best is None else found[best]
+    if chosen is not None:
+        _adopt(current, view, chosen, is_best=not picked)
+    tables.download(
+        table, key="calibration.ranges.csv", label="Ranges", content=f"ranges-{view.kind}"
+    )
 
 
-def _adopt(column: st.delta_generator.DeltaGenerator, kind: str, choice: RangeChoice) -> None:
-    """Offer the selected estimator for all tensors of the kind."""
+def _own_range(view: TensorView, ends: tuple[float, float]) -> RangeChoice | None:
+    """Draw two handles under the axis, as wide as it, and what the range between them does."""
+    low, high = float(view.measured.extremes.rmin), float(view.measured.extremes.rmax)
+    if high <= low:
+        return None
+    alpha, beta = st.slider(
+        "Own range: α and β",
+        *ends,
+        (low, high),
+        key=f"calibration.own.{view.kind}.{view.tensor}",
+        format="%.4g",
+        help="Move the ends under the axis; the figures below and the last row of the table judge "
+        "them.",
+    )
+    if (alpha, beta) == (low, high) or beta <= alpha:
+        st.caption("Move α and β under the axis to try a range of your own.")
+        return None
+    own = tensors.by_hand(view, alpha, beta)
+    figures = st.columns(3)
+    grid, fit = own.quantizer, own.fit
+    step = abs(grid.quant_params.mean_scale)
+    now = abs(view.grid.quant_params.mean_scale)
+    figures[0].metric("Scale", wording.number(step), f"{step / now:.3g} × that of now", "off")
+    figures[1].metric(
+        "Clipped",
+        wording.share(fit.clipped_share),
+        f"{100 * (fit.clipped_share - view.fit.clipped_share):.2g} points",
+        "inverse",
+    )
+    difference = fit.sqnr_db - view.fit.sqnr_db
+    figures[2].metric(
+        "SQNR",
+        wording.decibel(fit.sqnr_db),
+        f"{difference:.1f} dB" if math.isfinite(difference) else None,
+    )
+    return own
+
+
+def _told_apart(chosen: list[RangeChoice]) -> None:
+    """Say what tells two ranges apart."""
+    if len(chosen) != 2:
+        st.caption("Every bar is an estimator's range, from its lowest to its highest code.")
+        return
+    first, second = chosen
+    names = [choice.estimator.kind.label if choice.estimator else "" for choice in chosen]
+    steps = [abs(choice.quantizer.quant_params.mean_scale) for choice in chosen]
+    st.markdown(
+        f"**{names[0]}** against **{names[1]}**: {wording.decibel(first.fit.sqnr_db)} against "
+        f"{wording.decibel(second.fit.sqnr_db)}, scale {wording.number(steps[0])} against "
+        f"{wording.number(steps[1])}, clipped {100 * first.fit.clipped_share:.3g} % against "
+        f"{100 * second.fit.clipped_share:.3g} %."
+    )
+
+
+def _adopt(current: Current, view: TensorView, choice: RangeChoice, *, is_best: bool) -> None:
+    """Offer an estimator for this tensor, and for all tensors of the kind."""
     assert choice.estimator is not None
-    words, key = choice.estimator.words, settings.KEYS[f"{kind}_range"]
-    column.button(
-        f"Use {choice.estimator.kind.label} for all {kind}",
-        key="calibration.adopt",
+    label = choice.estimator.kind.label
+    words, key = choice.estimator.words, settings.KEYS[f"{view.kind}_range"]
+    gain = choice.fit.sqnr_db - view.fit.sqnr_db
+    told = f", {gain:+.1f} dB" if math.isfinite(gain) else ""
+    left, right = st.columns(2)
+    left.button(
+        f"Use {label} for this tensor" + (f" (best{told})" if is_best else ""),
+        key="calibration.adopt_here",
         type="primary",
+        on_click=settings.adopt,
+        args=(tensors.adopted(current.config, view, choice.estimator),),
+        disabled=view.grid.is_carried,
+        help="An override of this layer; Undo is on Layers. "
+        + ("Its grid came with the model." if view.grid.is_carried else "")
+        + choice.estimator.kind.explanation,
+    )
+    right.button(
+        f"Use {label} for all {view.kind}",
+        key="calibration.adopt",
         on_click=lambda: st.session_state.update({key: words}),
         help=choice.estimator.kind.explanation,
     )
+    if is_best:
+        st.caption("Select a row of the table to use another estimator.")
 
 
 def _figures(current: Current, view: TensorView) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from quantlib.arrays import FloatArray
 
 
+MAX_BARS = 15
+"""Operators that are drawn of a large model."""
+
 _LIMIT = {"color": theme.OVER, "dash": "dash", "width": 2}
 
 
@@ -120,13 +123,15 @@ def channel_strip(layer: LayerBudget, limit_bits: int) -> go.Figure:
     """Width of one accumulator by output channel, allowed by the weights and seen."""
     allowed = layer.weights.channel_widths
     index = np.arange(len(allowed))
+    beyond_limit = [not layer.fits_by(Criterion.ANY_INPUT) and w > limit_bits for w in allowed]
+    outlines = [theme.OVER if beyond else theme.GRID for beyond in beyond_limit]
     figure = go.Figure()
     figure.add_trace(
         go.Bar(
             x=index,
             y=allowed,
             name="the weights allow",
-            marker={"color": theme.TRANSPARENT, "line": {"color": theme.GRID, "width": 2}},
+            marker={"color": theme.TRANSPARENT, "line": {"color": outlines, "width": 2}},
             hovertemplate="channel %{x}: %{y} bits<extra></extra>",
         )
     )
@@ -262,8 +267,13 @@ def look_ups(found: Cost) -> go.Figure:
 
 
 def bit_operations(found: Cost, places: Mapping[str, int]) -> go.Figure:
-    """Bit operations of each integer operator: products times both widths."""
+    """Bit operations of each integer operator: products times both widths.
+
+    Of more than `MAX_BARS` the costliest, costliest first.
+    """
     layers = [layer for layer in found.layers if layer.bit_operations]
+    if len(layers) > MAX_BARS:
+        layers = sorted(layers, key=lambda layer: -layer.bit_operations)[:MAX_BARS]
     figure = go.Figure(
         go.Bar(
             x=[layer.bit_operations for layer in layers],

@@ -32,13 +32,40 @@ def tensor_histogram(
     log: bool,
     unit: str,
     choices: Sequence[RangeChoice] = (),
+    compared: Sequence[int] = (),
+    best: int | None = None,
+    ends: tuple[float, float] | None = None,
 ) -> go.Figure:
     """Distribution of one tensor, the grid's codes as lines, clipped bins in vermilion.
 
-    The ends of other ranges are lines of their own; the legend switches them on.
+    Parameters
+    ----------
+    measured : Distribution
+        Its values.
+    quantizer : UniformQuantizer or None
+        The grid that runs.
+    log : bool
+        Whether counts are logarithmic.
+    unit : str
+        Name of the axis of values.
+    choices : sequence of RangeChoice
+        Other ranges: each is a bar from its lowest to its highest code, below the histogram.
+    compared : sequence of int
+        Those of them whose ends also stand as lines in the histogram; own ranges always do.
+    best : int, optional
+        The one that is marked.
+    ends : (float, float), optional
+        Where the axis of values begins and ends; all of the width is then the axis.
     """
     quantizer = _of_tensor(quantizer)
-    figure = go.Figure()
+    lanes = len(choices)
+    figure = (
+        make_subplots(
+            rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.02, row_heights=[260, 24 * lanes]
+        )
+        if lanes
+        else go.Figure()
+    )
     for trace in _bars(measured, quantizer, bins=LARGE_BINS):
         figure.add_trace(trace)
     if quantizer is not None:
@@ -46,28 +73,99 @@ def tensor_histogram(
             figure.add_trace(trace)
     top = float(_binned(measured, LARGE_BINS)[1].max())
     for i, choice in enumerate(choices):
-        figure.add_trace(_threshold_lines(choice, top, i, log=log))
+        if choice.estimator is None or i in compared:
+            figure.add_trace(_threshold_lines(choice, top, i, log=log))
     figure.update_layout(barmode="overlay", bargap=0)
+    theme.titled(figure, x=unit, y="values per bin", height=420)
     figure.update_yaxes(type="log" if log else "linear")
-    return theme.titled(figure, x=unit, y="values per bin", height=420)
+    if lanes:
+        for i, choice in enumerate(choices):
+            figure.add_trace(_lane(choice, i, is_best=i == best, at=ends), row=2, col=1)
+        figure.update_xaxes(title_text="", row=1, col=1)
+        figure.update_yaxes(
+            type="linear",
+            title_text="",
+            showticklabels=False,
+            range=[lanes - 0.4, -0.9],
+            row=2,
+            col=1,
+        )
+        figure.update_layout(height=330 + 24 * lanes)
+    if ends is not None:
+        figure.update_xaxes(range=list(ends))
+        figure.update_yaxes(ticklabelposition="inside", title_standoff=0)
+        figure.update_layout(margin={"l": 8, "r": 8})
+        figure.update_yaxes(title_text="")
+        figure.add_annotation(
+            text="values per bin", x=1, y=1, xref="paper", yref="paper", showarrow=False,
+            xanchor="right", yanchor="bottom",
+        )  # fmt: skip
+    return figure
+
+
+def _lane(
+    choice: RangeChoice, position: int, *, is_best: bool, at: tuple[float, float] | None
+) -> go.Scatter:
+    """Return a range as a bar from its lowest to its highest code, its name above the left end."""
+    low, high = _ends(choice.quantizer)
+    name = _name(choice)
+    colour = (
+        theme.OVER if choice.estimator is None else theme.WITHIN if is_best else theme.DEQUANTIZED
+    )
+    words = f"<b>{name}: best SQNR</b>" if is_best else name
+    first = low if at is None else at[0]
+    return go.Scatter(
+        x=[low, high, None, first],
+        y=[position, position, None, position],
+        text=["", "", "", f" {words}"],
+        mode="lines+markers+text",
+        textposition="top right",
+        textfont={"size": 11},
+        cliponaxis=False,
+        line={"color": colour, "width": 4 if is_best else 2.5},
+        marker={"symbol": "line-ns-open", "size": [12, 12, 0, 0], "color": colour},
+        name=f"range of {name}",
+        showlegend=False,
+        hovertemplate=f"{name}: {low:.5g} to {high:.5g}<extra></extra>",
+    )
+
+
+def _name(choice: RangeChoice) -> str:
+    return choice.estimator.kind.label if choice.estimator else "own range"
+
+
+def _ends(grid: UniformQuantizer) -> tuple[float, float]:
+    """Return the real values of the lowest and the highest code."""
+    low, high = grid.dequant(np.array([grid.qmin, grid.qmax]))
+    return float(low), float(high)
 
 
 def small_multiples(
-    items: Sequence[tuple[str, Distribution, UniformQuantizer | None]], *, log: bool
+    items: Sequence[tuple[str, str, Distribution, UniformQuantizer | None]], *, log: bool
 ) -> go.Figure:
-    """One small histogram per tensor, in the given order, each with its range and clipped bins."""
+    """One small histogram per tensor, in the given order, each with its range and clipped bins.
+
+    An item is a title that begins with the layer's number, what is suspicious, what the tensor
+    holds, and its grid. Custom data of the bars is the tensor's place in that order.
+    """
     rows = -(-len(items) // COLUMNS)
     figure = make_subplots(
         rows=rows,
         cols=COLUMNS,
-        subplot_titles=[theme.plain(name) for name, *_ in items],
+        subplot_titles=[
+            theme.titled_by_number(title, 24) + (f" · {theme.plain(said, 40)}" if said else "")
+            for title, said, *_ in items
+        ],
         vertical_spacing=min(0.25, 0.6 / max(1, rows)),
     )
-    for i, (_, measured, grid) in enumerate(items):
+    for i, (_, _, measured, grid) in enumerate(items):
         quantizer = _of_tensor(grid)
         row, column = i // COLUMNS + 1, i % COLUMNS + 1
         for trace in _bars(measured, quantizer, bins=SMALL_BINS):
             trace.showlegend = False
+            trace.customdata = [[i]] * len(trace.x)
+            # a click chooses the tensor, and nothing fades
+            trace.selected = trace.unselected = {"marker": {"opacity": 1}}
             figure.add_trace(trace, row=row, col=column)
         if quantizer is not None:
             for edge in quantizer.dequant(np.array([quantizer.qmin, quantizer.qmax])):
@@ -77,7 +175,8 @@ def small_multiples(
     figure.update_layout(barmode="overlay", bargap=0)
     figure.update_yaxes(type="log" if log else "linear", showticklabels=False)
     figure.update_annotations(font_size=12)
-    return theme.framed(figure, height=60 + 160 * rows)
+    figure.update_layout(hovermode="closest", hoverdistance=60)
+    return theme.framed(figure, height=60 + 130 * rows)
 
 
 def _of_tensor(quantizer: UniformQuantizer | None) -> UniformQuantizer | None:
@@ -117,22 +216,20 @@ def _bars(measured: Distribution, quantizer: UniformQuantizer | None, *, bins: i
 
 
 def _threshold_lines(choice: RangeChoice, top: float, position: int, *, log: bool) -> go.Scatter:
-    """Return both ends of an estimator's grid as lines; own ranges are drawn at once."""
-    grid = choice.quantizer
-    low, high = grid.dequant(np.array([grid.qmin, grid.qmax]))
-    by_hand = choice.estimator is None
-    name = choice.estimator.kind.label if choice.estimator else "own range"
+    """Return both ends of a range as lines."""
+    low, high = _ends(choice.quantizer)
+    name = _name(choice)
+    foot = _foot(top, log=log)
     return go.Scatter(
         x=[low, low, None, high, high],
-        y=[_foot(top, log=log), top] * 2,
+        y=[foot, top, None, foot, top],
         mode="lines",
         line={
-            "color": theme.OVER if by_hand else theme.DEQUANTIZED,
+            "color": theme.OVER if choice.estimator is None else theme.DEQUANTIZED,
             "width": 2,
             "dash": DASHES[position % len(DASHES)],
         },
         name=name,
-        visible=True if by_hand else "legendonly",
         hovertemplate=f"{name}: %{{x:.5g}}<extra></extra>",
     )
 

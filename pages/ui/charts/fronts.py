@@ -39,10 +39,12 @@ def pareto(
     hovers: Sequence[str],
     limit_bits: int,
     selected: int | None = None,
+    current: int | None = None,
 ) -> go.Figure:
     """Two measures against each other, a third as area; dominated configurations are dimmed.
 
-    The front is that of all measures given. With two of them its points are joined.
+    The front is that of all measures given. With two of them its points are joined; with three
+    the line is the front of the two that are axes. What is selected and what is current is ringed.
     """
     x, y, *third = measures
     on_front = front_of(results, measures)
@@ -82,6 +84,22 @@ def pareto(
                 hovertemplate="%{customdata[1]}<extra></extra>",
             )
         )
+    if third:
+        pair = np.zeros(len(results), dtype=bool)
+        pair[drawable] = front_of([results[i] for i in drawable], [x, y])
+        line = sorted((i for i in drawable if pair[i]), key=lambda i: x.of(results[i]) or 0.0)
+        figure.add_trace(
+            go.Scatter(
+                x=[x.of(results[i]) for i in line],
+                y=[y.of(results[i]) for i in line],
+                name="front of these two",
+                mode="lines",
+                line={"shape": "vh" if x.maximize else "hv", "color": theme.DEQUANTIZED},
+                hoverinfo="skip",
+            )
+        )
+    if current is not None and current in drawable:
+        sweeps.ring(figure, x.of(results[current]), y.of(results[current]), "current")
     if selected is not None and selected in drawable:
         sweeps.ring(figure, x.of(results[selected]), y.of(results[selected]), "selected")
     for measure, add in ((x, figure.add_vline), (y, figure.add_hline)):
@@ -97,7 +115,7 @@ def pareto(
         (y, labels[1], figure.update_yaxes),
     ):
         if measure.member == "agreement" or label == "accuracy":
-            update(tickformat=".0%")
+            update(tickformat=".2~%")  # 99.4 % is not 99 %
     return theme.titled(figure, x=labels[0], y=labels[1], height=sweeps.HEIGHT)
 
 

@@ -290,7 +290,7 @@ def _fills(diagram: Diagram, drawing: Drawing, colours: Colours | None) -> list[
                 fill="toself",
                 fillcolor=colour,
                 line={
-                    "color": _LINE if colour == HOLLOW else colour,
+                    "color": colour if name and colour != HOLLOW else _LINE,
                     "width": 2 if island else 1.2,
                     "dash": "dash" if island else "solid",
                 },
@@ -419,10 +419,10 @@ def label(vertex: Vertex) -> str:
     if vertex.kind is Kind.BLOCK:
         return f"<b>{theme.plain(vertex.name, 22)}</b><br>{len(vertex.nodes)} nodes"
     kinds = " · ".join(vertex.op_types)
-    operators = theme.plain(kinds if len(kinds) <= 20 else kinds[:19] + "…", 20)
+    operators = theme.plain(kinds if len(kinds) <= 16 else kinds[:15] + "…", 16)
     if vertex.kind is Kind.MARK:
         return f"{vertex.place} {operators}"
-    return f"<b>{vertex.place} {operators}</b><br>{theme.plain(vertex.name, 18)}"
+    return f"<b>{vertex.place} {operators}</b><br>{theme.plain(vertex.name, 17)}"
 
 
 def _ink(colour: str) -> str:

@@ -19,10 +19,11 @@ def sqnr_along_graph(found: Evaluation, other: Evaluation | None = None) -> go.F
     if other is not None:
         series.append((other, "B", theme.GRID, "square-open", "dot"))
     for item, name, colour, symbol, dash in series:
-        layers = [layer for layer in item.layers if layer.sqnr_db is not None]
+        numbered = [(i, e) for i, e in enumerate(item.layers, 1) if e.sqnr_db is not None]
+        layers = [layer for _, layer in numbered]
         figure.add_trace(
             go.Scatter(
-                x=[f"{i + 1} {theme.plain(layer.name, 22)}" for i, layer in enumerate(layers)],
+                x=[f"{place} {theme.plain(layer.name, 22)}" for place, layer in numbered],
                 y=[layer.sqnr_db for layer in layers],
                 mode="lines+markers",
                 name=name,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from pages.ui.charts import theme
 from quantlib.analysis.attribution.sensitivity import Direction, Part
@@ -17,31 +18,46 @@ if TYPE_CHECKING:
     from quantlib.analysis.search.search import SearchResult
 
 
-def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Figure:
-    """Error of each layer alone to the left, error that leaving it in float removes to the right.
+def tornado(
+    found: Sensitivity, part: Part, places: Mapping[str, int], *, most: int | None = None
+) -> go.Figure:
+    """Error of each layer alone on the left, error that leaving it in float removes on the right.
 
-    Both in parts of the whole configuration's mean squared error, the largest first.
+    Both in parts of the whole configuration's mean squared error, the largest first; an error
+    alone is never negative, and its axis begins in the middle.
+
+    Parameters
+    ----------
+    found : Sensitivity
+        What was measured.
+    part : Part
+        Which operands.
+    places : mapping of str to int
+        Number of each layer.
+    most : int, optional
+        How many layers are drawn.
     """
     alone = {e.layer: e for e in found.ranked(Direction.QUANTIZED_ALONE, part)}
     floats = {e.layer: e for e in found.ranked(Direction.FLOAT_ALONE, part)}
     whole = found.mse or 1.0
-    names = list(alone)
+    names = list(alone)[:most]
     damage = [alone[name].mse / whole for name in names]
     gain = [(whole - floats[name].mse) / whole for name in names]
     labels = [theme.numbered(places, name) for name in names]
-    figure = go.Figure()
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.02)
     figure.add_trace(
         go.Bar(
-            x=[-value for value in damage],
+            x=damage,
             y=labels,
             orientation="h",
             name="only this layer quantized: its error",
-            width=0.8,
             marker={"color": theme.CLIPPED, "pattern": {"shape": "/"}},
             customdata=[[100 * d, alone[n].sqnr_db] for d, n in zip(damage, names, strict=True)],
             hovertemplate="alone: %{customdata[0]:.1f} % of the error, %{customdata[1]:.1f} dB"
             "<extra></extra>",
-        )
+        ),
+        row=1,
+        col=1,
     )
     figure.add_trace(
         go.Bar(
@@ -49,22 +65,22 @@ def tornado(found: Sensitivity, part: Part, places: Mapping[str, int]) -> go.Fig
             y=labels,
             orientation="h",
             name="only this layer in float: error removed",
-            width=0.4,
             marker={"color": theme.WITHIN},
             customdata=[[100 * g, floats[n].sqnr_db] for g, n in zip(gain, names, strict=True)],
             hovertemplate="in float: %{customdata[0]:.1f} % of the error gone, "
             "%{customdata[1]:.1f} dB<extra></extra>",
-        )
+        ),
+        row=1,
+        col=2,
     )
-    figure.update_layout(barmode="overlay")
+    theme.titled(figure, x="", y="", height=max(240, 110 + 30 * len(names)))
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(tickformat=".1~%")
-    return theme.titled(
-        figure,
-        x="share of the whole configuration's mean squared error",
-        y="",
-        height=max(240, 110 + 30 * len(names)),
+    figure.update_xaxes(
+        autorange="reversed", title_text="error alone, of the mean squared error", row=1, col=1
     )
+    figure.update_xaxes(title_text="error removed, of the mean squared error", row=1, col=2)
+    return figure
 
 
 def assignment(found: SearchResult, places: Mapping[str, int]) -> go.Figure:

@@ -11,7 +11,7 @@ from pages.ui.charts import theme
 from quantlib.analysis.widths.criterion import Criterion
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from quantlib.analysis.sweep.measures import Measure
     from quantlib.analysis.sweep.result import SweepResult
@@ -48,14 +48,19 @@ def heat_map(
     current: QuantizationConfig,
     selected: QuantizationConfig | None = None,
     criterion: Criterion = Criterion.SEEN,
+    planned: Collection[tuple[int, int]] = (),
 ) -> go.Figure:
     """A measure over weight bits and activation bits; cells that fit the limit are outlined.
+
+    The whole grid that is `planned`, in pairs of widths, is there from the start: cells without a
+    result yet are empty.
 
     Where several configurations share a cell, the best one is shown; its position in `results`
     is the first entry of a point's custom data. A click selects the cell.
     """
     best = best_by(results, lambda r: _widths(r.config), measure)
-    xs, ys = sorted({w for w, _ in best}), sorted({a for _, a in best})
+    cells = {*best, *planned}
+    xs, ys = sorted({w for w, _ in cells}), sorted({a for _, a in cells})
     values = [
         [finite(measure.of(results[best[w, a]])) if (w, a) in best else None for w in xs]
         for a in ys
@@ -92,11 +97,11 @@ def heat_map(
         "over the limit": ("dot", theme.OVER, 2, False),
     }
     for name, (dash, colour, width, fits) in frames.items():
-        cells = [cell for cell, i in best.items() if results[i].fits_by(criterion) == fits]
+        framed = [cell for cell, i in best.items() if results[i].fits_by(criterion) == fits]
         line = {"dash": dash, "color": colour, "width": width}
-        for cell in cells:
+        for cell in framed:
             _frame(figure, xs.index(cell[0]), ys.index(cell[1]), line)
-        if cells:
+        if framed:
             _legend(figure, name, "square-open", colour)
     if selected is not None and _widths(selected) in best:
         w, a = _widths(selected)

@@ -62,6 +62,12 @@ def numbered(places: Mapping[str, int], name: str, limit: int = 28) -> str:
     return f"{places[name]} {plain(name, limit)}"
 
 
+def titled_by_number(title: str, limit: int = 28) -> str:
+    """Return a title that begins with a number as chart text: the number whatever is cut off."""
+    number, _, name = title.partition(" ")
+    return f"{number} {plain(name, limit)}"
+
+
 def coloured(table: pd.DataFrame, column: str) -> Styler:
     """Return a table whose treatment column lies on a tint of the treatments' colours.
 

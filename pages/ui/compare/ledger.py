@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from quantlib.analysis.attribution.ledger import ErrorLedger
     from quantlib.core.config import QuantizationConfig
 
+MAX_BARS = 15
+"""Places that are drawn without a window that scrolls."""
+
 DEFINITION = r"""
 Start from a run in which nothing is quantized. Then switch the sources of error on one after
 another, layer by layer in execution order; in each layer weight clipping, weight rounding,
@@ -100,7 +103,9 @@ def _finished(ledger: ErrorLedger, config: QuantizationConfig, *, name: str, alo
     if not ledger.entries:
         st.success("Nothing is lost: no layer rounds or clips on these samples.")
         return
-    st.plotly_chart(
+    # one bar per place: of a large model they scroll in a window of their own
+    places = len({entry.place for entry in ledger.entries})
+    st.container(height="content" if places <= MAX_BARS else 700).plotly_chart(
         charts.stacked(ledger, alone=alone),
         key=f"compare.{name[0]}.ledger",
         config=theme.CONFIG,

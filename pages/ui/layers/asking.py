@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING
 import streamlit as st
 
 from pages.ui import engine
-from quantlib.questions import compare, layers
+from quantlib.questions import layers
 
 if TYPE_CHECKING:
     from pages.ui.current import Current
     from quantlib.analysis.attribution.sensitivity import Sensitivity
+
+AT_ONCE_S = 2.5
+"""Seconds that nobody is asked about."""
 
 
 def sensitivity(current: Current, *, key: str) -> Sensitivity | None:
     """Return what each layer does alone, with progress; None while nobody has asked for it."""
     source, config = current.led(), current.config
     known = engine.is_known(source, layers.measured_sensitivity, config)
-    products = current.ask_of_output(compare.ledger_products, config)
-    if products > compare.AT_ONCE and not known:
-        seconds = products * compare.SECONDS_PER_PRODUCT
+    seconds = current.ask_of_output(layers.sensitivity_seconds, config)
+    if seconds > AT_ONCE_S and not known:
         st.caption(f"This model is large: running each layer alone takes about {seconds:,.0f} s.")
         if not st.button("Run each layer alone", key=key, type="primary"):
             return None

@@ -6,19 +6,27 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from pages.ui import settings, state, tables, text
+from pages.ui import engine, settings, state, tables, text
 from pages.ui.charts import searches, theme
+from pages.ui.home import tables as preflight_tables
 from pages.ui.layers import asking, editing
 from pages.ui.layers import tables as layer_tables
-from quantlib.analysis.attribution.sensitivity import Part
+from quantlib import wording
+from quantlib.analysis.attribution.sensitivity import Direction, Part
 from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.errors import QuantlibError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pandas as pd
 
     from pages.ui.current import Current
+    from quantlib.analysis.attribution.sensitivity import Sensitivity
     from quantlib.core.config import QuantizationConfig
+
+MAX_BARS = 15
+"""Layers that are drawn unless all are asked for."""
 
 
 def sensitivity(current: Current) -> None:
@@ -36,8 +44,21 @@ def sensitivity(current: Current) -> None:
     found = asking.sensitivity(current, key="layers.run")
     if found is None:
         return
-    st.plotly_chart(
-        searches.tornado(found, part, text.places(current.evaluation())),
+    if words := preflight_tables.carried(engine.model_card(current.source).preflight):
+        st.info(words)
+    if found.mse == 0:
+        st.success("No layer loses anything: on these samples the output is the float model's.")
+    ranked = found.ranked(Direction.QUANTIZED_ALONE, part)
+    places = text.places(current.evaluation())
+    everything = len(ranked) <= MAX_BARS or st.toggle(
+        f"Show all {len(ranked)}",
+        key="layers.all",
+        bind="query-params",
+        help=f"The {MAX_BARS} that matter most are drawn; the table holds all.",
+    )
+    few = len(ranked) <= MAX_BARS or not everything
+    st.container(height="content" if few else 700).plotly_chart(
+        searches.tornado(found, part, places, most=None if everything else MAX_BARS),
         key="layers.tornado",
         config=theme.CONFIG,
         alt="Error of each layer alone, and error that leaving it in float removes",
@@ -47,6 +68,7 @@ def sensitivity(current: Current) -> None:
         "error that goes if only this layer stays in float. Bits are worth most where both are "
         "long; where the right bar is negative, its error cancels another's."
     )
+    _of_one(found, part, places)
     table = layer_tables.sensitivity_table(found)
     st.dataframe(
         table,
@@ -68,6 +90,32 @@ def sensitivity(current: Current) -> None:
         file_name=f"{text.safe_name(state.file_name())}-sensitivity.json",
         on_click="ignore",
         mime="application/json",
+    )
+
+
+def _of_one(found: Sensitivity, part: Part, places: Mapping[str, int]) -> None:
+    """Let find a layer by name, and say what it does and what leaving it in float gives back."""
+    ranked = found.ranked(Direction.QUANTIZED_ALONE, part)
+    floats = {e.layer: e for e in found.ranked(Direction.FLOAT_ALONE, part)}
+    titles = {f"{places[e.layer]} {e.layer}": i for i, e in enumerate(ranked)}
+    title = st.selectbox(
+        "Find a layer",
+        sorted(titles, key=lambda name: int(name.split(" ", 1)[0])),
+        index=None,
+        key="layers.find",
+        bind="query-params",
+        placeholder="type a part of its name",
+        help="What it does alone, and its place among all.",
+    )
+    if title not in titles:
+        return
+    place = titles[title]
+    effect = ranked[place]
+    st.markdown(
+        f"**{text.plain(title, 60)}** is number {place + 1} of {len(ranked)}: quantized alone "
+        f"{wording.decibel(effect.sqnr_db)}; left in float alone the model has "
+        f"{wording.decibel(floats[effect.layer].sqnr_db)} instead of "
+        f"{wording.decibel(found.sqnr_db)}."
     )
 
 

@@ -168,6 +168,7 @@ def _heat_map(view: View) -> None:
         current=view.current,
         selected=chosen.config if chosen else None,
         criterion=settings.criterion(),
+        planned=state.planned(),
     )
     _chart(
         figure,
@@ -236,6 +237,7 @@ def _pareto(view: View) -> None:
         hovers=view.hovers(*measures),
         limit_bits=view.current.limit_bits,
         selected=_position(view),
+        current=None if (now := view.now()) is None else view.results.index(now),
     )
     _chart(figure, key="pareto", alt="Pareto front of the chosen measures")
     goals = ", ".join(

@@ -71,23 +71,39 @@ def test_grid_lines_stand_at_the_codes_from_the_foot_of_the_axis(log: bool) -> N
     assert (foot > 0).all() if log else (foot == 0).all()
 
 
-def test_estimators_wait_in_the_legend_and_an_own_range_is_drawn_at_once() -> None:
+def test_every_estimator_has_a_bar_with_both_ends_and_the_compared_ones_have_lines() -> None:
     found = [*range_choices(weights()[0], OPTIONS), given(-0.3, 0.3)]
+    own = len(found) - 1
     figure = distributions.tensor_histogram(
-        weights()[0], found[0].quantizer, log=False, unit="v", choices=found
+        weights()[0], found[0].quantizer, log=False, unit="v", choices=found, compared=[1], best=2
     )
-    lines = figure.data[-len(found) :]
-    assert [line.visible for line in lines] == ["legendonly"] * (len(found) - 1) + [True]
-    for line, choice in zip(lines, found, strict=True):
-        grid = choice.quantizer
-        ends = grid.dequant(np.array([grid.qmin, grid.qmax]))
-        assert (line.x[0], line.x[-1]) == (ends[0], ends[1])
+    ends = [c.quantizer.scale * (np.array([c.quantizer.qmin, c.quantizer.qmax])
+            - c.quantizer.zero_point) for c in found]  # fmt: skip
+    lanes = [trace for trace in figure.data if str(trace.name).startswith("range of")]
+    assert len(lanes) == len(found)
+    for lane, expected in zip(lanes, ends, strict=True):
+        np.testing.assert_allclose(lane.x[:2], expected)
+    assert [lane.line.color == theme.WITHIN for lane in lanes] == [
+        i == 2 for i in range(len(found))
+    ]
+    lines = [
+        trace
+        for trace in figure.data
+        if trace.type == "scatter" and trace.mode == "lines" and "grid" not in trace.name
+    ]
+    for line, place in zip(lines, (1, own), strict=True):
+        # a point with y for each end, or the line is not there
+        drawn = [(x, y) for x, y in zip(line.x, line.y, strict=True) if x is not None]
+        assert len(drawn) == 4 and all(y is not None for _, y in drawn)
+        assert [x for x, _ in drawn] == pytest.approx(np.repeat(ends[place], 2))
 
 
 def test_small_multiples_keep_the_order_that_is_given() -> None:
-    items = [(name, weights()[0], given(-0.5, 0.5).quantizer) for name in ("b", "a", "c", "d")]
+    names = ("7 b", "1 a", "3 " + "c" * 60, "4 d")
+    items = [(name, "", weights()[0], given(-0.5, 0.5).quantizer) for name in names]
     figure = distributions.small_multiples(items, log=False)
-    assert [note.text for note in figure.layout.annotations] == ["b", "a", "c", "d"]
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["7 b", "1 a", f"3 …{'c' * 23}", "4 d"]
     assert len(figure.layout.shapes) == 2 * len(items)
 
 

@@ -39,9 +39,16 @@ def sensitivity() -> Sensitivity:
 def test_a_tornado_is_ranked_by_damage_and_shares_the_whole_error() -> None:
     damage, gain = searches.tornado(sensitivity(), Part.BOTH, PLACES).data
     assert list(damage.y) == list(gain.y) == ["7 b", "1 a", "4 pool"]
-    assert list(damage.x) == [-0.75, -0.25, -0.125]
+    assert list(damage.x) == [0.75, 0.25, 0.125]
     assert list(gain.x) == pytest.approx([0.75, 0.25, -0.1])
-    assert gain.width < damage.width, "a negative gain does not hide the damage"
+    assert damage.xaxis != gain.xaxis, "a negative gain does not lie over the damage"
+    layout = searches.tornado(sensitivity(), Part.BOTH, PLACES).layout
+    assert layout.xaxis.autorange == "reversed"
+
+
+def test_a_tornado_of_a_large_model_shows_the_layers_that_matter_most() -> None:
+    damage, gain = searches.tornado(sensitivity(), Part.BOTH, PLACES, most=2).data
+    assert list(damage.y) == list(gain.y) == ["7 b", "1 a"]
 
 
 def test_a_tornado_names_its_axis() -> None:

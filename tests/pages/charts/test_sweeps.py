@@ -90,8 +90,11 @@ def test_a_third_measure_moves_the_front_and_is_an_area() -> None:
         more, measures=(SEEN, SQNR, size), labels=("a", "b", "c"), hovers=[*HOVERS, "5", "6"],
         limit_bits=16,
     )  # fmt: skip
-    dimmed, front = figure.data
+    dimmed, front, line = figure.data
     assert front.mode == "markers"
+    # by hand: of the axes alone, more decibels cost more bits
+    assert list(line.x) == [9, 11, 12, 17]
+    assert list(line.y) == [10.0, 12.0, 14.0, 15.0]
     diameters = dict(zip([entry[0] for entry in front.customdata], front.marker.size, strict=True))
     assert diameters[5] < diameters[0] < diameters[3] == dimmed.marker.size[0]
 
@@ -138,3 +141,30 @@ def test_a_difference_names_each_choice_that_changes() -> None:
         "rounding (bits) off → 7",
     ]
     assert sweep_words.differences(BASE, BASE) == []
+
+
+def test_the_whole_grid_is_there_before_the_first_results() -> None:
+    cells = {(w, a) for w in (2, 3, 4, 5) for a in (3, 6)}
+    first = FOUND[:1]
+    figure = sweeps.heat_map(
+        first, measure=MEASURES["sqnr_db"], label="SQNR (dB)", hovers=[""],
+        current=first[0].config, planned=cells,
+    )  # fmt: skip
+    grid = figure.data[0]
+    widths = (first[0].config.weights.n_bits, first[0].config.activations.n_bits)
+    every = cells | {widths}
+    assert list(grid.x) == sorted({w for w, _ in every})
+    assert list(grid.y) == sorted({a for _, a in every})
+    filled = [value for row in grid.z for value in row if value is not None]
+    assert filled == [10.0]
+
+
+def test_ticks_of_shares_tell_near_ones_apart_and_the_current_one_is_ringed() -> None:
+    agreement = MEASURES["agreement"]
+    near = [changed(entry, agreement=0.97 + 0.004 * i) for i, entry in enumerate(FOUND)]
+    figure = fronts.pareto(
+        near, measures=(SEEN, agreement), labels=("a", "b"), hovers=HOVERS, limit_bits=16, current=1
+    )
+    assert figure.layout.yaxis.tickformat == ".2~%"
+    [ring] = [trace for trace in figure.data if trace.name == "current"]
+    assert (list(ring.x), list(ring.y)) == ([12], [0.974])
