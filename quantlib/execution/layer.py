@@ -363,7 +363,14 @@ class QuantizedLayer:
         def reals(integers: Codes) -> AnyArray:
             return op.dequantize(integers, *placeholders, output=self.output_grid())
 
-        origin = Origin.of(rounded, reals, self.lines, step=f"{self.lsbs_to_remove}")
+        # what the scale comes from may differ from call to call: a grid that data choose
+        grids = [
+            (np.asarray(x.quantizer.scale).tobytes(), np.asarray(x.quantizer.zero_point).tobytes())
+            for i, x in enumerate(operands)
+            if isinstance(x, Tensor) and i not in self.constants
+        ]
+        step = f"{self.lsbs_to_remove} {grids}"
+        origin = Origin.of(rounded, reals, self.lines, step=step)
         return Deferred(output, origin, lambda: reals(rounded))
 
     def _scales_alone(self, operands: tuple[Value | None, ...]) -> bool:
