@@ -408,7 +408,7 @@ def _reach(layer: QuantizedLayer, run: LayerRun, place: tuple[int, ...]) -> AnyA
     assert isinstance(constant, Tensor)
     point = np.asarray(constant.quantizer.zero_point, dtype=constant.codes.dtype)
     ones = constant.with_codes(np.ones_like(constant.codes) + point)
-    everywhere = dataclasses.replace(run, operands=(operand, ones, *run.operands[2:]))
+    everywhere = dataclasses.replace(run, given=(operand, ones, *run.operands[2:]))
     factors, _ = _factors(layer, everywhere, place)
     return np.asarray(factors != 0)
 

@@ -42,17 +42,22 @@ class LayerRun:
 
     Parameters
     ----------
-    operands : tuple
-        Inputs as the operator used them: on their grids for integer operators.
+    given : tuple, or callable
+        The operands, or what gives them when they are asked for: nobody may.
     accumulator : integer-valued array or None
         The exact accumulator before rounding, of integer operators.
     results : tuple
         One value per node output; None for outputs the node leaves out.
     """
 
-    operands: tuple[Value | None, ...]
+    given: tuple[Value | None, ...] | Callable[[], tuple[Value | None, ...]]
     accumulator: Codes | None
     results: tuple[Value | None, ...]
+
+    @property
+    def operands(self) -> tuple[Value | None, ...]:
+        """Inputs as the operator used them: on their grids for integer operators, else reals."""
+        return self.given() if callable(self.given) else self.given
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +172,7 @@ class QuantizedLayer:
         origin = self.deferred(arguments)
         if origin is not None and self.outputs[0] is not None:
             (result,) = self.on_outputs(origin, arguments)
-            return LayerRun(arguments, None, (result,))
+            return LayerRun(lambda: real_values(arguments), None, (result,))
         reals = real_values(arguments)
         return LayerRun(reals, None, self.wrap(self.op.float_results(*reals), arguments))
 

@@ -47,7 +47,7 @@ class Writer:
         if not normalized:
             inputs.append(self.random(outs, spread=0.1))
         made = self.node("Conv", *inputs, kernel_shape=[kernel] * 2, strides=[stride] * 2,
-                         pads=[kernel // 2] * 4, group=group)  # fmt: skip
+                         pads=[kernel // 2] * 4, dilations=[1, 1], group=group)  # fmt: skip
         if not normalized:
             return made
         scale, mean = self.random(outs, spread=0.1, centre=1), self.random(outs, spread=0.1)

@@ -70,3 +70,17 @@ def test_a_bench_runs_the_float_model_once_for_all_float_calibrations(
         for layer, other in zip(here.layers, alone.layers, strict=True):
             assert layer.outputs == other.outputs
     assert count == 1
+
+
+def test_a_trace_shows_the_reals_that_a_float_operator_reads() -> None:
+    found = sample("digits_cnn")
+    config = ql.QuantizationConfig.from_n_bits(5)
+    module = ql.quantize(found.graph, found.data.calibration, config)
+    x = found.data.evaluation[0][:7]
+    _, trace = module.forward(x, debug=True)
+    relus = [layer for layer in module.layers if layer.node.op_type == "Relu"]
+    assert relus
+    for layer in relus:
+        producer = next(p for p in module.layers if layer.node.inputs[0] in p.node.outputs)
+        (real,) = (trace[layer.name][0],)
+        assert isinstance(real, np.ndarray) and real.dtype == np.float64, producer.name
