@@ -100,11 +100,10 @@ def test_a_model_of_19_bits_is_brought_to_16_and_exported_for_concrete_ml(
     choose_form(page, "Concrete ML script")
     with page.expect_download() as waiting:
         page.get_by_role("button", name="Concrete ML script").click()
-    widths = re.fullmatch(
-        r"cancer_linear-w(\d+)a(\d+)-concrete-ml\.py", waiting.value.suggested_filename
-    )
-    assert widths
-    assert int(widths[1]) + int(widths[2]) < 17  # narrower than the 9 and 8 bits it came with
+    taken = waiting.value.suggested_filename
+    bits = re.fullmatch(r"cancer_linear-w(\d+)a(\d+)-concrete-ml\.py", taken)
+    assert bits
+    assert int(bits[1]) + int(bits[2]) < 17  # narrower than the 9 and 8 bits it came with
     assert ast.parse(Path(waiting.value.path()).read_text()).body
 
 
