@@ -38,7 +38,7 @@ from quantlib.ops import ONNX_OPS_TO_QUANTIZED_IMPL
 from quantlib.ptq import PostTrainingAffineQuantization, quantize
 from quantlib.quantized_module import QuantizedModule
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 __all__ = [
     "ONNX_OPS_TO_QUANTIZED_IMPL",
