@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+import threading
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import onnx
@@ -23,7 +24,38 @@ if TYPE_CHECKING:
     from quantlib.graph.model import Graph
 
 
-@lru_cache(maxsize=8)
+class _Sessions:
+    """The sessions opened last, bounded in number and in bytes of their models.
+
+    The last one stays whatever its size: it is asked for again and again.
+    """
+
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most, most_bytes
+        self._held: OrderedDict[tuple[bytes, tuple[str, ...]], ort.InferenceSession] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, source: bytes, extra: tuple[str, ...]) -> ort.InferenceSession:
+        """Return the session of a model with further outputs, opened when it is new."""
+        key = source, extra
+        with self._lock:
+            if key in self._held:
+                self._held.move_to_end(key)
+                return self._held[key]
+        opened = _session(source, extra)
+        with self._lock:
+            self._held[key] = opened
+            while len(self._held) > 1 and (
+                len(self._held) > self._most
+                or sum(len(held) for held, _ in self._held) > self._most_bytes
+            ):
+                self._held.popitem(last=False)
+        return opened
+
+
+_SESSIONS = _Sessions(most=8, most_bytes=64 * 2**20)
+
+
 def _session(source: bytes, extra: tuple[str, ...]) -> ort.InferenceSession:
     """Open the model with further tensors as outputs."""
     model = onnx.ModelProto.FromString(source)
@@ -75,7 +107,7 @@ def float_batches(
     """
     wanted = tuple(dict.fromkeys(tensors))
     try:
-        session = _session(graph.source, wanted)
+        session = _SESSIONS.get(graph.source, wanted)
     except Exception as error:  # a model that no data ever ran
         raise _failure(graph, {}, error) from error
     for call in calls(graph, inputs):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy as np
 from quantlib.analysis.evaluation import evaluate
 from quantlib.analysis.outputs import check_labels_fit
 from quantlib.analysis.preflight import Preflight, inspect_model
-from quantlib.errors import TensorError, name_file
+from quantlib.analysis.workbench import Workbench
+from quantlib.core.config import QuantizationConfig
+from quantlib.errors import OptionsError, TensorError, name_file
 from quantlib.execution.calls import n_samples, samples_of
 from quantlib.questions.registry import Question
 
@@ -19,10 +22,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quantlib.analysis.reports import Evaluation
-    from quantlib.analysis.workbench import Workbench
     from quantlib.arrays import AnyArray
-    from quantlib.core.config import QuantizationConfig
+    from quantlib.data import Dataset
     from quantlib.graph.model import Graph, TensorInfo
+
+TRIED_SAMPLES = 4
+"""How many samples a new model or new data are quantized on before they are taken."""
+
+TRIED_BITS = 8
+"""At which width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +186,29 @@ def data_card(bench: Workbench) -> DataCard:
 
 @Question
 def check(bench: Workbench) -> None:
-    """Run the float model; raise what is wrong with it, its data or labels, or all together."""
+    """Run the float model; raise what is wrong with it, its data or labels, or all together.
+
+    A few samples are quantized too: what cannot be is told now and not on the next screen. What
+    only a configuration is to blame for is not told here.
+    """
     outputs = [bench.float_model.output(name) for name in bench.graph.output_names]
     try:
         check_labels_fit(outputs, bench.data.labels)
     except TensorError as error:
         name_file(error, bench.data.name)
         raise
+    with suppress(OptionsError):
+        evaluate(Workbench(bench.graph, _few(bench)), QuantizationConfig.from_n_bits(TRIED_BITS))
+
+
+def _few(bench: Workbench) -> Dataset:
+    """Return the first samples of each set: one call, and no labels."""
+    graph, data = bench.graph, bench.data
+    first = slice(0, graph.batch.size or TRIED_SAMPLES)
+    parts = [data.calibration, data.evaluation]
+    if not graph.batch.mixes:
+        parts = [samples_of(graph, part, first) for part in parts]
+    return replace(data, calibration=parts[0], evaluation=parts[1], labels=None)
 
 
 @Question

@@ -13,6 +13,7 @@ import quantlib as ql
 from quantlib.core.estimator import ESTIMATORS, WEIGHT_ESTIMATORS
 from quantlib.core.tensor import Tensor
 from quantlib.data import load_data
+from quantlib.execution import float_run
 from quantlib.execution.memo import Memo
 from quantlib.execution.pieces import Shelf, Spill, percentiles_of_pieces, samples_per_piece
 from tests.models import build, mlp, normal
@@ -321,3 +322,22 @@ def test_given_statistics_stand_beside_float_ranges_and_make_layers_of_their_own
     assert given.layers[0].key != plain.layers[0].key
     with pytest.raises(ql.OptionsError, match="tensor 'nope'"):
         ql.quantize(graph, x, config, statistics={"nope": wide})
+
+
+def test_open_sessions_are_bounded_in_number_and_bytes() -> None:
+    sources = [
+        ql.load_model(build([helper.make_node("Relu", ["x"], ["y"])], inputs={"x": ["n", i + 1]},
+                            outputs=["y"], constants={})).source
+        for i in range(5)
+    ]  # fmt: skip
+    few = float_run._Sessions(most=2, most_bytes=10**9)
+    first = few.get(sources[0], ())
+    assert few.get(sources[0], ()) is first
+    for source in sources[1:3]:
+        few.get(source, ())
+    assert few.get(sources[0], ()) is not first
+    small = float_run._Sessions(most=9, most_bytes=1)
+    last = small.get(sources[3], ())
+    assert small.get(sources[3], ()) is last
+    small.get(sources[4], ())
+    assert small.get(sources[3], ()) is not last
