@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.pages.conftest import GoTo, OpenScreen
 
 CHARTS = {
-    "home": 0, "learn": 1, "calibration": 2, "bitwidths": 2, "layers": 1, "sweep": 0,
+    "home": 0, "learn": 1, "calibration": 2, "bitwidths": 2, "layers": 1, "sweep": 0, "graph": 1,
     "compare": 3, "export": 0,
 }  # fmt: skip
 SCREENS = [pytest.param(stem, id=stem) for stem in TITLES]
