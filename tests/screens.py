@@ -8,6 +8,7 @@ TITLES = {
     "layers": "Layers",
     "sweep": "Sweep",
     "compare": "Compare",
+    "encrypt": "Encrypt",
     "export": "Export",
 }
 """Title of each, in the order of the menu."""

@@ -37,6 +37,12 @@ _MENU = (
     ("layers", "Layers", ":material/layers:", "Which layers need their bits?"),
     ("sweep", "Sweep", ":material/grid_on:", "Which widths and signs keep the accuracy?"),
     ("compare", "Compare", ":material/compare_arrows:", "What does quantization change?"),
+    (
+        "encrypt",
+        "Encrypt",
+        ":material/lock:",
+        "What does it cost under encryption, and is the result the same?",
+    ),
     ("export", "Export", ":material/download:", "Take the configuration away."),
 )
 
