@@ -9,6 +9,7 @@ TITLES = {
     "sweep": "Sweep",
     "compare": "Compare",
     "graph": "Graph",
+    "encrypt": "Encrypt",
     "export": "Export",
 }
 """Title of each, in the order of the menu."""

@@ -38,6 +38,12 @@ _MENU = (
     ("sweep", "Sweep", ":material/grid_on:", "Which widths and signs keep the accuracy?"),
     ("compare", "Compare", ":material/compare_arrows:", "What does quantization change?"),
     ("graph", "Graph", ":material/account_tree:", "Where in the model does it happen?"),
+    (
+        "encrypt",
+        "Encrypt",
+        ":material/lock:",
+        "What does it cost under encryption, and is the result the same?",
+    ),
     ("export", "Export", ":material/download:", "Take the configuration away."),
 )
 

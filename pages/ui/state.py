@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from quantlib.analysis.sweep.result import SweepResult
     from quantlib.core.config import QuantizationConfig
     from quantlib.export.formats import Proof
+    from quantlib.fhe.circuit import CircuitReport
+    from quantlib.questions.encrypt import Result, Sample
     from quantlib.questions.first_minute import Answers
 
 DEFAULT_MODEL = "digits_cnn"
@@ -226,6 +228,19 @@ def keep_proof(started: Job[Proof]) -> None:
     if previous is not None:
         previous.cancel()
     st.session_state["state.proof"] = started
+
+
+def circuit_job() -> Job[CircuitReport | Result | Sample] | None:
+    """Return the encrypted circuit that was started last."""
+    return st.session_state.get("state.circuit")
+
+
+def keep_circuit(started: Job[CircuitReport | Result | Sample]) -> None:
+    """Remember an encrypted circuit; an earlier one is cancelled."""
+    previous = circuit_job()
+    if previous is not None:
+        previous.cancel()
+    st.session_state["state.circuit"] = started
 
 
 def ledger_job() -> Job[ErrorLedger] | None:

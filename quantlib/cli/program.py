@@ -8,6 +8,7 @@ from typer.core import TyperGroup
 import quantlib
 from quantlib.cli.comparison import compare
 from quantlib.cli.console import ExitCode, complain, say
+from quantlib.cli.encrypting import fhe
 from quantlib.cli.exporting import export
 from quantlib.cli.inspection import inspect
 from quantlib.cli.quantization import quantize
@@ -125,4 +126,12 @@ program.command(
         "export digits.onnx digits.npz --config a.json --to aimet -o encodings.zip",
     ),
 )(export)
+program.command(
+    no_args_is_help=True,
+    epilog=_examples(
+        "fhe digits.onnx digits.npz --config a.json",
+        "fhe digits.onnx digits.npz --config a.json --simulate 20 --on-data",
+        "fhe iris.onnx iris.npz --config a.json --run 1 --keys keys --save-server server.zip",
+    ),
+)(fhe)
 program.command(epilog=_examples("app --port 8600"))(app)

@@ -95,6 +95,10 @@ class IntegerProgram:
         found = tuple(values[output.source] for output in self.outputs)
         return found[0] if len(found) == 1 else found
 
+    def check(self, *codes: AnyArray) -> None:
+        """Raise TensorError for codes of the wrong number, type, shape or range."""
+        self._entered(codes)
+
     def _run(self, codes: tuple[AnyArray, ...], *, keep: bool) -> dict[str, IntArray]:
         values = self._entered(codes)
         last = self.last_use()
