@@ -239,7 +239,7 @@ class EncryptedCircuit:
         numbers = {tag: layer for layer, tag in _tags(self.plan).items()}
         by_tag = dict(circuit.programmable_bootstrap_count_per_tag)
         return CircuitReport(
-            layers=_layers(self.plan, circuit.graph, self._used, self.rounding),
+            layers=_layers(self.plan, circuit.graph, self._used, self.rounding, frozenset(by_tag)),
             counted={numbers[tag]: count for tag, count in by_tag.items() if tag in numbers},
             n_bootstraps=int(circuit.programmable_bootstrap_count),
             complexity=float(circuit.complexity),
@@ -370,12 +370,19 @@ def _tags(plan: Plan) -> dict[str, str]:
 
 
 def _layers(
-    plan: Plan, graph: Any, used: tuple[int, ...], rounding: RoundingMethod
+    plan: Plan,
+    graph: Any,
+    used: tuple[int, ...],
+    rounding: RoundingMethod,
+    counted: frozenset[str],
 ) -> tuple[LayerGates, ...]:
-    """Return the widths that the compiler assigned, and the tables that it was given."""
+    """Return the widths that the compiler assigned, and the tables that it was given.
+
+    Tables of a layer that is not `counted` were left out by the compiler: nothing needs them.
+    """
     needed: Counter[str] = Counter()
     held: Counter[str] = Counter()
-    tables: dict[str, Counter[int]] = {}
+    tables: dict[str, Counter[int]] = {tag: Counter() for tag in _tags(plan).values()}
     tags = _tags(plan)
     entered = {
         node: tags[plan.entries[i].layer]
@@ -387,11 +394,11 @@ def _layers(
         if name == "tlu":
             (source,) = graph.ordered_preds_of(node)
             width = _entering(source, rounding)
-            tables.setdefault(node.tag, Counter())[width] += size
+            tables[node.tag][width] += size
         elif name == "round_bit_pattern":
             if rounding is RoundingMethod.EXACT:
                 lsbs = node.properties["kwargs"]["lsbs_to_remove"]
-                tables.setdefault(node.tag, Counter())[1] += size * lsbs
+                tables[node.tag][1] += size * lsbs
         elif node.output.is_encrypted and name != "reinterpret":
             tag = node.tag or entered[node]
             needed[tag] = max(needed[tag], node.properties["original_bit_width"])
@@ -410,7 +417,7 @@ def _layers(
                 high=max((gate.high for gate in inside), default=0),
                 needed_bits=needed[tag],
                 held_bits=held[tag],
-                bootstraps=dict(sorted(tables.get(tag, Counter()).items())),
+                bootstraps=dict(sorted(tables[tag].items())) if tag in counted else {},
             )
         )
     return tuple(found)

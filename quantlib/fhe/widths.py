@@ -10,6 +10,7 @@ from quantlib.analysis.widths.cost import RoundingMethod
 from quantlib.analysis.widths.table_costs import look_up_complexity
 from quantlib.core.widths import bit_width
 from quantlib.fhe import gates
+from quantlib.fhe.evaluate import bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -193,8 +194,11 @@ def predict(plan: Plan, rounding: RoundingMethod = RoundingMethod.EXACT) -> Pred
     reach: dict[str, list[Gate]] = {}
     counted: dict[str, Counter[int]] = {}
     by_name = {gate.name: gate for gate in plan.gates}
+    alive = _alive(plan, widths)
     for gate in plan.gates:
         reach.setdefault(gate.layer, [])
+        if isinstance(gate, gates.LookUp | gates.Rounded) and gate.name not in alive:
+            continue
         if isinstance(gate, gates.LookUp):
             layer = counted.setdefault(gate.layer, Counter())
             layer[table_width(gate, by_name, widths, rounding)] += gate.size
@@ -217,6 +221,29 @@ def predict(plan: Plan, rounding: RoundingMethod = RoundingMethod.EXACT) -> Pred
         ),
         rounding,
     )
+
+
+def _alive(plan: Plan, widths: Mapping[str, Width]) -> frozenset[str]:
+    """Return the tensors that are computed: a table without a step gives a constant.
+
+    Concrete leaves such a table out, and what only it reads.
+    """
+    needed = set(plan.outputs)
+    for gate in reversed(plan.gates):
+        if gate.name not in needed:
+            continue
+        if isinstance(gate, gates.LookUp) and _is_constant(gate, widths[gate.sources[0]]):
+            needed.discard(gate.name)
+            continue
+        needed.update(gate.sources)
+    return frozenset(needed)
+
+
+def _is_constant(gate: gates.LookUp, source: Width) -> bool:
+    """Tell whether a table has one value at all integers of its source's width."""
+    ends = (-(2 ** (source.needed_bits - 1)), 2 ** (source.needed_bits - 1) - 1)
+    low, high = ends if source.signed else (0, 2**source.needed_bits - 1)
+    return bounds(gate, (low, high))[0] == bounds(gate, (low, high))[1]
 
 
 def table_width(

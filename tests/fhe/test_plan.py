@@ -121,6 +121,25 @@ def test_rounding_counts_a_bootstrap_for_each_low_bit_only_when_it_is_exact() ->
     assert approximate.n_bootstraps == sum(gate.size for gate in plan.lookups)
 
 
+def test_a_table_without_a_step_costs_nothing_nor_does_what_only_it_reads() -> None:
+    source = gates.Entry(
+        name="x", layer="x", shape=(3,), low=0, high=15, sources=(), input_name="x"
+    )
+    stepping, flat = (
+        gates.LookUp(
+            name=name, layer=name, shape=(3,), low=0, high=15, sources=(read,),
+            entries=entries[None], first=0, lsbs=0, which=constant(0),
+        )
+        for name, read, entries in (
+            ("a", "x", np.arange(16)),
+            ("b", "a", np.full(16, 7)),
+        )
+    )  # fmt: skip
+    program = IntegerProgram("t", (entry("x", (3,)),), ())
+    assert predict(Plan(program, (source, stepping, flat), ("b",))).n_bootstraps == 0
+    assert predict(Plan(program, (source, stepping, flat), ("a", "b"))).n_bootstraps == 3
+
+
 def test_linked_tensors_are_held_in_the_width_of_the_widest() -> None:
     """By another method: widths are raised until no link is broken."""
     for name in IN_INTEGERS:

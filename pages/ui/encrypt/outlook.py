@@ -67,14 +67,16 @@ def predicted_table(found: Prediction) -> pd.DataFrame:
     """Return a prediction as a table."""
     return pd.DataFrame(
         {
-            "layer": [text.plain(layer.layer) for layer in found.layers],
+            "layer": [layer.layer for layer in found.layers],
             "lowest": [layer.low for layer in found.layers],
             "highest": [layer.high for layer in found.layers],
             "width (bits)": [layer.needed_bits for layer in found.layers],
             "held in (bits)": [layer.held_bits for layer in found.layers],
-            "widest table (bits)": [layer.table_bits or None for layer in found.layers],
+            "widest table (bits)": pd.array(
+                [layer.table_bits or None for layer in found.layers], dtype="Int64"
+            ),
             "bootstraps": [layer.n_bootstraps for layer in found.layers],
-            "cost (operations)": [float(layer.complexity) for layer in found.layers],
+            "cost (10⁹ operations)": [layer.complexity / 1e9 for layer in found.layers],
         }
     )
 
