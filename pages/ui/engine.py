@@ -52,7 +52,7 @@ def _session() -> Session:
     """Return what this session has of workers; it ends with the session."""
     found: Session | None = st.session_state.get("engine.session")
     if found is None:
-        found = st.session_state["engine.session"] = Session()
+        found = st.session_state["engine.session"] = Session(wanted=Presence.here().is_there)
     return found
 
 

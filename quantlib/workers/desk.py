@@ -14,6 +14,8 @@ from quantlib.workers.parents import best_parent
 from quantlib.workers.slots import Slots
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from quantlib.workers.parents import Parent
 
 TIDY_S = 0.5
@@ -23,7 +25,8 @@ TIDY_S = 0.5
 class Crew:
     """The workers of one session; knows nothing of the session, so that this can end first."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Callable[[], bool] = lambda: True) -> None:
+        self.wanted = wanted
         self._lock = threading.Lock()
         self.front: Client | None = None
         self._busy: list[Client] = []
@@ -171,6 +174,9 @@ class Desk:
             crews = list(self._crews)
         for crew in crews:
             crew.tidy()
+            if crew.pids and not crew.wanted():
+                for client in crew.all():
+                    client.end()
         idle = sorted((c for crew in crews for c in crew.idle()), key=lambda c: c.used_at)
         alive = sum(len(crew.pids) for crew in crews)
         now = time.monotonic()

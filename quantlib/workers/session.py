@@ -65,6 +65,9 @@ class Session:
     ----------
     desk : Desk, optional
         Where workers come from; that of this process by default.
+    wanted : callable, optional
+        Whether somebody is there; while nobody is, the session has no workers. It must not refer
+        to the session.
 
     Notes
     -----
@@ -72,11 +75,13 @@ class Session:
     comes. All workers of a session end with it, when nobody refers to it any more.
     """
 
-    def __init__(self, desk: Desk | None = None) -> None:
+    def __init__(
+        self, desk: Desk | None = None, *, wanted: Callable[[], bool] = lambda: True
+    ) -> None:
         self.desk = desk or Desk.here()
         self._contents: OrderedDict[str, Content] = OrderedDict()
         self._lock = threading.RLock()
-        self._crew = Crew()
+        self._crew = Crew(wanted)
         self.desk.enlist(self._crew)
         weakref.finalize(self, self.desk.dismiss, self._crew)
 

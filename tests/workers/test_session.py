@@ -298,6 +298,18 @@ def test_workers_end_with_their_session(desk: Desk) -> None:
     assert eventually(lambda: not folder.exists())
 
 
+def test_workers_end_when_nobody_is_there_and_are_made_again(desk: Desk) -> None:
+    there = [True]
+    session = Session(desk, wanted=lambda: there[0])
+    source = iris(session)
+    before = evaluated(session, source)
+    [pid] = session.pids
+    there[0] = False
+    assert eventually(lambda: not is_alive(pid))
+    there[0] = True
+    assert evaluated(session, source).sqnr_db == before.sqnr_db
+
+
 def test_idle_workers_end_and_are_made_again() -> None:
     desk = Desk(limits=Limits(idle_seconds=1.0))
     session = Session(desk)
