@@ -28,6 +28,9 @@ MOST_STEPS = 1 << 12
 _REACH = 2.0**40
 """Integers up to this magnitude are exact in float64 with room for all sums on the way."""
 
+_BEYOND = 2.0**63
+"""No accumulator is larger."""
+
 _PROBES = np.concatenate([[0.0], 2.0 ** np.arange(34)])
 """Distances from a function's own zero at which its slope is looked for."""
 
@@ -125,10 +128,12 @@ def line_of(
     Two monotone functions of an integer are equal if they agree far below and far above, and at
     and beside each step of one of them: between two steps that function is constant, and the
     other has the same value at both ends. All that is evaluated here, in the arithmetic that will
-    run; a tie that falls differently, or a function that is no clamped line, gives None.
+    run: steps lie where integers are exact, and far is beyond all accumulators. A tie that falls
+    differently, or a function that is no clamped line, gives None.
     """
     centre = np.rint(zero)
-    ends = codes(np.stack([centre - _REACH, centre + _REACH])).astype(np.float64)
+    far = np.stack([centre - _BEYOND, centre + _BEYOND])
+    ends = codes(far).astype(np.float64)
     low, high = float(ends.min()), float(ends.max())
     if (
         not high - low <= MOST_STEPS
@@ -146,9 +151,7 @@ def line_of(
         before = np.floor((middles - offset) / slope)
         if not np.all(np.abs(before) < _REACH):
             return None
-    points = np.concatenate(
-        [before - 1, before + 1, before, np.stack([centre - _REACH, centre + _REACH])]
-    )
+    points = np.concatenate([before - 1, before + 1, before, far])
     wanted = codes(points)
     kinds: tuple[type, ...] = (np.float64,)
     span = max(abs(low), abs(high)) + 1

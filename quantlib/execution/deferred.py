@@ -142,7 +142,7 @@ class Origin:
             return None
         others = tuple(i for i, size in enumerate(unit) if size == 1)
         ends = [end(self.integers, axis=others, keepdims=True) for end in (np.min, np.max)]
-        reals = [self.reals(end.astype(np.float64)) for end in ends]
+        reals = [self.reals(end) for end in ends]
         return np.minimum(*reals).min(), np.maximum(*reals).max()
 
 

@@ -76,6 +76,17 @@ def test_a_function_with_two_slopes_has_no_line() -> None:
     assert line_of(codes, lambda x: values(x) / 7 + 100, np.zeros((1, 1))) is None
 
 
+@pytest.mark.parametrize("power", [30, 38, 45, 52])
+def test_a_function_that_rises_far_from_zero_is_not_cut_short(power: int) -> None:
+    codes, positions = function(2.0**-power, 0.0, 0.0, 1.0, 8, 15, -100.0)
+    line = line_of(codes, positions, np.zeros((1, 1)))
+    if power < 38:
+        assert line is not None
+    if line is not None:
+        every = np.rint(np.linspace(-(2.0 ** (power + 4)), 2.0 ** (power + 4), 4001))[:, None]
+        np.testing.assert_array_equal(line(every, np.float32), codes(every))
+
+
 def test_a_tie_that_falls_to_the_even_code_is_seen() -> None:
     """Halves go to even codes: a rule that no line has which rounds them otherwise."""
 
