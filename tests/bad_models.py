@@ -40,11 +40,15 @@ def endless_loop() -> onnx.ModelProto:
         ],
     )
     return build(
-        [helper.make_node("Loop", ["steps", "true", "x"], ["y"], "forever", body=body)],
+        [
+            *_from_data("steps"),
+            helper.make_node("Loop", ["steps", "true", "x"], ["y"], "forever", body=body),
+        ],
         inputs={"x": ["n", 4]},
         outputs=["y"],
         constants={
-            "steps": np.array(9 * 10**18),
+            "zero": np.array(0.0, dtype=np.float32),
+            "many": np.array(9e18, dtype=np.float32),
             "true": np.array(True),
             "half": np.array(0.5, dtype=np.float32),
         },
@@ -55,10 +59,28 @@ def swelling() -> onnx.ModelProto:
     """Make an Expand to six gigabytes, of which one number comes out."""
     return build(
         [
+            *_from_data("wide_size"),
+            helper.make_node("Unsqueeze", ["wide_size", "first"], ["size"], "unsqueeze"),
+            helper.make_node("Concat", ["one", "size"], ["shape"], "concat", axis=0),
             helper.make_node("Expand", ["x", "shape"], ["wide"], "wide"),
             helper.make_node("ReduceMax", ["wide"], ["y"], "most", keepdims=1),
         ],
         inputs={"x": ["n", 1]},
         outputs=["y"],
-        constants={"shape": np.array([1, 1_600_000_000])},
+        constants={
+            "zero": np.array(0.0, dtype=np.float32),
+            "many": np.array(1.6e9, dtype=np.float32),
+            "one": np.array([1]),
+            "first": np.array([0]),
+        },
     )
+
+
+def _from_data(name: str) -> list[onnx.NodeProto]:
+    """Return nodes that make the whole number `many`, which nobody knows before data have run."""
+    return [
+        helper.make_node("ReduceMax", ["x"], [f"{name}_most"], f"{name}_most", keepdims=0),
+        helper.make_node("Mul", [f"{name}_most", "zero"], [f"{name}_none"], f"{name}_none"),
+        helper.make_node("Add", [f"{name}_none", "many"], [f"{name}_real"], f"{name}_real"),
+        helper.make_node("Cast", [f"{name}_real"], [name], name, to=TensorProto.INT64),
+    ]

@@ -100,6 +100,6 @@ def test_what_never_ends_is_refused_in_isolation(
 ) -> None:
     monkeypatch.setenv("QUANTLIB_WORKER_SECONDS", "1")
     onnx.save(endless_loop(), tmp_path / "m.onnx")
-    assert "m: this took more than 1 seconds at node 1 'forever' (Loop)" in refused(
+    assert "m: this took more than 1 seconds at node 5 'forever' (Loop)" in refused(
         "inspect", tmp_path / "m.onnx", "--isolated"
     )

@@ -16,7 +16,7 @@ import quantlib as ql
 from pages.ui import uploads
 from quantlib.workers import Limits
 from quantlib.workers.client import Client
-from quantlib.workers.crumbs import last_crumb
+from quantlib.workers.crumbs import CRUMB_FILE
 from quantlib.workers.desk import Desk
 from tests.bad_models import endless_loop, swelling
 from tests.pages.conftest import BuildModel, GoTo, OpenScreen
@@ -60,8 +60,8 @@ def controls(at: AppTest) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        pytest.param(endless_loop, ("more than 2 seconds", "node 1 'forever' (Loop)"), id="hang"),
-        pytest.param(swelling, ("600 MiB of memory", "node 1 'wide' (Expand)"), id="memory"),
+        pytest.param(endless_loop, ("more than 2 seconds", "node 5 'forever' (Loop)"), id="hang"),
+        pytest.param(swelling, ("600 MiB of memory", "node 7 'wide' (Expand)"), id="memory"),
     ],
 )
 def test_a_bad_file_is_one_sentence_and_changes_nothing(
@@ -113,19 +113,23 @@ def test_a_worker_that_dies_at_work_is_a_sentence_and_the_next_click_works(
     post = Client._post
 
     def hit(client: Client, message: dict[str, Any]) -> None:
-        """Send a question and end the worker, as a fault in a library does, once it has begun."""
+        """Send a question and end the worker as a fault in a library at some node does."""
+        if message.get("question") != "evaluations.evaluation":
+            post(client, message)
+            return
+        os.kill(client.pid, signal.SIGSTOP)
         post(client, message)
-        if message.get("question") == "evaluations.evaluation":
-            while not last_crumb(client.folder):
-                pass
-            os.kill(client.pid, signal.SIGSEGV)
+        with (client.folder / CRUMB_FILE).open("r+b") as file:
+            file.write(b"node 'c1' (Conv)")
+        os.kill(client.pid, signal.SIGSEGV)
+        os.kill(client.pid, signal.SIGCONT)
 
     monkeypatch.setattr(Client, "_post", hit)
     at.slider(key="config.weight_bits").set_value(6).run()
     assert not at.exception
     said = " ".join(error.value for error in at.error)
     assert "digits" in said
-    assert "signal 11" in said
+    assert "(signal 11) at node 'c1' (Conv)" in said.replace("\\", "")
     monkeypatch.setattr(Client, "_post", post)
     at.run()
     assert not at.error
