@@ -20,9 +20,9 @@ def chain(width: int) -> ql.Graph:
     """Return two products with ordered operators between; slopes of both signs."""
     constants = {
         "w1": normal(width, 3),
-        "mul": np.float32([0.5, -2.0, 1.25]),
-        "div": np.float32([-3.0, 0.7, 8.0]),
-        "slope": np.float32([0.1, 0.25, 0.0]),
+        "mul": np.array([0.5, -2.0, 1.25], dtype=np.float32),
+        "div": np.array([-3.0, 0.7, 8.0], dtype=np.float32),
+        "slope": np.array([0.1, 0.25, 0.0], dtype=np.float32),
         "w2": normal(3, 2, seed=1),
     }
     nodes = [
