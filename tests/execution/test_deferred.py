@@ -40,7 +40,8 @@ def figures(graph: ql.Graph, x: Any, config: ql.QuantizationConfig) -> dict[str,
     """Return the codes that each product reads, its accumulators, and the output's codes."""
     module = ql.quantize(graph, (x,), config)
     _, trace = module.forward(x, debug=True)
-    found: dict[str, Any] = {"y": module.quantized_forward(module.quantize_input(x))}
+    q_x: Any = module.quantize_input(x)
+    found: dict[str, Any] = {"y": module.quantized_forward(q_x)}
     for name in ("first", "second"):
         found[f"{name} reads"] = trace[name][0].qvalues
         found[f"{name} makes"] = trace[name]["output"]
@@ -79,7 +80,10 @@ def test_accumulators_of_fifty_bits_reach_the_codes_of_the_next_operator(
         helper.make_node("Relu", ["h"], ["r"], "relu"),
         helper.make_node("MatMul", ["r", "w2"], ["y"], "second"),
     ]
-    constants = {"w1": np.float32([[1.0], [0.999]]), "w2": np.float32([[1.0]])}
+    constants = {
+        "w1": np.array([[1.0], [0.999]], dtype=np.float32),
+        "w2": np.array([[1.0]], dtype=np.float32),
+    }
     model = build(nodes, inputs={"x": ["n", 2]}, outputs=["y"], constants=constants)
     graph = ql.load_model(model.SerializeToString(), name="ruler.onnx")
     x = np.linspace(0, 1, 61, dtype=np.float32)[:, None].repeat(2, axis=1)
