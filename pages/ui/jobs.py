@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -59,8 +60,9 @@ class Job(Generic[_T]):
                 work(lambda: not job._cancelled.is_set(), job.results.append)
             except QuantlibError as error:
                 job.error = str(error)
-            except Exception as error:  # a thread has nobody else to tell
-                job.error = f"The work stopped at a fault of ours: {error!r}. What is done stays."
+            except Exception:  # a thread has nobody else to tell; the log has what it was
+                logging.getLogger(__name__).exception("a job ended in a fault")
+                job.error = "The work stopped at a fault of this program. What is done stays."
             finally:
                 job._ended_s = time.monotonic()
 

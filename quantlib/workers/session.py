@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import threading
 import weakref
 from collections import OrderedDict
@@ -23,6 +24,8 @@ TRACE_S = 1.2
 
 HELD_BYTES = 320 * 2**20
 """Bytes of models and data that are kept per person; what was used longest ago goes first."""
+
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,9 +301,10 @@ class Session:
                 raise IdleDeathError(self._sentence(source, error, "")) from error
             raise WorkerError(self._sentence(source, error, self._place(source, error))) from error
         except FaultError as error:
+            _LOG.error("a worker ended a question in a fault: %s", error)
             raise WorkerError(
-                f"{self._name(source)}: this cannot be computed, by a fault of ours ({error}); "
-                "use another model or other data. Everything else is as before."
+                f"{self._name(source)}: this cannot be computed, by a fault of this program, not "
+                "of yours; use another model or other data. Everything else is as before."
             ) from error
 
     def _place(self, source: Source, error: StoppedError) -> str:

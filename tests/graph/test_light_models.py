@@ -16,8 +16,18 @@ FOLDER = Path(onnx.backend.test.__file__).parent / "data" / "light"
 MODELS = sorted(path.stem.removeprefix("light_") for path in FOLDER.glob("*.onnx"))
 
 
+SAMPLED = ("inception_v1", "shufflenet", "squeezenet")
+"""Kinds that differ: joined branches, moved channels, few weights."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in SAMPLED else pytest.mark.exhaustive)
+        for name in MODELS
+    ],
+)
 def test_a_light_model_runs_at_eight_bits_on_more_samples_than_it_declares(name: str) -> None:
     graph = ql.load_model(FOLDER / f"light_{name}.onnx")
     assert graph.inputs[0].shape[0] == "batch"

@@ -12,6 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from quantlib.workers.client import FaultError
 from tests.paths import SAMPLES
 from tests.screens import TITLES
 
@@ -448,12 +449,12 @@ def test_a_fault_of_the_program_is_one_plain_message_and_the_file_is_forgotten(
     figures, content = headline(at), build_model()
 
     def fail(*_: object, **__: object) -> None:
-        raise KeyError("/secret/place")
+        raise FaultError("KeyError: '/secret/place'")
 
     with monkeypatch.context() as broken:
-        broken.setattr("quantlib.graph.loader.parse", fail)
+        broken.setattr("quantlib.workers.client.Client.answers", fail)
         upload(at, "model", "mine.onnx", content)
-    assert_refused(at, "mine.onnx", "fault of this program", "forgotten")
+    assert_refused(at, "mine.onnx", "fault of this program")
     assert "secret" not in at.error[0].value
-    assert hashlib.sha256(content).hexdigest() not in at.session_state["engine.bytes"]
+    assert not at.session_state["engine.session"].holds(hashlib.sha256(content).hexdigest())
     assert headline(at) == figures

@@ -335,7 +335,8 @@ def test_too_many_workers_end_the_one_asked_longest_ago() -> None:
 
 
 SERVER = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # else ignored in a background job
 from pathlib import Path
 from quantlib.workers import Content, Session, Source
 session = Session()
@@ -365,7 +366,10 @@ def test_no_worker_outlives_its_server(tmp_path: Path, how: signal.Signals) -> N
         assert len(pids) == 3
         assert all(map(is_alive, pids))
         server.send_signal(how)
-        server.wait(20)
+        try:
+            server.wait(20)
+        finally:
+            server.kill()
     assert eventually(lambda: not any(map(is_alive, pids)))
     assert eventually(lambda: not Path(folder).exists())
 
