@@ -121,6 +121,8 @@ class Worker:
         try:
             try:
                 self._may_leave = True
+                if number in self._unwanted:  # before it was begun
+                    raise _LeftError
                 reply = self._computed(number, message)
             finally:
                 self._may_leave = False

@@ -33,7 +33,7 @@ GRACE_S = 0.4
 """How long a worker may take to leave a question that nobody wants any more, s."""
 
 MAX_ANSWER_BYTES = 512 * 2**20
-"""Longest message that a worker may send."""
+"""Longest message that a worker may send; three are held at most, when it sends without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Client:
         self._numbers = itertools.count()
         self._writing = threading.Lock()
         self._ending = threading.Lock()
-        self._inbox: queue.Queue[tuple[bytes, list[bytes]] | Exception | None] = queue.Queue(64)
+        self._inbox: queue.Queue[tuple[bytes, list[bytes]] | Exception | None] = queue.Queue(1)
         threading.Thread(target=self._read, daemon=True).start()
 
     @property
@@ -212,6 +212,8 @@ class Client:
                 try:
                     found = self._inbox.get(timeout=TICK_S)
                 except queue.Empty:
+                    if self.gone:
+                        raise self._gone("killed") from None
                     tick(self._slots.place(ticket))
                     self._watch(ticket.ran_s - heard_s, seconds)
                     if not go_on():
@@ -237,12 +239,6 @@ class Client:
                 elif "fault" in message:
                     raise FaultError(str(message["fault"]))
                 return
-        except (StoppedError, GeneratorExit):
-            raise
-        except BaseException:
-            if not ended:
-                self._leave(number)
-            raise
         finally:
             if not ended and not self.gone:
                 self._leave(number)
@@ -270,6 +266,8 @@ class Client:
 
     def _gone(self, why: str) -> StoppedError:
         """End the worker and say why it is gone; one that died tells by its signal."""
+        if self.gone:  # ended here, by whoever thought that nobody needs it
+            return StoppedError("killed")
         crumb = last_crumb(self._born.folder)
         number = self.end()
         if why == "died":
@@ -298,12 +296,11 @@ class Client:
         until = time.monotonic() + GRACE_S
         while (left := until - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty, WorkerError):
-                found = self._inbox.get(timeout=left)
-                if found is None or isinstance(found, Exception):
-                    break
-                message = wire.unpacked(*found)
+                message = self._message(self._inbox.get(timeout=left))
                 if message.get("id") == number and "part" not in message:
                     return
+            if self.gone:
+                return
         self.end()
 
     def _post(self, message: dict[str, Any]) -> None:
@@ -317,7 +314,7 @@ class Client:
         while True:
             try:
                 found = wire.receive(self._born.reader, at_most=MAX_ANSWER_BYTES)
-            except (OSError, ValueError, WorkerError) as error:
+            except (OSError, ValueError, MemoryError, WorkerError) as error:
                 found = error
             while not self.gone:
                 with contextlib.suppress(queue.Full):

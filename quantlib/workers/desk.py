@@ -81,11 +81,15 @@ class Crew:
         return [client for client in self.all() if not client.lock.locked() and not client.gone]
 
     def tidy(self) -> None:
-        """End what is retired, forget what is gone."""
+        """End what is retired once it has answered, forget what is gone."""
         with self._lock:
-            for client in self._retired:
-                client.end()
-            self._retired.clear()
+            for client in list(self._retired):
+                if client.lock.acquire(blocking=False):
+                    try:
+                        client.end()
+                    finally:
+                        client.lock.release()
+                    self._retired.remove(client)
             self._spare = [client for client in self._spare if not client.gone]
             if self.front is not None and self.front.gone:
                 self.front = None

@@ -2,7 +2,8 @@
 
 It takes orders on the socket whose descriptor is its first argument, one JSON line each, answered
 by one; the second argument is the folder of all workers' folders, which is removed at the end:
-``{"do": "fork", "folder", "limits"}`` with the worker's socket beside it gives ``{"pid"}``;
+``{"do": "fork", "folder", "limits"}`` with the worker's socket beside it gives ``{"pid"}``, or
+``{"error"}`` where the system has no room for another process;
 ``{"do": "end", "pid"}`` kills the worker with all it started and gives ``{"status"}``. When the
 socket ends, so do all workers, and then it.
 """
@@ -56,7 +57,7 @@ class Nursery:
                     break
                 order = json.loads(line)
                 if order["do"] == "fork":
-                    answer = self._fork(order, descriptors[0])
+                    answer = self._fork(order, descriptors)
                 else:
                     answer = {"status": self._end(order["pid"])}
                 control_answer(self._control, answer)
@@ -66,9 +67,17 @@ class Nursery:
             for pid in list(self._folders):
                 self._end(pid)
 
-    def _fork(self, order: dict[str, Any], descriptor: int) -> dict[str, Any]:
+    def _fork(self, order: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
+        """Fork a worker; what keeps it from that is no reason to end those that there are."""
         folder = order["folder"]
-        pid = os.fork()
+        if not descriptors:
+            return {"error": "too many open files"}
+        [descriptor] = descriptors
+        try:
+            pid = os.fork()
+        except OSError as error:
+            os.close(descriptor)
+            return {"error": str(error)}
         if pid:
             os.close(descriptor)
             self._folders[pid] = folder

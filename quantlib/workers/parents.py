@@ -132,8 +132,11 @@ class WarmParent:
             with theirs:
                 order = {"do": "fork", "folder": str(folder), "limits": asdict(limits)}
                 socket.send_fds(control, [json.dumps(order).encode()], [theirs.fileno()])
-            pid = self._reply(control)["pid"]
-            return Born(ours.makefile("rb"), ours.makefile("wb"), pid, folder)
+            answer = self._reply(control)
+            if "error" in answer:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise WorkerError(f"no worker can be started now ({answer['error']}); try again.")
+            return Born(ours.makefile("rb"), ours.makefile("wb"), answer["pid"], folder)
 
     def end(self, born: Born) -> int:
         """Kill a worker with all it started."""

@@ -188,8 +188,8 @@ class Session:
         except BaseException:
             client.end()
             raise
-        before = self._crew.front
-        self._crew.front = client
+        with self._lock:  # nobody else makes a first worker meanwhile
+            before, self._crew.front = self._crew.front, client
         if before is not None:
             self._crew.retire(before)
 
@@ -234,7 +234,8 @@ class Session:
             for question, args in asked:
                 wanted = Asked(_named(source), question, args, urgency=Urgency.LATER)
                 yield from self._told(client, source, wanted, go_on=go_on)
-        self._crew.promote(client)
+        with self._lock:
+            self._crew.promote(client)
 
     @contextlib.contextmanager
     def helper(self) -> Iterator[Client]:

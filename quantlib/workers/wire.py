@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 MAX_BYTES = 1024 * 2**20
 """Longest message that is read."""
 
+MAX_DOCUMENT_BYTES = 32 * 2**20
+"""Longest document that is read: its parts take some twenty times as much memory."""
+
 MAX_BLOBS = 2**20
 """Most byte strings of a message."""
 
@@ -106,7 +109,7 @@ def receive(stream: IO[bytes], *, at_most: int = MAX_BYTES) -> tuple[bytes, Blob
     Raises
     ------
     WireError
-        It is cut short, or longer than `at_most` bytes.
+        It is cut short, longer than `at_most` bytes, or its document than `MAX_DOCUMENT_BYTES`.
     """
     head = _exactly(stream, _HEAD.size, may_end=True)
     if head is None:
@@ -114,6 +117,11 @@ def receive(stream: IO[bytes], *, at_most: int = MAX_BYTES) -> tuple[bytes, Blob
     length, count = _HEAD.unpack(head)
     if count > MAX_BLOBS:
         raise WireError(f"an answer has {count} parts; it cannot be read.")
+    if length > MAX_DOCUMENT_BYTES:
+        raise WireError(
+            f"an answer has {length / 2**20:.0f} MiB beside its arrays, above the limit of "
+            f"{MAX_DOCUMENT_BYTES // 2**20} MiB."
+        )
     lengths = struct.unpack(f"<{count}Q", _exactly(stream, 8 * count) or b"")
     if length + sum(lengths) > at_most:
         raise WireError(
@@ -136,7 +144,10 @@ def unpacked(document: bytes, blobs: Blobs) -> Any:
         return _value(json.loads(document), blobs)
     except WireError:
         raise
-    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+    except (
+        ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+        ValueError,
+    ) as error:  # fmt: skip
         raise WireError(f"an answer cannot be read ({type(error).__name__}).") from error
 
 

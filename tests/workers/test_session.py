@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,11 +23,13 @@ import pytest
 import quantlib as ql
 from quantlib.errors import ModelLoadError, WorkerError
 from quantlib.questions import bitwidths, evaluations, sweep
-from quantlib.workers import Content, Limits, Session, Source
-from quantlib.workers.client import Asked, StoppedError
+from quantlib.workers import Content, Limits, Session, Source, wire
+from quantlib.workers.client import Asked, Client, StoppedError
 from quantlib.workers.crumbs import TRACE
-from quantlib.workers.desk import Desk
-from quantlib.workers.parents import PlainParent, WarmParent, environment
+from quantlib.workers.desk import Crew, Desk
+from quantlib.workers.nursery import Nursery
+from quantlib.workers.parents import Born, PlainParent, WarmParent, environment
+from quantlib.workers.slots import Slots
 from tests.bad_models import blank_sum, endless_loop, swelling
 from tests.models import mlp
 from tests.paths import ROOT, SAMPLES
@@ -460,3 +465,146 @@ def test_a_model_given_as_numbers_only_gives_the_same_in_a_worker(session: Sessi
     found = evaluated(session, source)
     assert found.sqnr_db == expected.sqnr_db
     assert np.array_equal(found.scatter, expected.scatter)
+
+
+MANY = tuple(
+    CONFIG.replace(weights=ql.Scheme(w), activations=ql.Scheme(a), input_bits=i, output_bits=16)
+    for w in range(2, 17)
+    for a in range(2, 17)
+    for i in range(2, 17)
+)
+"""More than are computed in any second."""
+
+
+def test_a_question_that_is_left_costs_no_worker(session: Session) -> None:
+    source = iris(session)
+    evaluated(session, source)
+    before = session.pids
+
+    class Left(BaseException):
+        pass
+
+    ticks: list[int] = []
+
+    def leave(place: int) -> None:
+        ticks.append(place)
+        if len(ticks) > 2:
+            raise Left
+
+    started = time.monotonic()
+    with pytest.raises(Left):
+        for _ in session.stream(source, "sweep.sweep", (MANY,), tick=leave):
+            pass
+    assert time.monotonic() - started < 1.0
+    assert session.pids == before
+    assert evaluated(session, source).sqnr_db
+    assert session.pids == before
+
+
+def test_a_question_whose_worker_is_ended_here_waits_no_longer(session: Session) -> None:
+    source = iris(session)
+    evaluated(session, source)
+    (client,) = session._crew.all()
+    threading.Timer(0.3, client.end).start()
+    started = time.monotonic()
+    with pytest.raises(WorkerError, match="ended from outside"):
+        for _ in session.stream(source, "sweep.sweep", (MANY,)):
+            pass
+    assert time.monotonic() - started < 1.5
+    assert evaluated(session, source).sqnr_db
+
+
+def test_a_worker_that_another_replaced_answers_first(desk: Desk) -> None:
+    crew, client = Crew(), desk.client()
+    crew.retire(client)
+    with client.lock:
+        crew.tidy()
+        assert is_alive(client.pid)
+    crew.tidy()
+    assert not is_alive(client.pid)
+    assert not crew.all()
+
+
+def test_a_question_left_before_it_is_begun_is_not_computed(desk: Desk) -> None:
+    client = desk.client()
+    try:
+        client._post({"do": "leave", "id": 0})
+        with pytest.raises(WorkerError, match="cancelled"):
+            list(client.answers(Asked(("none", "", "", False), "evaluations.check")))
+    finally:
+        client.end()
+
+
+def test_where_no_process_fits_in_the_workers_that_there_are_go_on(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk, session: Session
+) -> None:
+    """The system's word becomes an answer of the parent, who serves on."""
+    source = iris(session)
+    expected = evaluated(session, source)
+
+    def full() -> int:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    ours, theirs = socket.socketpair()
+    with ours, monkeypatch.context() as patched:
+        patched.setattr(os, "fork", full)
+        answer = Nursery(ours)._fork({"folder": "", "limits": {}}, [theirs.detach()])
+        assert "unavailable" in answer["error"]
+        assert "files" in Nursery(ours)._fork({"folder": "", "limits": {}}, [])["error"]
+    parent = desk.parent
+    assert isinstance(parent, WarmParent) and parent._folder is not None
+    before, folders = parent.pid, sorted(parent._folder.iterdir())
+    reply = parent._reply
+
+    def refused(control: socket.socket) -> dict[str, Any]:
+        desk_answer = reply(control)
+        os.kill(desk_answer["pid"], signal.SIGKILL)
+        return answer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parent, "_reply", refused)
+        with pytest.raises(WorkerError, match=r"no worker can be started now .*unavailable"):
+            desk.client()
+    assert sorted(parent._folder.iterdir()) == folders
+    assert parent.pid == before
+    assert same(evaluated(session, source), expected)
+
+
+class Flooding:
+    """A parent whose worker sends without end."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self._program = subprocess.Popen(["sleep", "60"], start_new_session=True)
+        self._reading, self._writing = os.pipe()
+
+    def warm(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def bear(self, _: Limits) -> Born:
+        threading.Thread(target=self._flood, daemon=True).start()
+        return Born(os.fdopen(self._reading, "rb"), io.BytesIO(), self._program.pid, Path())
+
+    def _flood(self) -> None:
+        with contextlib.suppress(OSError), os.fdopen(self._writing, "wb") as stream:
+            while True:
+                wire.send(stream, {"id": -1, "value": bytes(2**20)})
+                self.sent += 1
+
+    def end(self, born: Born) -> int:
+        self._program.kill()
+        self._program.wait()
+        born.close()
+        return 0
+
+
+def test_a_worker_that_sends_without_end_is_not_kept_in_memory() -> None:
+    parent = Flooding()
+    client = Client(parent, Limits(), Slots(1))
+    try:
+        assert eventually(lambda: parent.sent >= 2)
+        time.sleep(0.5)
+        assert parent.sent <= 3
+    finally:
+        client.end()

@@ -190,6 +190,18 @@ def test_a_deep_answer_is_refused() -> None:
         wire.unpacked(b"[0," * 200_000 + b"1" + b"]" * 200_000, [])
 
 
+def test_a_number_beyond_all_floats_is_refused() -> None:
+    with pytest.raises(wire.WireError):
+        forged([wire._Tag.COMPLEX, 10**400, 0])
+
+
+def test_a_long_document_is_refused_before_it_is_read() -> None:
+    """Lists in lists take far more memory than their text."""
+    head = wire._HEAD.pack(wire.MAX_DOCUMENT_BYTES + 1, 0)
+    with pytest.raises(wire.WireError, match="beside its arrays"):
+        wire.receive(io.BytesIO(head))
+
+
 def test_a_long_answer_is_refused_before_it_is_read() -> None:
     head = struct.pack("<IIQ", 10, 1, 2**40)
     with pytest.raises(WorkerError, match="above the limit"):
