@@ -497,6 +497,16 @@ def test_a_question_that_is_left_costs_no_worker(session: Session) -> None:
     assert session.pids == before
 
 
+def test_a_worker_whose_parts_come_fast_is_looked_after(session: Session) -> None:
+    source = iris(session)
+    configs = tuple(ql.QuantizationConfig.from_n_bits(2 + n % 7) for n in range(100))
+    list(session.stream(source, "sweep.sweep", (configs,)))  # from now on all are known
+    ticks: list[int] = []
+    for _ in session.stream(source, "sweep.sweep", (configs,), tick=ticks.append):
+        time.sleep(0.02)  # the next part is there before it is asked for
+    assert len(ticks) >= 10
+
+
 def test_a_question_whose_worker_is_ended_here_waits_no_longer(session: Session) -> None:
     source = iris(session)
     evaluated(session, source)
