@@ -431,7 +431,8 @@ def test_a_worker_inherits_no_secret_and_one_thread(monkeypatch: pytest.MonkeyPa
     assert eventually(
         lambda: "Max core file size        0 " in Path(f"/proc/{born.pid}/limits").read_text(), 5
     ), limits
-    assert Path(f"/proc/{born.pid}/cwd").resolve() == born.folder.resolve()
+    cwd = Path(f"/proc/{born.pid}/cwd")  # it goes there after it was forked
+    assert eventually(lambda: cwd.resolve() == born.folder.resolve())
     parent.end(born)
     assert not born.folder.exists()
     parent.close()
