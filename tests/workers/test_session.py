@@ -435,7 +435,8 @@ def test_a_worker_inherits_no_secret_and_one_thread(monkeypatch: pytest.MonkeyPa
     assert eventually(
         lambda: "Max core file size        0 " in Path(f"/proc/{born.pid}/limits").read_text(), 5
     ), limits
-    assert Path(f"/proc/{born.pid}/cwd").resolve() == born.folder.resolve()
+    cwd = Path(f"/proc/{born.pid}/cwd")  # it goes there after it was forked
+    assert eventually(lambda: cwd.resolve() == born.folder.resolve())
     parent.end(born)
     assert not born.folder.exists()
     parent.close()
@@ -499,6 +500,16 @@ def test_a_question_that_is_left_costs_no_worker(session: Session) -> None:
     assert session.pids == before
     assert evaluated(session, source).sqnr_db
     assert session.pids == before
+
+
+def test_a_worker_whose_parts_come_fast_is_looked_after(session: Session) -> None:
+    source = iris(session)
+    configs = tuple(ql.QuantizationConfig.from_n_bits(2 + n % 7) for n in range(100))
+    list(session.stream(source, "sweep.sweep", (configs,)))  # from now on all are known
+    ticks: list[int] = []
+    for _ in session.stream(source, "sweep.sweep", (configs,), tick=ticks.append):
+        time.sleep(0.02)  # the next part is there before it is asked for
+    assert len(ticks) >= 10
 
 
 def test_a_question_whose_worker_is_ended_here_waits_no_longer(session: Session) -> None:
