@@ -141,7 +141,7 @@ def _shown(job: Job[Told]) -> list[Told]:
 def _report(found: CircuitReport, predicted: Prediction) -> None:
     table = pd.DataFrame(
         {
-            "layer": [text.plain(layer.layer) for layer in found.layers],
+            "layer": [layer.layer for layer in found.layers],
             "held in, predicted (bits)": [layer.held_bits for layer in predicted.layers],
             "held in, compiled (bits)": [layer.held_bits for layer in found.layers],
             "bootstraps, predicted": [layer.n_bootstraps for layer in predicted.layers],

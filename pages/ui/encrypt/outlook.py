@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui import settings, tables, text
+from quantlib import wording
 from quantlib.questions import encrypt as questions
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def predicted_table(found: Prediction) -> pd.DataFrame:
     """Return a prediction as a table."""
     return pd.DataFrame(
         {
-            "layer": [text.plain(layer.layer) for layer in found.layers],
+            "layer": [layer.layer for layer in found.layers],
             "lowest": [layer.low for layer in found.layers],
             "highest": [layer.high for layer in found.layers],
             "width (bits)": [layer.needed_bits for layer in found.layers],
@@ -103,4 +104,4 @@ def _score(score: Score) -> str:
 
 
 def _value(score: Score) -> str:
-    return f"{score.quantized_value:.3f}"
+    return wording.score(score.quantized_value, name=score.name)
