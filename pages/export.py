@@ -21,18 +21,22 @@ FORMS: dict[str, tuple[str, Callable[..., None]]] = {
     "Concrete ML script": ("Concrete ML 1.9", texts.concrete_ml_script),
     "report": ("people", texts.report_page),
 }
-left, right = st.columns([1, 3], gap="medium")
-chosen = left.radio(
+
+
+def _title(name: str) -> str:
+    return FORMATS[name].title if name in FORMATS else name[:1].upper() + name[1:]
+
+
+chosen = st.radio(
     "Format",
     list(FORMS),
-    captions=[reader for reader, _ in FORMS.values()],
-    format_func=lambda name: (
-        FORMATS[name].title if name in FORMATS else name[:1].upper() + name[1:]
-    ),
+    format_func=_title,
     key="export.form",
     bind="query-params",
-    help="Each is run or read again and compared before you rely on it.",
+    horizontal=True,  # the panel of the last format stands as near as that of the first
+    help="Each is run or read again and compared before you rely on it.\n\n"
+    + "\n".join(f"- **{_title(name)}** {reader}" for name, (reader, _) in FORMS.items()),
 )
-with right, frame.shown_errors():
+with frame.shown_errors():
     _, draw = FORMS[chosen if chosen in FORMS else "configuration"]
     draw(current, stem=stem)

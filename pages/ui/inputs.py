@@ -244,18 +244,7 @@ def _pin() -> None:
 
 def pin_controls() -> None:
     """Draw pin and unpin; B's code is a member of the link, as all that is chosen."""
-    kept = state.pinned()
-    if kept is None:
-        st.button(
-            "Pin as B",
-            key="config.pin",
-            on_click=_pin,
-            help="Keeps this configuration; SQNR and accuracy then show their difference to B.",
-            width="stretch",
-        )
-    else:
-        st.caption(f"B: {wording.config(kept)}")
-        st.button("Unpin B", key="config.unpin", on_click=lambda: state.pin(None), width="stretch")
+    place = st.container()  # drawn last: a link's B is known once the control of its code is
     with st.expander("B as a code"):
         st.text_input(
             "Code of B",
@@ -263,6 +252,20 @@ def pin_controls() -> None:
             bind="query-params",
             placeholder="none pinned",
             help="The link carries it; paste a code to compare with the configuration of another.",
+        )
+    kept = state.pinned()
+    if kept is None:
+        place.button(
+            "Pin as B",
+            key="config.pin",
+            on_click=_pin,
+            help="Keeps this configuration; SQNR and accuracy then show their difference to B.",
+            width="stretch",
+        )
+    else:
+        place.caption(f"B: {wording.config(kept)}")
+        place.button(
+            "Unpin B", key="config.unpin", on_click=lambda: state.pin(None), width="stretch"
         )
     try:
         state.pinned_or_raise()

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from pages.ui import settings
+from pages.ui import settings, state
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ASKED = "links.asked"
 _UNSAID = "links.unsaid"
+
+_MEMBERS = {*settings.KEYS.values(), state.PINNED}
+"""What a link can say: every control, and B's code, which has its own message where it is bad."""
 
 
 def remember() -> None:
@@ -52,7 +55,7 @@ def ignored(asked: Mapping[str, str], taken: Mapping[str, object]) -> list[str]:
     for name, value in asked.items():
         short = name.removeprefix("config.")
         held = taken.get(name)
-        if name not in settings.KEYS.values():
+        if name not in _MEMBERS:
             words.append(f"The link sets {short}={value}, which is no setting; it is ignored.")
         elif held is not None and not _same(value, held):
             words.append(

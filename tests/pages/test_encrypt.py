@@ -47,3 +47,12 @@ def test_without_errors_every_sample_keeps_its_integers_and_its_score() -> None:
     assert found.score.quantized_value == found.exact_score.quantized_value
     often = questions.with_errors(bench, config, "exact", 2.0**-3, 0)
     assert often.equal_samples < often.samples
+
+
+def test_names_are_shown_as_they_are_and_scores_as_in_the_headline(open_screen: OpenScreen) -> None:
+    at = open_screen("pages/encrypt.py", model="digits_cnn")
+    assert not at.exception
+    names = [name for name in at.dataframe[0].value["layer"] if "_1" in name]
+    assert names == ["/AveragePool_1"]
+    accuracy = next(m.value for m in at.metric if m.label == "Accuracy")
+    assert any(f"without errors {accuracy}" in m.value for m in at.markdown)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from quantlib.core.config import QuantizationConfig
+from quantlib.core.config_code import config_code
 from tests.screens import TITLES
 
 if TYPE_CHECKING:
@@ -182,6 +184,14 @@ def test_a_link_restores_the_configuration(open_screen: OpenScreen, stem: str) -
     at = open_screen(f"pages/{stem}.py", **link)
     assert_works(at, stem)
     assert controls(at) == DEFAULTS | link | {"weight_bits": 7, "limit": 10}
+
+
+def test_a_link_that_pins_b_is_taken_without_a_word(open_screen: OpenScreen) -> None:
+    code = config_code(QuantizationConfig.from_n_bits(6))
+    at = open_screen(model="iris_linear", b=code)
+    assert not at.exception
+    assert not at.warning
+    assert any(caption.value.startswith("B: ") for caption in at.caption)
 
 
 def test_a_link_and_the_controls_give_the_same_figures(open_screen: OpenScreen) -> None:

@@ -77,13 +77,14 @@ def tensor_histogram(
             figure.add_trace(_threshold_lines(choice, top, i, log=log))
     figure.update_layout(barmode="overlay", bargap=0)
     theme.titled(figure, x=unit, y="values per bin", height=420)
-    figure.update_yaxes(type="log" if log else "linear")
+    figure.update_yaxes(type="log" if log else "linear", dtick=1 if log else None)
     if lanes:
         for i, choice in enumerate(choices):
             figure.add_trace(_lane(choice, i, is_best=i == best, at=ends), row=2, col=1)
         figure.update_xaxes(title_text="", row=1, col=1)
         figure.update_yaxes(
             type="linear",
+            dtick=None,
             title_text="",
             showticklabels=False,
             range=[lanes - 0.4, -0.9],

@@ -44,7 +44,7 @@ def tornado(
     damage = [alone[name].mse / whole for name in names]
     gain = [(whole - floats[name].mse) / whole for name in names]
     labels = [theme.numbered(places, name) for name in names]
-    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.02)
+    figure = make_subplots(rows=1, cols=2, shared_yaxes=True, horizontal_spacing=0.06)
     figure.add_trace(
         go.Bar(
             x=damage,
@@ -75,11 +75,12 @@ def tornado(
     )
     theme.titled(figure, x="", y="", height=max(240, 110 + 30 * len(names)))
     figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(tickformat=".1~%")
+    figure.update_xaxes(tickformat=".1~%", nticks=5, tickangle=0)  # a phone has room for five
+    figure.update_xaxes(title_font_size=12)
     figure.update_xaxes(
-        autorange="reversed", title_text="error alone, of the mean squared error", row=1, col=1
+        autorange="reversed", title_text="error alone, of the<br>mean squared error", row=1, col=1
     )
-    figure.update_xaxes(title_text="error removed, of the mean squared error", row=1, col=2)
+    figure.update_xaxes(title_text="error removed, of the<br>mean squared error", row=1, col=2)
     return figure
 
 

@@ -31,8 +31,11 @@ TREATMENTS = {
 }
 """Colour of each treatment; its name always stands beside it."""
 
-CONFIG = {"displaylogo": False, "showSendToCloud": False}
-"""Plotly's own options: no button that uploads a figure."""
+CONFIG = {"displayModeBar": False, "showSendToCloud": False}
+"""Plotly's own options: no bar of buttons, which lies over the legend, and none that uploads.
+
+Dragging zooms and a double click shows the whole again; Streamlit's own button enlarges.
+"""
 
 
 def titled(figure: go.Figure, *, x: str, y: str, height: int = 380) -> go.Figure:

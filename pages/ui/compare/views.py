@@ -67,7 +67,12 @@ def show_outputs(current: Current) -> None:
             )
     _along_graph(current, found)
     table = comparison_tables.measures(found)
-    st.dataframe(table, hide_index=True, alt="Measures of the output error and how to read them")
+    st.dataframe(
+        table,
+        hide_index=True,
+        column_config={name: st.column_config.TextColumn(width=220) for name in found},
+        alt="Measures of the output error and how to read them",
+    )
     tables.download(table, key="compare.measures.csv", content="measures")
     _ties(current)
 

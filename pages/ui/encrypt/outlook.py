@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.ui import settings, tables, text
+from quantlib import wording
 from quantlib.questions import encrypt as questions
 
 if TYPE_CHECKING:
@@ -105,4 +106,4 @@ def _score(score: Score) -> str:
 
 
 def _value(score: Score) -> str:
-    return f"{score.quantized_value:.3f}"
+    return wording.score(score.quantized_value, name=score.name)

@@ -116,7 +116,8 @@ def verdict(found: Subjects, answers: Answers) -> str:
             if answers.score is not None and found.labels is not None
             else f"{wording.share(answers.agreement)} the same"
         )
-    return f"{words}. Wrong ones are framed in red and say what is answered."
+    those = "Wrong" if found.labels is not None else "Different"
+    return f"{words}. {those} ones are framed in red and say what is answered."
 
 
 def _values(found: Subjects, answers: Answers) -> None:

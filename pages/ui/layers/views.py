@@ -64,9 +64,10 @@ def sensitivity(current: Current) -> None:
         alt="Error of each layer alone, and error that leaving it in float removes",
     )
     st.caption(
-        "To the left, the error if only this layer is quantized; to the right, the share of the "
-        "error that goes if only this layer stays in float. Bits are worth most where both are "
-        "long; where the right bar is negative, its error cancels another's."
+        "Shares of the mean squared error of the whole: to the left, with only this layer "
+        "quantized; to the right, what goes with only this layer in float. Bits are "
+        "worth most where both are long; where the right bar is negative, its error "
+        "cancels another's."
     )
     _of_one(found, part, places)
     table = layer_tables.sensitivity_table(found)

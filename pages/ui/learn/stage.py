@@ -149,7 +149,7 @@ class Stage:
         with self._places["figure"]:
             st.plotly_chart(
                 figure, key=f"learn.figure.{self.lesson.slug}", height=figure.layout.height,
-                config={**theme.CONFIG, "displayModeBar": False}, alt=self.text.alt,
+                config=theme.CONFIG, alt=self.text.alt,
             )  # fmt: skip
 
     def table(self, table: pd.DataFrame) -> None:
