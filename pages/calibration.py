@@ -12,8 +12,8 @@ current = frame.begin("calibration", "Is each range right, and is there enough d
 found = current.evaluation()
 MAX_SHOWN, MORE = 9, 48
 
-kind_column, order_column, log_column = st.columns([2, 2, 1], vertical_alignment="bottom")
-kind = kind_column.segmented_control(
+row = st.container(horizontal=True, gap="large", vertical_alignment="bottom")
+kind = row.segmented_control(
     "Tensors",
     ["activations", "weights"],
     default="activations",
@@ -22,7 +22,7 @@ kind = kind_column.segmented_control(
     bind="query-params",
     help="Activations are the float inputs of integer operators on the calibration data.",
 )
-order = order_column.segmented_control(
+order = row.segmented_control(
     "Order",
     ["worst first", "graph"],
     default="worst first",
@@ -32,7 +32,7 @@ order = order_column.segmented_control(
     help="Worst first: those with something suspicious, then by the SQNR of the tensor alone on "
     "its grid.",
 )
-log = log_column.toggle(
+log = row.toggle(
     "Logarithmic",
     value=True,
     key="calibration.log",

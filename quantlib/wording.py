@@ -87,6 +87,20 @@ def score(value: float | None, *, name: str) -> str:
     return share(value) if name == "accuracy" else f"{value:.3f}"
 
 
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def raised(exponent: int) -> str:
+    """Return an exponent as it is written above a base: ``⁻⁴⁰``."""
+    return str(exponent).translate(_SUPERSCRIPTS)
+
+
+def magnitude(value: float) -> str:
+    """Return a large number by its power of ten."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa} × 10{raised(int(exponent))}" if abs(value) >= 1e6 else f"{value:,.0f}"
+
+
 def scores(found: Score | None) -> str:
     """Return an accuracy or another score beside the float model's: ``96.4 % (float 98.4 %)``."""
     if found is None:

@@ -53,3 +53,15 @@ def test_the_line_of_a_configuration_is_its_choices_one_after_the_other() -> Non
         "weights 4 bits; activations 4 bits; inputs 5 bits; outputs 5 bits; rounding to 6 bits; "
         "calibrated on float; c1 weights 3 bits, signed yes"
     )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(0.0, "0"), (999_999.0, "999,999"), (5_912_345_678_901.0, "5.91 × 10¹²"), (1e6, "1.00 × 10⁶")],
+)
+def test_large_numbers_are_told_by_their_power_of_ten(value: float, words: str) -> None:
+    assert wording.magnitude(value) == words
+
+
+def test_exponents_stand_above() -> None:
+    assert wording.raised(-40) == "⁻⁴⁰"

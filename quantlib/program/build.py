@@ -400,7 +400,7 @@ class _Builder:
         if island is not None:
             refused = Refused(
                 f"{island.node.op_type} computes each value from several",
-                "take it out of the model, or run this part where floats are",
+                "take it out of the model, or run it in float outside the integer program",
             )
             return self._island(segment, reader, title, island.name, island.node.op_type, refused)
         zeros = np.zeros((1, *source.shape), dtype=np.int64) + source.low

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from quantlib import wording
+
 EXPONENTS = (5, 10, 20, 30, 40)
 """Error probabilities offered, as negative powers of two."""
 
@@ -31,8 +33,8 @@ class Choice:
 
 def draw() -> Choice:
     """Draw the controls."""
-    left, middle, right = st.columns(3)
-    rounding = left.segmented_control(
+    row = st.container(horizontal=True, gap="large")
+    rounding = row.segmented_control(
         "Rounding",
         ["exact", "approximate"],
         default="exact",
@@ -41,15 +43,16 @@ def draw() -> Choice:
         help="How the low bits of an accumulator go, where the configuration rounds. Exact takes "
         "one bootstrap for each bit; approximate takes none, and can be one step off.",
     )
-    exponent = middle.select_slider(
+    exponent = row.select_slider(
         "Error probability of a look-up",
         EXPONENTS,
         value=40,
-        format_func=lambda power: f"2^-{power}",
+        format_func=lambda power: f"2{wording.raised(-power)}",
         key="encrypt.p_error",
+        width=240,
         help="A larger one makes look-ups cheaper, and more of them read a neighbouring entry.",
     )
-    ranges = right.segmented_control(
+    ranges = row.segmented_control(
         "Ranges",
         ["every input", "the data"],
         default="every input",

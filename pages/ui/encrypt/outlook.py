@@ -52,11 +52,16 @@ def prediction(found: Prediction) -> None:
     st.subheader("Predicted", anchor=False)
     first, second, third = st.columns(3)
     first.metric("Bootstraps per sample", f"{found.n_bootstraps:,}")
-    second.metric("Widest integer", f"{found.widest_bits} bits")
+    second.metric(
+        "Widest integer",
+        f"{found.widest_bits} bits",
+        help="Of all integers that a circuit holds, for the ranges chosen above. The widest "
+        "accumulator of the headline is that of the evaluation data, and can be narrower.",
+    )
     third.metric(
-        "Cost",
-        f"{found.complexity:.2e}",
-        help="Floating-point operations of all look-ups at an error probability of 2^-40, each "
+        "Operations per sample",
+        wording.magnitude(found.complexity),
+        help="Floating-point operations of all look-ups at an error probability of 2⁻⁴⁰, each "
         "counted at what Concrete's optimizer gives for one alone.",
     )
     table = predicted_table(found)

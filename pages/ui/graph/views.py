@@ -51,20 +51,21 @@ def choose(structure: Structure) -> tuple[str, Diagram]:
     """Let find a node and fold blocks; return the node and the diagram that shows it."""
     diagram = structure.diagram
     nodes = {f"{place} {name}": name for name, place in diagram.places.items()}
-    find, fold, opened = st.columns([3, 2, 3], vertical_alignment="bottom")
+    row = st.container(horizontal=True, gap="medium", vertical_alignment="bottom")
     first = next((v.title for v in diagram.vertices if v.kind is Kind.INTEGER), next(iter(nodes)))
-    title = find.selectbox(
+    title = row.selectbox(
         "Find a node",
         list(nodes),
         index=list(nodes).index(first),
         key="graph.node",
+        width=300,
         bind="query-params",
         help="Type a part of its name or operator; it is ringed and brought to the middle.",
     )
     node = nodes.get(title, nodes[first])
     if not structure.blocks:
         return node, diagram
-    how = fold.segmented_control(
+    how = row.segmented_control(
         "Repeated blocks",
         ["auto", "folded", "open"],
         default="auto",
@@ -76,10 +77,11 @@ def choose(structure: Structure) -> tuple[str, Diagram]:
     if how == "open" or (how == "auto" and len(diagram.vertices) < FOLDED_FROM):
         return node, diagram
     titles = [block.title for block in structure.blocks]
-    chosen = opened.multiselect(
+    chosen = row.multiselect(
         "Opened blocks",
         titles,
         key="graph.open",
+        width=300,
         bind="query-params",
         placeholder="none",
         help="The block of the chosen node is open whatever is chosen here.",

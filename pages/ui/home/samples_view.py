@@ -35,7 +35,8 @@ def show() -> None:
             )
             st.markdown(f"**{card.title}**")
             st.caption(
-                f"{card.metric} {card.metric_value:.3g} · {wording.size(card.size_bytes)}",
+                f"{card.metric} {wording.score(card.metric_value, name=card.metric)} · "
+                f"{wording.size(card.size_bytes)}",
                 help=card.interesting,
             )
             st.button(
