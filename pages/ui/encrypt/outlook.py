@@ -50,17 +50,19 @@ def _adopt(config: QuantizationConfig) -> None:
 def prediction(found: Prediction) -> None:
     """Draw widths, bootstraps and cost, layer by layer."""
     st.subheader("Predicted", anchor=False)
-    first, second, third = st.columns(3)
-    first.metric("Bootstraps per sample", f"{found.n_bootstraps:,}")
-    second.metric(
+    row = st.container(horizontal=True, gap="large")
+    row.metric("Bootstraps per sample", f"{found.n_bootstraps:,}", width="content")
+    row.metric(
         "Widest integer",
         f"{found.widest_bits} bits",
+        width="content",
         help="Of all integers that a circuit holds, for the ranges chosen above. The widest "
         "accumulator of the headline is that of the evaluation data, and can be narrower.",
     )
-    third.metric(
+    row.metric(
         "Operations per sample",
         wording.magnitude(found.complexity),
+        width="content",
         help="Floating-point operations of all look-ups at an error probability of 2⁻⁴⁰, each "
         "counted at what Concrete's optimizer gives for one alone.",
     )
