@@ -25,7 +25,7 @@ SEED = 0
 
 def refusals(current: Current, found: Outlook) -> None:
     """Say what stands against compiling, each with its remedy."""
-    st.error("This model cannot be computed under encryption as it is.")
+    st.warning("This model cannot be computed under encryption as it is.")
     for refusal in found.refusals:
         st.markdown(
             f"- **{text.plain(refusal.layer)}**: {text.plain(refusal.reason, 300)}; "
