@@ -111,7 +111,17 @@ def give_file(page: Page, label: str, name: str, content: bytes) -> None:
     )
 
 
-@pytest.mark.parametrize("path", [pytest.param(path, id=path or "root") for path in TITLES])
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            id=path or "root",
+            marks=() if path in ("", "learn", "graph") else pytest.mark.exhaustive,
+        )
+        for path in TITLES
+    ],
+)
 def test_a_screen_opens_by_its_address_on_a_fresh_server(
     page: Page, fresh_url: str, path: str
 ) -> None:
