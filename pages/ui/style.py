@@ -85,8 +85,9 @@ a:focus-visible, button:focus-visible, summary:focus-visible, [role="tab"]:focus
 }
 """
 
-_DARK_BUTTONS = """
+_ON_PRIMARY = """
 [data-testid="stBaseButton-primary"], [data-testid="stBaseButton-primary"] * { color: #0E1117; }
+[data-testid="stMultiSelect"] span[title] { color: #0E1117 !important; }
 """
 
 _TONES = {
@@ -106,5 +107,5 @@ def show() -> None:
     readable = _READABLE
     for name, colour in _TONES["dark" if is_dark() else "light"].items():
         readable = readable.replace(f"VAR_{name}", colour)
-    dark = _DARK_BUTTONS if is_dark() else ""
+    dark = _ON_PRIMARY if is_dark() else ""
     st.html(f"<style>{_SPACE}{_STRIP}{readable}{dark}</style>")
