@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pages.ui.current import Current
     from quantlib.analysis.attribution.sensitivity import Sensitivity
 
-AT_ONCE_S = 6.0
+AT_ONCE_S = 2.5
 """Seconds that nobody is asked about."""
 
 
