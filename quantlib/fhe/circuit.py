@@ -20,7 +20,7 @@ from quantlib.fhe import gates
 from quantlib.fhe.lowering import plan_of
 from quantlib.fhe.refusals import check_widths
 from quantlib.fhe.tracing import traced
-from quantlib.fhe.widths import LayerGates, widths_of
+from quantlib.fhe.widths import LayerGates, by_width, widths_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -106,10 +106,7 @@ class CircuitReport:
     @property
     def bootstraps(self) -> dict[int, int]:
         """Look-ups by the width of the table, narrow first."""
-        counted: Counter[int] = Counter()
-        for layer in self.layers:
-            counted.update(layer.bootstraps)
-        return dict(sorted(counted.items()))
+        return by_width(layer.bootstraps for layer in self.layers)
 
     @property
     def widest_bits(self) -> int:

@@ -13,7 +13,7 @@ from quantlib.fhe import gates
 from quantlib.fhe.evaluate import bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from quantlib.fhe.gates import Gate
     from quantlib.fhe.plan import Plan
@@ -167,10 +167,7 @@ class Prediction:
     @property
     def bootstraps(self) -> dict[int, int]:
         """Bootstraps by the width of what enters, narrow first."""
-        counted: Counter[int] = Counter()
-        for layer in self.layers:
-            counted.update(layer.bootstraps)
-        return dict(sorted(counted.items()))
+        return by_width(layer.bootstraps for layer in self.layers)
 
     @property
     def n_bootstraps(self) -> int:
@@ -260,3 +257,11 @@ def table_width(
         return widths[source].needed_bits - gate.lsbs
     found = widths[source]
     return found.needed_bits if found.needed_bits <= OWN_WIDTH_BITS else found.held_bits
+
+
+def by_width(counts: Iterable[Mapping[int, int]]) -> dict[int, int]:
+    """Return counts by table width of several layers as one, narrow first."""
+    counted: Counter[int] = Counter()
+    for part in counts:
+        counted.update(part)
+    return dict(sorted(counted.items()))
