@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests import screens
+from tests.browsing import unfold
 from tests.paths import SAMPLES
 
 if TYPE_CHECKING:
@@ -356,7 +357,7 @@ def test_every_table_downloads(page: Page, app_url: str) -> None:
     ):
         open_screen(page, f"{app_url}/{stem}", TITLES[stem])
         if stem == "calibration":  # the table of all layers is folded away
-            page.get_by_text("Table: all layers").click()
+            unfold(page, "Table: all layers")
         with page.expect_download() as waiting:
             page.get_by_role("button", name=label).click(timeout=SLOW)
         content = Path(waiting.value.path()).read_bytes()

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
+from tests.browsing import unfold
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -182,7 +184,7 @@ def test_a_right_answer_is_marked_in_the_link(page: Page, app_url: str) -> None:
 
 def test_a_course_goes_from_a_teacher_s_file_into_a_link(page: Page, app_url: str) -> None:
     open_lesson(page, app_url, "config.model=iris_linear&learn.lesson=9")
-    page.get_by_text("For teachers: a course in a link").click()
+    unfold(page, "For teachers: a course in a link")
     page.get_by_role("button", name="Add this lesson as it stands").click()
     expect(page).to_have_url(re.compile(r"learn\.course="))
     settle(page)
